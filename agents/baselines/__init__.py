@@ -1,0 +1,1 @@
+"""Published and practised ways of running a data centre, behind one protocol."""

@@ -1,0 +1,7 @@
+#include "bindings/register.hpp"
+
+PYBIND11_MODULE(_core, module) {
+    using namespace foreshade::bindings;
+    module.doc() = "Foreshade's native core: cluster state, simulator, scoring.";
+    register_cluster_state(module);
+}

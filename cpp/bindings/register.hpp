@@ -1,0 +1,14 @@
+// One function per noun; module.cpp calls them all.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+namespace foreshade::bindings {
+
+namespace py = pybind11;
+
+void register_cluster_state(py::module_& module);
+void register_cloudsim(py::module_& module);
+
+} // namespace foreshade::bindings

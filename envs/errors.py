@@ -1,0 +1,35 @@
+"""The tree of errors; a message says what, where, expected, got.
+
+ForeshadeError
+├── InputError        a file, key or argument that cannot be used (exit status 2)
+│   ├── WorkloadError     a trace or archive
+│   └── ScenarioError     a scenario file
+├── ActionError       an action on something that cannot take it
+└── MissingExtraError an optional dependency that is not installed
+"""
+
+from __future__ import annotations
+
+
+class ForeshadeError(Exception):
+    """Anything Foreshade raises on purpose."""
+
+
+class InputError(ForeshadeError):
+    """Something a person gave cannot be used; the message is one line for the screen."""
+
+
+class WorkloadError(InputError):
+    """A trace, folder or archive cannot be read as what it claims to be."""
+
+
+class ScenarioError(InputError):
+    """A scenario file has an unknown key, a wrong type or a value out of range."""
+
+
+class ActionError(ForeshadeError):
+    """An action names something that is gone or cannot take it."""
+
+
+class MissingExtraError(InputError):
+    """An optional dependency is absent; the message names the extra to install."""

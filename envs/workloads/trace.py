@@ -1,0 +1,86 @@
+"""What was measured: per-VM series as a trace publishes them, gaps and all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshade.envs.errors import WorkloadError
+
+FloatArray = npt.NDArray[np.float32]
+
+#: The measured series, with the unit each is stored in.
+SERIES_UNITS: Mapping[str, str] = {
+    "cpu": "MHz",
+    "memory": "MiB",
+    "disk_read": "MiB/s",
+    "disk_write": "MiB/s",
+    "net_rx": "Mbit/s",
+    "net_tx": "Mbit/s",
+    "gpu": "GPUs",
+}
+
+#: Where a trace counts cores and gives no clock, one core is taken as this many MHz.
+REFERENCE_CORE_MHZ = 2500.0
+
+
+@dataclass(frozen=True, slots=True)
+class VmTable:
+    """One row per VM, in the order of the trace's series columns."""
+
+    name: tuple[str, ...]
+    cores: FloatArray  # (n_vms,) vCPUs; NaN where the trace does not say
+    cpu_mhz: FloatArray  # (n_vms,) MHz provisioned
+    memory_mib: FloatArray  # (n_vms,) MiB provisioned; NaN where the trace does not say
+    gpus: FloatArray  # (n_vms,) GPUs requested, fractions allowed
+    arrival_s: npt.NDArray[np.float64]  # (n_vms,) s after the trace's start
+    departure_s: npt.NDArray[np.float64]  # (n_vms,) s after the trace's start, inf = stays
+    application: tuple[str, ...]  # what the VMs serve together; the VM's own name where unknown
+
+    def __len__(self) -> int:
+        """Number of VMs."""
+        return len(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Measured series of many VMs on one regular clock.
+
+    ``series`` maps a name of ``SERIES_UNITS`` to ``(n_ticks, n_vms) float32`` in that unit; NaN = not
+    measured (a gap, or outside the VM's life). A series that the source does not have is absent.
+    ``defects`` counts what was met and mended while reading, by kind (``gap_slots``, ``duplicate_slots``,
+    ``zero_capacity_vms``, …); nothing is mended without a count.
+    """
+
+    name: str
+    source: str  # where a person finds it: path or archive member
+    start_epoch_s: int  # Unix time of slot 0; 0 where the source has no calendar
+    step_s: int
+    vms: VmTable
+    series: Mapping[str, FloatArray]
+    defects: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # e.g. "header says ms, the unit is s"
+
+    def __post_init__(self) -> None:
+        n_vms = len(self.vms)
+        if self.step_s <= 0:
+            raise WorkloadError(f"{self.source}: step must be positive, got {self.step_s} s")
+        if n_vms == 0:
+            raise WorkloadError(f"{self.source}: expected at least one VM, found none")
+        for key, values in self.series.items():
+            if key not in SERIES_UNITS:
+                raise WorkloadError(f"{self.source}: unknown series {key!r}")
+            if values.ndim != 2 or values.shape[1] != n_vms:
+                raise WorkloadError(
+                    f"{self.source}: series {key} has shape {values.shape}, expected (n_ticks, {n_vms})"
+                )
+        if len({v.shape[0] for v in self.series.values()}) > 1:
+            raise WorkloadError(f"{self.source}: the series have different lengths")
+
+    @property
+    def n_ticks(self) -> int:
+        """Number of slots on the clock."""
+        return next((int(v.shape[0]) for v in self.series.values()), 0)
