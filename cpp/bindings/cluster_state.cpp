@@ -59,6 +59,7 @@ void register_cluster_state(py::module_& module) {
     column(vms, "kind", &VmColumns::kind);
 
     py::class_<ClusterState>(module, "ClusterState")
+        .def(py::init<>())
         .def_readonly("time_s", &ClusterState::time_s)
         .def_readonly("tick", &ClusterState::tick)
         .def_readonly("hosts", &ClusterState::hosts)

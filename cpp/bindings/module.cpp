@@ -4,4 +4,6 @@ PYBIND11_MODULE(_core, module) {
     using namespace foreshade::bindings;
     module.doc() = "Foreshade's native core: cluster state, simulator, scoring.";
     register_cluster_state(module);
+    register_data_centre(module);
+    register_simulator(module);
 }

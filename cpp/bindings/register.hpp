@@ -9,6 +9,8 @@ namespace foreshade::bindings {
 namespace py = pybind11;
 
 void register_cluster_state(py::module_& module);
+void register_data_centre(py::module_& module);
+void register_simulator(py::module_& module);
 void register_cloudsim(py::module_& module);
 
 } // namespace foreshade::bindings

@@ -1,0 +1,350 @@
+// What the VMs of a host want, what they get, and what that draws: the laws of docs/physics.md, "Caps and contention",
+// "Response time" and "Power". The fast path serves hosts where everybody gets what they want; the slow path all others.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/simulator.hpp"
+
+namespace foreshade {
+
+namespace {
+
+constexpr std::size_t kCpu = 0;
+constexpr std::size_t kMemory = 1;
+constexpr std::size_t kDisk = 2;
+constexpr std::size_t kNetwork = 3;
+constexpr std::size_t kGpu = 4;
+
+constexpr float kBootCpu = 0.5F;    // of its allocation, what a booting VM wants
+constexpr float kBootMemory = 0.3F; // likewise
+
+Vec4 load4(const float* p) {
+    Vec4 v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+Vec4 min4(Vec4 a, Vec4 b) { return a < b ? a : b; }
+
+bool all_equal(Vec4 a, Vec4 b) { return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3]; }
+
+bool all_within(Vec4 a, Vec4 b) { return a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2] && a[3] <= b[3]; }
+
+// USD per unit·second of unmet demand, from the prices per GHz·h, GiB·h, (100 MiB/s)·h, (Gbit/s)·h and GPU·h.
+constexpr Amounts kPriceUnit{1.0F / 1000.0F / 3600.0F, 1.0F / 1024.0F / 3600.0F, 1.0F / 100.0F / 3600.0F,
+                             1.0F / 1000.0F / 3600.0F, 1.0F / 3600.0F};
+
+} // namespace
+
+// Groups the plainly running VMs by host, so that a tick reads memory in order.
+void Simulator::repack() {
+    packed_vms_.clear();
+    for (std::size_t h = 0; h < hosts_.size(); ++h) {
+        pack_begin_[h] = static_cast<std::int32_t>(packed_vms_.size());
+        if (hosts_[h].special > 0) continue;
+        for (std::int32_t v = hosts_[h].first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
+            const Vm& vm = vms_[static_cast<std::size_t>(v)];
+            PackedVm& packed = packed_vms_.emplace_back();
+            for (std::size_t r = 0; r < kDense; ++r) packed.allocation[r] = vm.allocation[r];
+            packed.share = vm.share;
+            packed.memory = vm.memory;
+            const auto series = plant_->work.app_series[static_cast<std::size_t>(vm.app)];
+            packed.series = static_cast<std::uint32_t>(series) * static_cast<std::uint32_t>(kDense);
+            packed.vm = v;
+        }
+    }
+    pack_begin_[hosts_.size()] = static_cast<std::int32_t>(packed_vms_.size());
+    packed_ = true;
+}
+
+float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) const {
+    const auto h = static_cast<std::size_t>(host);
+    const Host& spec = plant_->spec.hosts[h];
+    if (spec.rented) return 0.0F;
+    const ServerModel& server = plant_->spec.models[static_cast<std::size_t>(spec.model)];
+    switch (hosts_[h].state) {
+    case HostState::on: {
+        const float cpu = plant_->power[static_cast<std::size_t>(spec.model)](used_cpu * plant_->hosts[h].inverse_cpu);
+        return cpu + server.capacity[kGpu] * server.gpu_idle_w + used_gpu * (server.gpu_peak_w - server.gpu_idle_w);
+    }
+    case HostState::booting:
+    case HostState::waking: return server.boot_w;
+    case HostState::shutting_down:
+    case HostState::maintenance: return server.power_w[0];
+    case HostState::asleep: return server.sleep_w;
+    case HostState::off:
+    case HostState::failed: return server.off_w;
+    case HostState::unrented:
+    case HostState::renting: return 0.0F;
+    }
+    return 0.0F;
+}
+
+void Simulator::evaluate(std::int32_t host) {
+    const auto h = static_cast<std::size_t>(host);
+    if (hosts_[h].state == HostState::on) {
+        if (hosts_[h].special > 0 || !packed_ || hidden_factor_ != 1.0F || !evaluate_fast(host)) evaluate_slow(host);
+    } else {
+        rates_[h] = HostRates{};
+        rates_[h].power_w = host_power(host, 0.0F, 0.0F);
+    }
+    hosts_[h].slice_s = now_;
+    hosts_[h].open = true;
+}
+
+// True when nobody on the host was short of anything; then the rates are set.
+bool Simulator::evaluate_fast(std::int32_t host) {
+    const auto h = static_cast<std::size_t>(host);
+    const Plant::HostConstants& constants = plant_->hosts[h];
+    const float* demand_row = row();
+    const float knee = plant_->spec.knee;
+    Vec4 wanted{};
+    Vec4 used{};
+    float tight = 0.0F;
+    const auto begin = static_cast<std::size_t>(pack_begin_[h]);
+    const auto end = static_cast<std::size_t>(pack_begin_[h + 1]);
+    for (std::size_t i = begin; i < end; ++i) {
+        const PackedVm& vm = packed_vms_[i];
+        const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
+        const Vec4 demand = load4(demand_row + vm.series) * factor;
+        const Vec4 allocation = load4(vm.allocation);
+        const Vec4 capped = min4(demand, allocation);
+        wanted += demand;
+        used += capped;
+        tight += std::max(0.0F, capped[0] - knee * allocation[0]);
+    }
+    const auto n = static_cast<float>(end - begin);
+    const Vec4 total = used + Vec4{n * constants.vm_cpu_mhz, n * constants.vm_memory_mib, 0.0F, 0.0F};
+    if (!all_equal(wanted, used) || !all_within(total, constants.usable)) return false;
+    HostRates& rates = rates_[h];
+    const Host& spec = plant_->spec.hosts[h];
+    const float rho = total[0] * constants.inverse_cpu;
+    rates.used = total;
+    rates.used_gpu = 0.0F;
+    rates.power_w = host_power(host, total[0], 0.0F);
+    for (std::size_t r = 0; r < kDense; ++r) rates.demand[r] = wanted[r];
+    rates.demand[kGpu] = 0.0F;
+    rates.late = std::min(used[0], plant_->late[static_cast<std::size_t>(spec.model)](rho) * used[0] +
+                                       tight / (1.0F - knee));
+    rates.contention = 0.0F;
+    rates.overloaded = false;
+    rates.any_unmet = false;
+    return true;
+}
+
+Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {
+    Portion p{};
+    p.vm = id;
+    p.useful = serves(vm);
+    for (std::size_t r = 0; r < kResources; ++r) p.allocation[r] = vm.allocation[r];
+    if (vm.state == VmState::booting) {
+        p.demand[kCpu] = kBootCpu * vm.allocation[kCpu];
+        p.demand[kMemory] = kBootMemory * vm.allocation[kMemory];
+    } else {
+        const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
+        const float* want = row() + series * kDense;
+        float share = p.useful ? vm.share : 0.0F;
+        if (!p.useful && vm.kind == VmKind::shadow && vm.state == VmState::running && vm.primary >= 0)
+            share = vm.fidelity * vms_[static_cast<std::size_t>(vm.primary)].share;
+        p.demand[kCpu] = want[kCpu] * share;
+        p.demand[kMemory] = want[kMemory] * vm.memory;
+        p.demand[kDisk] = want[kDisk] * share;
+        p.demand[kNetwork] = want[kNetwork] * share;
+        const std::int32_t column = plant_->work.gpu_column[series];
+        if (column >= 0 && played_ >= 0)
+            p.demand[kGpu] = share * plant_->work.gpu[static_cast<std::size_t>(played_) * plant_->work.n_gpu_series +
+                                                      static_cast<std::size_t>(column)];
+        if (hidden_factor_ != 1.0F)
+            for (float& d : p.demand) d *= hidden_factor_;
+    }
+    for (std::size_t r = 0; r < kResources; ++r) p.capped[r] = std::min(p.demand[r], p.allocation[r]);
+    return p;
+}
+
+// Weighted max–min fairness over `got`, which holds the wants: fills the smallest want / allocation first.
+void Simulator::fair_share(Resource resource, float capacity) {
+    const auto r = static_cast<std::size_t>(resource);
+    float wanted = 0.0F;
+    float weight = 0.0F;
+    for (const Portion& p : portions_) {
+        wanted += p.got[r];
+        if (p.got[r] > 0.0F) weight += p.allocation[r];
+    }
+    if (wanted <= capacity) return;
+    sort_scratch_.resize(portions_.size());
+    std::iota(sort_scratch_.begin(), sort_scratch_.end(), std::size_t{0});
+    std::stable_sort(sort_scratch_.begin(), sort_scratch_.end(), [this, r](std::size_t a, std::size_t b) {
+        return portions_[a].got[r] * portions_[b].allocation[r] < portions_[b].got[r] * portions_[a].allocation[r];
+    });
+    float left = capacity;
+    for (const std::size_t i : sort_scratch_) {
+        Portion& p = portions_[i];
+        if (p.got[r] <= 0.0F) continue;
+        const float level = weight > 0.0F ? std::max(0.0F, left) / weight : 0.0F;
+        p.got[r] = std::min(p.got[r], level * p.allocation[r]);
+        left -= p.got[r];
+        weight -= p.allocation[r];
+    }
+}
+
+// Fills portions_ with what each VM of the host wants and gets.
+void Simulator::solve(std::int32_t host) {
+    const auto h = static_cast<std::size_t>(host);
+    const Plant::HostConstants& constants = plant_->hosts[h];
+    const HypervisorProfile& hypervisor = profile(host);
+    const HostTruth& truth = hosts_[h];
+    portions_.clear();
+    float memory = truth.arriving_memory;
+    for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
+        portions_.push_back(portion_of(vms_[static_cast<std::size_t>(v)], v));
+        memory += portions_.back().capped[kMemory];
+    }
+    const auto n = static_cast<float>(truth.n_vms);
+    memory += n * constants.vm_memory_mib;
+    const float usable_memory = constants.usable[kMemory];
+    const float overflow = std::max(0.0F, memory / usable_memory - 1.0F);
+    const float speed = 1.0F / (1.0F + hypervisor.swap_factor * overflow);
+    const float short_memory = overflow > 0.0F ? (memory - usable_memory) / memory : 0.0F;
+    for (Portion& p : portions_) {
+        const bool moving = vms_[static_cast<std::size_t>(p.vm)].state == VmState::migrating;
+        p.got[kCpu] = p.capped[kCpu] * speed * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
+        p.got[kMemory] = p.capped[kMemory] * (1.0F - short_memory);
+        for (const std::size_t r : {kDisk, kNetwork, kGpu}) p.got[r] = p.capped[r];
+    }
+    const float migration_cpu = truth.migration_mbit_s * hypervisor.migration_cpu_mhz_per_mbit;
+    fair_share(Resource::cpu, std::max(0.0F, constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu));
+    fair_share(Resource::disk, constants.usable[kDisk]);
+    fair_share(Resource::network, std::max(0.0F, constants.usable[kNetwork] - truth.migration_mbit_s));
+    fair_share(Resource::gpu, constants.usable_gpu);
+}
+
+void Simulator::evaluate_slow(std::int32_t host) {
+    const auto h = static_cast<std::size_t>(host);
+    const Plant::HostConstants& constants = plant_->hosts[h];
+    const HypervisorProfile& hypervisor = profile(host);
+    const HostTruth& truth = hosts_[h];
+    const float knee = plant_->spec.knee;
+    solve(host);
+    HostRates& rates = rates_[h];
+    rates = HostRates{};
+    float capped = 0.0F;
+    float got = 0.0F;
+    float served = 0.0F;
+    float wanted = 0.0F;
+    float tight = 0.0F;
+    for (const Portion& p : portions_) {
+        Vm& vm = vms_[static_cast<std::size_t>(p.vm)];
+        for (std::size_t r = 0; r < kDense; ++r) rates.used[r] += p.got[r];
+        rates.used_gpu += p.got[kGpu];
+        capped += p.capped[kCpu];
+        got += p.got[kCpu];
+        const bool moving = vm.state == VmState::migrating;
+        wanted += p.capped[kCpu] * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
+        vm.unmet_rate = 0.0F;
+        if (!p.useful) continue;
+        served += p.got[kCpu];
+        tight += std::max(0.0F, p.capped[kCpu] - knee * p.allocation[kCpu]);
+        if (moving) rates.migration_unmet += p.capped[kCpu] * hypervisor.migration_slowdown;
+        float usd = 0.0F;
+        for (std::size_t r = 0; r < kResources; ++r) {
+            const float unmet = std::max(0.0F, p.demand[r] - p.got[r]);
+            rates.demand[r] += p.demand[r];
+            rates.unmet[r] += unmet;
+            usd += unmet * plant_->spec.prices.unmet_usd_h[r] * kPriceUnit[r];
+            if (unmet > 0.0F) rates.any_unmet = true;
+        }
+        rates.unmet_usd_s += usd * vm.credit;
+        vm.unmet_rate = std::max(0.0F, p.demand[kCpu] - p.got[kCpu]);
+    }
+    const auto n = static_cast<float>(truth.n_vms);
+    const float migration_cpu = truth.migration_mbit_s * hypervisor.migration_cpu_mhz_per_mbit;
+    const float overhead = n * constants.vm_cpu_mhz + migration_cpu;
+    rates.used[kCpu] = std::min(constants.usable[kCpu], rates.used[kCpu] + overhead);
+    rates.used[kMemory] =
+        std::min(constants.usable[kMemory], rates.used[kMemory] + n * constants.vm_memory_mib + truth.arriving_memory);
+    rates.used[kNetwork] = std::min(constants.usable[kNetwork], rates.used[kNetwork] + truth.migration_mbit_s);
+    rates.power_w = host_power(host, rates.used[kCpu], rates.used_gpu);
+    const float rho = rates.used[kCpu] * constants.inverse_cpu;
+    const auto model_id = static_cast<std::size_t>(plant_->spec.hosts[h].model);
+    rates.late = std::min(served, plant_->late[model_id](rho) * served + tight / (1.0F - knee));
+    rates.contention = capped > 0.0F ? 1.0F - got / capped : 0.0F;
+    rates.overloaded = wanted > constants.usable[kCpu] - overhead;
+}
+
+// Books a host's open slice up to now.
+void Simulator::close(std::int32_t host) {
+    const auto h = static_cast<std::size_t>(host);
+    HostTruth& truth = hosts_[h];
+    const HostRates& rates = rates_[h];
+    const double dt = now_ - truth.slice_s;
+    truth.slice_s = now_;
+    if (dt <= 0.0) return;
+    tick_totals_.host_j += static_cast<double>(rates.power_w) * dt;
+    if (truth.state != HostState::on) return;
+    for (std::size_t r = 0; r < kResources; ++r) tick_totals_.demand[r] += static_cast<double>(rates.demand[r]) * dt;
+    tick_totals_.late += static_cast<double>(rates.late) * dt;
+    tick_totals_.on_s += dt;
+    tick_totals_.used_cpu += static_cast<double>(rates.used[kCpu]) * dt;
+    tick_totals_.capacity_cpu += static_cast<double>(plant_->hosts[h].usable[kCpu]) * dt;
+    if (rates.overloaded) tick_totals_.overloaded_s += dt;
+    if (!rates.any_unmet) return;
+    for (std::size_t r = 0; r < kResources; ++r) tick_totals_.unmet[r] += static_cast<double>(rates.unmet[r]) * dt;
+    tick_totals_.migration_unmet += static_cast<double>(rates.migration_unmet) * dt;
+    tick_totals_.cost[static_cast<std::size_t>(CostTerm::unmet)] += static_cast<double>(rates.unmet_usd_s) * dt;
+    for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
+        Vm& vm = vms_[static_cast<std::size_t>(v)];
+        if (vm.unmet_rate <= 0.0F) continue;
+        vm.unmet += static_cast<double>(vm.unmet_rate) * dt;
+        vm.tick_unmet += vm.unmet_rate * static_cast<float>(dt);
+        if (!vm.touched) {
+            vm.touched = true;
+            touched_vms_.push_back(v);
+        }
+    }
+}
+
+// Call before changing anything that a host's rates depend on: books the slice so far and marks it for evaluation.
+void Simulator::touch(std::int32_t host) {
+    if (host < 0) return;
+    packed_ = false;
+    HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
+    if (!in_tick_ || !truth.open || truth.dirty) return;
+    close(host);
+    truth.dirty = true;
+    dirty_.push_back(host);
+}
+
+// Evaluates the hosts that events have touched.
+void Simulator::settle() {
+    for (const std::int32_t host : dirty_) {
+        hosts_[static_cast<std::size_t>(host)].dirty = false;
+        evaluate(host);
+    }
+    dirty_.clear();
+}
+
+// A host far beyond its memory loses the VM that uses most of it.
+void Simulator::kill_for_memory() {
+    for (std::size_t h = 0; h < hosts_.size(); ++h) {
+        if (hosts_[h].state != HostState::on) continue;
+        const auto host = static_cast<std::int32_t>(h);
+        const float usable = plant_->hosts[h].usable[kMemory];
+        if (rates_[h].used[kMemory] < usable) continue;
+        solve(host);
+        const auto n = static_cast<float>(hosts_[h].n_vms);
+        float memory = hosts_[h].arriving_memory + n * plant_->hosts[h].vm_memory_mib;
+        const Portion* largest = nullptr;
+        for (const Portion& p : portions_) {
+            memory += p.capped[kMemory];
+            if (largest == nullptr || p.capped[kMemory] > largest->capped[kMemory] ||
+                (p.capped[kMemory] == largest->capped[kMemory] && p.vm < largest->vm))
+                largest = &p;
+        }
+        if (largest == nullptr || memory / usable - 1.0F <= profile(host).oom_overflow) continue;
+        ++tick_totals_.oom_kills;
+        lose_vm(largest->vm);
+    }
+}
+
+} // namespace foreshade

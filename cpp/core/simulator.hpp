@@ -1,0 +1,321 @@
+// One simulated data centre: the hidden truth, the events that drive it, and the accounts. Laws: docs/physics.md.
+//
+// A tick is: execute() any number of actions at its start, then advance(). observe() shows what telemetry would.
+// All demand is in a shared table; an environment owns only where its VMs are and what they are doing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "core/action.hpp"
+#include "core/cluster_state.hpp"
+#include "core/curves.hpp"
+#include "core/metrics.hpp"
+#include "core/random.hpp"
+#include "core/spec.hpp"
+
+namespace foreshade {
+
+using Vec4 = float __attribute__((vector_size(16)));
+
+// What follows from a DataCentre and a WorkloadView, computed once and shared by all environments.
+struct Plant {
+    DataCentre spec;
+    WorkloadView work;
+    std::vector<PowerCurve> power; // by server model
+    std::vector<LateCurve> late;   // by server model
+    struct HostConstants {
+        Vec4 usable;            // efficiency × capacity
+        float usable_gpu;
+        float inverse_cpu;      // 1 / usable cpu
+        float vm_cpu_mhz;
+        float vm_memory_mib;
+        float link_mbit_s;      // for migrations
+        float limit[kResources]; // overcommit × capacity
+    };
+    std::vector<HostConstants> hosts;
+    std::uint32_t allowed = ~0U; // bit per ActionKind
+
+    // Throws std::invalid_argument on a data centre or workload that cannot be simulated.
+    Plant(DataCentre spec, WorkloadView work, std::uint32_t allowed);
+};
+
+class Simulator {
+  public:
+    Simulator(std::shared_ptr<const Plant> plant, std::uint64_t seed);
+
+    // Back to tick `start_tick` with every VM of that tick pending; the same seed gives the same run.
+    void reset(std::uint64_t seed, std::int64_t start_tick = 0);
+
+    // Starts one action, or refuses it and changes nothing.
+    ActionResult execute(const Action& action);
+
+    // Places what is pending or failed by the scenario's rule; returns how many VMs still wait.
+    std::size_t schedule();
+
+    // Plays one tick. Throws std::logic_error after the last.
+    void advance();
+
+    bool done() const { return tick_ >= static_cast<std::int64_t>(plant_->work.n_ticks); }
+    std::int64_t tick() const { return tick_; }
+    double time_s() const { return now_; }
+
+    // Sizes the state's columns and fills those that never change; once before observe().
+    void prepare(ClusterState& state) const;
+    // Fills the state with what telemetry shows at the end of the last tick.
+    void observe(ClusterState& state);
+
+    const Totals& last_tick() const { return last_totals_; }
+    const Totals& totals() const { return totals_; }
+    double worst_vm_unmet() const;
+    void record_history(bool on) { recording_ = on; }
+    const std::vector<TickRecord>& history() const { return history_; }
+    std::size_t memory_bytes() const; // of this environment alone
+    const Plant& plant() const { return *plant_; }
+
+    // Multiplies the hidden demand of one VM's series from now on, unknown to any observer until it shows in usage;
+    // for tests of what a policy can know.
+    void perturb_hidden_demand(float factor) { hidden_factor_ = factor; }
+
+  private:
+    enum class EventKind : std::uint8_t {
+        vm_booted,
+        vm_stopped,
+        vm_expired,
+        host_ready,
+        host_down,
+        host_asleep,
+        host_fails,
+        host_repaired,
+        alarm_on,
+        alarm_off,
+        rent_hour,
+        maintenance_starts,
+        maintenance_ends,
+    };
+    struct Event {
+        double time;
+        std::uint64_t order; // first pushed, first played at equal times
+        std::int32_t id;
+        std::uint32_t epoch; // stale unless equal to the VM's or host's
+        EventKind kind;
+        bool operator<(const Event& o) const { return time != o.time ? time > o.time : order > o.order; }
+    };
+    struct Vm {
+        float allocation[kResources];
+        float flavour[kResources];
+        VmState state = VmState::absent;
+        VmKind kind = VmKind::production;
+        bool touched = false; // unmet demand in this tick
+        bool is_special = false; // as counted by its host
+        std::int32_t app = -1;
+        std::int32_t host = -1;
+        std::int32_t destination = -1;
+        std::int32_t primary = -1;
+        float weight = 1.0F;
+        float share = 0.0F;  // of the application's demand while it serves, or dark
+        float memory = 0.0F; // of the application's memory demand
+        float size = 1.0F;
+        float fidelity = 0.0F;
+        float credit = 1.0F;
+        float unmet_rate = 0.0F; // cpu MHz, in the open slice
+        float tick_unmet = 0.0F; // cpu MHz·s in this tick
+        std::uint32_t epoch = 0;
+        std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
+        std::int32_t app_next = -1, app_prev = -1;   // members of an application
+        std::uint32_t birth = 0; // tells apart the VMs that use one slot
+        double last_move_s = -std::numeric_limits<double>::infinity();
+        double boot_done_s = 0.0;
+        double cumulative_mark = 0.0; // of its series, where `demand` was last brought up to date
+        double demand = 0.0; // cpu MHz·s
+        double unmet = 0.0;  // cpu MHz·s
+    };
+    struct HostTruth {
+        HostState state = HostState::on;
+        HostState target = HostState::on; // where a transition leads
+        bool open = false;               // its slice belongs to this tick
+        bool dirty = false;              // to be evaluated again after the current event
+        std::uint8_t alarms = 0;
+        std::int32_t first = -1, last = -1; // VMs
+        std::int32_t n_vms = 0;
+        std::int32_t arriving = 0;  // VMs with room reserved here
+        std::int32_t special = 0;   // VMs that are not plainly running, and migrations: the slow path
+        std::int32_t moving = 0;    // migrations begun from or to here
+        std::int32_t copying = 0;   // of them now on the link
+        float migration_mbit_s = 0.0F;
+        float arriving_memory = 0.0F;
+        float allocated[kResources] = {};
+        std::uint32_t epoch = 0;
+        double since_s = 0.0;
+        double slice_s = 0.0; // start of the open slice
+        RandomStream failures;
+        RandomStream alarms_stream;
+    };
+    // Rates of one host, constant over a slice.
+    struct HostRates {
+        Vec4 used{};
+        float used_gpu = 0.0F;
+        float power_w = 0.0F;
+        float demand[kResources] = {};
+        float unmet[kResources] = {};
+        float unmet_usd_s = 0.0F;
+        float migration_unmet = 0.0F;
+        float late = 0.0F;
+        float contention = 0.0F;
+        bool overloaded = false;
+        bool any_unmet = false;
+    };
+    struct App {
+        std::int32_t first = -1;
+        std::int32_t existing = 0; // production members that are not absent
+        float weight = 0.0F;       // of serving members
+        bool dark = false;
+        double dark_since_s = 0.0;
+    };
+    enum class Phase : std::uint8_t { queued, setup, copying, stopped };
+    struct Migration {
+        std::int32_t vm, source, destination;
+        Phase phase = Phase::queued;
+        int round = 0;
+        double remaining_mib = 0.0;
+        double memory_mib = 0.0;
+        double dirty_mib_s = 0.0;
+        double working_set_mib = 0.0;
+        double round_start_s = 0.0;
+        double advanced_s = 0.0; // remaining_mib holds at this time
+        double rate_mib_s = 0.0;
+        double downtime_s = 0.0;
+        double next_s = std::numeric_limits<double>::infinity();
+    };
+    // A plainly running VM as the fast path reads it, grouped by host.
+    struct alignas(32) PackedVm {
+        float allocation[4];
+        float share;
+        float memory;
+        std::uint32_t series; // offset into the demand row, in floats
+        std::int32_t vm;
+    };
+    // What one VM of a host wants and gets; scratch of solve().
+    struct Portion {
+        std::int32_t vm;
+        bool useful;
+        float demand[kResources];
+        float capped[kResources];
+        float got[kResources];
+        float allocation[kResources];
+    };
+
+    // host_physics.cpp
+    void repack();
+    void evaluate(std::int32_t host);
+    bool evaluate_fast(std::int32_t host);
+    void evaluate_slow(std::int32_t host);
+    void solve(std::int32_t host);
+    Portion portion_of(const Vm& vm, std::int32_t id) const;
+    void fair_share(Resource resource, float capacity);
+    float host_power(std::int32_t host, float used_cpu, float used_gpu) const;
+    void close(std::int32_t host);
+    void touch(std::int32_t host);
+    void settle();
+    void kill_for_memory();
+
+    // lives.cpp
+    void link_host(std::int32_t vm, std::int32_t host);
+    void unlink_host(std::int32_t vm);
+    void link_app(std::int32_t vm, std::int32_t app);
+    void unlink_app(std::int32_t vm);
+    void refresh_app(std::int32_t app);
+    void bank_demand(Vm& vm);
+    void close_dark(std::int32_t app);
+    bool serves(const Vm& vm) const;
+    bool special(const Vm& vm) const;
+    void recount_special(Vm& vm);
+    double cumulative(std::int32_t app) const;
+    void leave_host(std::int32_t vm);
+    void restart_rack(std::int32_t rack);
+    void set_vm_state(std::int32_t vm, VmState state);
+    void start_vm(std::int32_t vm, std::int32_t host, BootPath path);
+    void remove_vm(std::int32_t vm);
+    void lose_vm(std::int32_t vm);
+    void set_host_state(std::int32_t host, HostState state);
+    void lose_host_vms(std::int32_t host);
+    void draw_failure(std::int32_t host, double from_s);
+    void draw_alarm(std::int32_t host, double from_s);
+    void arrivals_and_departures();
+    void reserve(std::int32_t host, const float* allocation, float sign);
+    bool fits(std::int32_t host, const float* allocation) const;
+    void push(double time, EventKind kind, std::int32_t id, std::uint32_t epoch);
+    void play(const Event& event);
+
+    // migration.cpp
+    void start_queued();
+    void replan_links();
+    void play_migration(std::size_t index);
+    void finish_migration(std::size_t index);
+    void cancel_migrations_of(std::int32_t host);
+    void cancel_migration(std::size_t index);
+    double next_migration_s() const;
+
+    // actions.cpp
+    ActionResult act_spawn(const Action& action);
+    ActionResult act_despawn(const Action& action);
+    ActionResult act_reshape(const Action& action);
+    ActionResult act_migrate(const Action& action);
+    ActionResult act_microvm(const Action& action);
+    ActionResult act_shadow(const Action& action);
+    ActionResult act_shift(const Action& action);
+    ActionResult act_power(const Action& action);
+    ActionResult act_rent(const Action& action);
+    std::int32_t new_vm(std::int32_t app, VmKind kind, const float* allocation);
+    Refusal power_host(std::int32_t host, PowerTarget target);
+    Refusal can_hold(std::int32_t host, const float* allocation) const;
+
+    const float* row() const;
+    const HypervisorProfile& profile(std::int32_t host) const;
+    const ServerModel& model(std::int32_t host) const;
+
+    std::shared_ptr<const Plant> plant_;
+    std::uint64_t seed_ = 0;
+    std::int64_t tick_ = 0;
+    std::int64_t start_tick_ = 0;
+    std::int64_t played_ = -1; // the tick whose demand is in force, -1 before the first
+    double now_ = 0.0;
+    bool in_tick_ = false;
+    bool packed_ = false;
+    bool recording_ = false;
+    float hidden_factor_ = 1.0F;
+    std::uint64_t order_ = 0;
+    std::uint32_t births_ = 0;
+    std::vector<Vm> vms_;
+    std::vector<std::int32_t> free_slots_;
+    std::vector<App> apps_;
+    std::vector<std::int32_t> dark_apps_;
+    std::vector<std::int32_t> waiting_; // pending and failed VMs, in order
+    std::vector<HostTruth> hosts_;
+    std::vector<HostRates> rates_;
+    std::vector<bool> rack_on_;
+    std::vector<double> rack_ready_s_;
+    std::vector<std::int32_t> rack_copying_; // migrations over the uplink
+    std::vector<Migration> migrations_;
+    std::vector<Event> events_; // a heap
+    std::vector<std::int32_t> dirty_;
+    std::vector<std::int32_t> touched_vms_;
+    std::vector<std::int32_t> arrivals_; // workload VMs by arrival tick
+    std::size_t next_arrival_ = 0;
+    std::vector<std::int32_t> departures_; // workload VMs by departure tick
+    std::size_t next_departure_ = 0;
+    std::vector<PackedVm> packed_vms_;
+    std::vector<std::int32_t> pack_begin_; // (n_hosts + 1,)
+    std::vector<Portion> portions_;
+    std::vector<std::size_t> sort_scratch_;
+    double worst_freed_ = 0.0; // worst ratio of VMs whose slot was freed
+    Totals tick_totals_; // of the tick that is being decided or played
+    Totals last_totals_; // of the last one played
+    Totals totals_;
+    std::vector<TickRecord> history_;
+};
+
+} // namespace foreshade
