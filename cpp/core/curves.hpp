@@ -35,6 +35,7 @@ class LateCurve {
     LateCurve(int cores, float stretch);
 
     float operator()(float rho) const {
+        if (rho < negligible_below_) return 0.0F;
         const float x = std::clamp(rho, 0.0F, 1.0F) * static_cast<float>(kSteps);
         const auto i = static_cast<std::size_t>(x);
         return value_[i] + (value_[i + 1] - value_[i]) * (x - static_cast<float>(i));
@@ -43,6 +44,7 @@ class LateCurve {
   private:
     static constexpr std::size_t kSteps = 1024;
     std::array<float, kSteps + 2> value_{};
+    float negligible_below_ = 0.0F; // where fewer than one request in a billion is late
 };
 
 } // namespace foreshade

@@ -19,17 +19,15 @@ constexpr std::size_t kGpu = 4;
 constexpr float kBootCpu = 0.5F;    // of its allocation, what a booting VM wants
 constexpr float kBootMemory = 0.3F; // likewise
 
-Vec4 load4(const float* p) {
-    Vec4 v;
-    __builtin_memcpy(&v, p, sizeof(v));
-    return v;
+// Whether every VM got all it wanted (the sums are equal to the bit) and the host has room for all of it.
+bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
+    const auto unmet = (wanted != got) | (load > usable);
+#ifdef __SSE__
+    return __builtin_ia32_movmskps(reinterpret_cast<Vec4>(unmet)) == 0;
+#else
+    return (unmet[0] | unmet[1] | unmet[2] | unmet[3]) == 0;
+#endif
 }
-
-Vec4 min4(Vec4 a, Vec4 b) { return a < b ? a : b; }
-
-bool all_equal(Vec4 a, Vec4 b) { return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3]; }
-
-bool all_within(Vec4 a, Vec4 b) { return a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2] && a[3] <= b[3]; }
 
 // USD per unit·second of unmet demand, from the prices per GHz·h, GiB·h, (100 MiB/s)·h, (Gbit/s)·h and GPU·h.
 constexpr Amounts kPriceUnit{1.0F / 1000.0F / 3600.0F, 1.0F / 1024.0F / 3600.0F, 1.0F / 100.0F / 3600.0F,
@@ -37,24 +35,46 @@ constexpr Amounts kPriceUnit{1.0F / 1000.0F / 3600.0F, 1.0F / 1024.0F / 3600.0F,
 
 } // namespace
 
+struct Simulator::Load {
+    Vec4 demand;
+    Vec4 used; // overheads included
+    float power_w;
+    float late;
+};
+
 // Groups the plainly running VMs by host, so that a tick reads memory in order.
 void Simulator::repack() {
+    const float knee = plant_->spec.knee;
     packed_vms_.clear();
+    packed_series_.clear();
+    quiet_hosts_.clear();
+    other_hosts_.clear();
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
-        pack_begin_[h] = static_cast<std::int32_t>(packed_vms_.size());
-        if (hosts_[h].special > 0) continue;
+        const auto host = static_cast<std::int32_t>(h);
+        const bool quiet = hosts_[h].state == HostState::on && hosts_[h].special == 0 && hidden_factor_ == 1.0F;
+        packed_at_[h] = quiet ? static_cast<std::int32_t>(quiet_hosts_.size()) : -1;
+        if (!quiet) {
+            other_hosts_.push_back(host);
+            continue;
+        }
+        PackedHost& packed = quiet_hosts_.emplace_back();
+        packed.host = host;
+        packed.begin = packed.calm_end = static_cast<std::uint32_t>(packed_vms_.size());
         for (std::int32_t v = hosts_[h].first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
             const Vm& vm = vms_[static_cast<std::size_t>(v)];
-            PackedVm& packed = packed_vms_.emplace_back();
-            for (std::size_t r = 0; r < kDense; ++r) packed.allocation[r] = vm.allocation[r];
-            packed.share = vm.share;
-            packed.memory = vm.memory;
-            const auto series = plant_->work.app_series[static_cast<std::size_t>(vm.app)];
-            packed.series = static_cast<std::uint32_t>(series) * static_cast<std::uint32_t>(kDense);
-            packed.vm = v;
+            const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
+            const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
+            const Vec4 allocation = load4(vm.allocation);
+            packed_vms_.push_back({factor, allocation});
+            packed_series_.push_back(static_cast<std::uint32_t>(series * kDense));
+            const Vec4 peak = plant_->series_peak[series] * factor;
+            if (peak[kCpu] > knee * allocation[kCpu] || !all_served(peak, peak, peak, allocation)) continue;
+            std::swap(packed_vms_[packed.calm_end], packed_vms_.back());
+            std::swap(packed_series_[packed.calm_end], packed_series_.back());
+            ++packed.calm_end;
         }
+        packed.end = static_cast<std::uint32_t>(packed_vms_.size());
     }
-    pack_begin_[hosts_.size()] = static_cast<std::int32_t>(packed_vms_.size());
     packed_ = true;
 }
 
@@ -84,53 +104,95 @@ float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) c
 void Simulator::evaluate(std::int32_t host) {
     const auto h = static_cast<std::size_t>(host);
     if (hosts_[h].state == HostState::on) {
-        if (hosts_[h].special > 0 || !packed_ || hidden_factor_ != 1.0F || !evaluate_fast(host)) evaluate_slow(host);
+        Load load;
+        if (packed_ && packed_at_[h] >= 0 &&
+            quiet_load(quiet_hosts_[static_cast<std::size_t>(packed_at_[h])], row(), load)) {
+            HostRates& rates = rates_[h];
+            rates = HostRates{};
+            rates.used = load.used;
+            rates.power_w = load.power_w;
+            rates.late = load.late;
+            for (std::size_t r = 0; r < kDense; ++r) rates.demand[r] = load.demand[r];
+        } else {
+            evaluate_slow(host);
+        }
     } else {
         rates_[h] = HostRates{};
         rates_[h].power_w = host_power(host, 0.0F, 0.0F);
     }
     hosts_[h].slice_s = now_;
+    if (hosts_[h].open) return;
     hosts_[h].open = true;
+    open_hosts_.push_back(host);
 }
 
-// True when nobody on the host was short of anything; then the rates are set.
-bool Simulator::evaluate_fast(std::int32_t host) {
-    const auto h = static_cast<std::size_t>(host);
-    const Plant::HostConstants& constants = plant_->hosts[h];
-    const float* demand_row = row();
+// True when every VM of the packed host gets what it wants; then the load is set.
+bool Simulator::quiet_load(const PackedHost& packed, const float* demand_row, Load& load) const {
+    const Plant::HostConstants& constants = plant_->hosts[static_cast<std::size_t>(packed.host)];
     const float knee = plant_->spec.knee;
+    const Vec4 knee4{knee, knee, knee, knee};
+    const Vec4 zero{};
+    const PackedVm* const vms = packed_vms_.data();
+    const std::uint32_t* const series = packed_series_.data();
     Vec4 wanted{};
-    Vec4 used{};
-    float tight = 0.0F;
-    const auto begin = static_cast<std::size_t>(pack_begin_[h]);
-    const auto end = static_cast<std::size_t>(pack_begin_[h + 1]);
-    for (std::size_t i = begin; i < end; ++i) {
-        const PackedVm& vm = packed_vms_[i];
-        const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
-        const Vec4 demand = load4(demand_row + vm.series) * factor;
-        const Vec4 allocation = load4(vm.allocation);
-        const Vec4 capped = min4(demand, allocation);
+    std::size_t i = packed.begin;
+    for (; i < packed.calm_end; ++i) wanted += load4(demand_row + series[i]) * vms[i].factor;
+    Vec4 used = wanted;
+    Vec4 tight{};
+    for (; i < packed.end; ++i) {
+        const Vec4 demand = load4(demand_row + series[i]) * vms[i].factor;
+        const Vec4 capped = min4(demand, vms[i].allocation);
         wanted += demand;
         used += capped;
-        tight += std::max(0.0F, capped[0] - knee * allocation[0]);
+        tight += max4(capped - knee4 * vms[i].allocation, zero);
     }
-    const auto n = static_cast<float>(end - begin);
-    const Vec4 total = used + Vec4{n * constants.vm_cpu_mhz, n * constants.vm_memory_mib, 0.0F, 0.0F};
-    if (!all_equal(wanted, used) || !all_within(total, constants.usable)) return false;
-    HostRates& rates = rates_[h];
-    const Host& spec = plant_->spec.hosts[h];
-    const float rho = total[0] * constants.inverse_cpu;
-    rates.used = total;
-    rates.used_gpu = 0.0F;
-    rates.power_w = host_power(host, total[0], 0.0F);
-    for (std::size_t r = 0; r < kDense; ++r) rates.demand[r] = wanted[r];
-    rates.demand[kGpu] = 0.0F;
-    rates.late = std::min(used[0], plant_->late[static_cast<std::size_t>(spec.model)](rho) * used[0] +
-                                       tight / (1.0F - knee));
-    rates.contention = 0.0F;
-    rates.overloaded = false;
-    rates.any_unmet = false;
+    const auto n = static_cast<float>(static_cast<std::int32_t>(packed.end - packed.begin));
+    load.demand = wanted;
+    load.used = used + Vec4{n * constants.vm_cpu_mhz, n * constants.vm_memory_mib, 0.0F, 0.0F};
+    if (!all_served(wanted, used, load.used, constants.usable)) return false;
+    const float rho = load.used[kCpu] * constants.inverse_cpu;
+    load.late = std::min(used[kCpu], (*constants.late)(rho)*used[kCpu] + tight[kCpu] / (1.0F - knee));
+    load.power_w = (*constants.power)(rho)*constants.metered + constants.gpu_idle_w;
     return true;
+}
+
+// A tick in which nothing happens: no slices, the sums go straight to the accounts.
+void Simulator::play_quiet_tick() {
+    const double dt = plant_->spec.tick_s;
+    double power = 0.0;
+    double late = 0.0;
+    double used = 0.0;
+    double usable = 0.0;
+    double demand[kDense] = {};
+    std::size_t calm = 0;
+    const float* const demand_row = row();
+    for (const PackedHost& packed : quiet_hosts_) {
+        const auto h = static_cast<std::size_t>(packed.host);
+        Load load;
+        if (!quiet_load(packed, demand_row, load)) {
+            evaluate(packed.host);
+            continue;
+        }
+        HostRates& rates = rates_[h];
+        rates.used = load.used;
+        rates.used_gpu = 0.0F;
+        rates.power_w = load.power_w;
+        rates.late = load.late;
+        rates.contention = 0.0F;
+        ++calm;
+        power += static_cast<double>(load.power_w);
+        late += static_cast<double>(load.late);
+        used += static_cast<double>(load.used[kCpu]);
+        usable += static_cast<double>(plant_->hosts[h].usable[kCpu]);
+        for (std::size_t r = 0; r < kDense; ++r) demand[r] += static_cast<double>(load.demand[r]);
+    }
+    tick_totals_.host_j += power * dt;
+    tick_totals_.late += late * dt;
+    tick_totals_.used_cpu += used * dt;
+    tick_totals_.capacity_cpu += usable * dt;
+    tick_totals_.on_s += static_cast<double>(calm) * dt;
+    for (std::size_t r = 0; r < kDense; ++r) tick_totals_.demand[r] += demand[r] * dt;
+    for (const std::int32_t host : other_hosts_) evaluate(host);
 }
 
 Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {
@@ -326,9 +388,9 @@ void Simulator::settle() {
 
 // A host far beyond its memory loses the VM that uses most of it.
 void Simulator::kill_for_memory() {
-    for (std::size_t h = 0; h < hosts_.size(); ++h) {
+    for (const std::int32_t host : open_hosts_) { // a quiet host has room for all
+        const auto h = static_cast<std::size_t>(host);
         if (hosts_[h].state != HostState::on) continue;
-        const auto host = static_cast<std::int32_t>(h);
         const float usable = plant_->hosts[h].usable[kMemory];
         if (rates_[h].used[kMemory] < usable) continue;
         solve(host);

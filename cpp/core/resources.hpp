@@ -21,4 +21,29 @@ inline constexpr std::size_t kDense = 4; // without gpu, which few VMs have
 
 using Amounts = std::array<float, kResources>;
 
+// Four floats in one register; the compiler maps it to whatever the machine has.
+using Vec4 = float __attribute__((vector_size(16)));
+
+inline Vec4 load4(const float* p) {
+    Vec4 v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+inline Vec4 min4(Vec4 a, Vec4 b) {
+#ifdef __SSE__
+    return __builtin_ia32_minps(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
+
+inline Vec4 max4(Vec4 a, Vec4 b) {
+#ifdef __SSE__
+    return __builtin_ia32_maxps(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+
 } // namespace foreshade

@@ -27,6 +27,9 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
     : spec(std::move(spec_in)), work(std::move(work_in)), allowed(allowed_in) {
     spec.validate(work.n_ticks);
     work.prepare(spec.tick_s);
+    series_peak.assign(work.n_series, Vec4{});
+    for (std::size_t i = 0; i < work.n_ticks * work.n_series; ++i)
+        series_peak[i % work.n_series] = max4(series_peak[i % work.n_series], load4(work.demand + i * kDense));
     for (const ServerModel& server : spec.models) {
         power.emplace_back(server.power_w);
         late.emplace_back(server.cores, spec.slo_stretch);
@@ -38,6 +41,10 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
         for (std::size_t r = 0; r < kDense; ++r) constants.usable[r] = server.capacity[r] * hypervisor.efficiency[r];
         constants.usable_gpu = server.capacity[4] * hypervisor.efficiency[4];
         constants.inverse_cpu = 1.0F / constants.usable[0];
+        constants.metered = host.rented ? 0.0F : 1.0F;
+        constants.gpu_idle_w = host.rented ? 0.0F : server.capacity[4] * server.gpu_idle_w;
+        constants.power = &power[at(host.model)];
+        constants.late = &late[at(host.model)];
         constants.vm_cpu_mhz = hypervisor.vm_cpu_mhz;
         constants.vm_memory_mib = hypervisor.vm_memory_mib;
         constants.link_mbit_s = std::min(hypervisor.migration_mbit_s, constants.usable[3]);
@@ -70,12 +77,13 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     waiting_.clear();
     dark_apps_.clear();
     dirty_.clear();
+    open_hosts_.clear();
     touched_vms_.clear();
     vms_.assign(work.n_vms() + spec.spare_slots, Vm{});
     apps_.assign(work.n_apps(), App{});
     hosts_.assign(spec.hosts.size(), HostTruth{});
     rates_.assign(spec.hosts.size(), HostRates{});
-    pack_begin_.assign(spec.hosts.size() + 1, 0);
+    packed_at_.assign(spec.hosts.size(), -1);
     rack_on_.assign(spec.racks.size(), true);
     rack_ready_s_.assign(spec.racks.size(), now_);
     rack_copying_.assign(spec.racks.size(), 0);
@@ -125,16 +133,8 @@ const ServerModel& Simulator::model(std::int32_t host) const {
     return plant_->spec.models[at(plant_->spec.hosts[at(host)].model)];
 }
 
-void Simulator::advance() {
-    if (done()) throw std::logic_error("advance: the workload's last tick has been played");
-    const DataCentre& spec = plant_->spec;
-    schedule();
-    const double end = static_cast<double>(tick_ + 1) * spec.tick_s;
-    played_ = tick_;
-    in_tick_ = true;
-    start_queued();
-    if (!migrations_.empty()) replan_links();
-    if (!packed_) repack();
+// Plays what happens until `end`, evaluating every host at the start and again where something touches it.
+void Simulator::play_events(double end) {
     for (std::size_t h = 0; h < hosts_.size(); ++h) evaluate(static_cast<std::int32_t>(h));
     for (;;) {
         const double event_s = events_.empty() ? end + 1.0 : events_.front().time;
@@ -155,10 +155,25 @@ void Simulator::advance() {
         }
         settle();
     }
+}
+
+void Simulator::advance() {
+    if (done()) throw std::logic_error("advance: the workload's last tick has been played");
+    const DataCentre& spec = plant_->spec;
+    schedule();
+    const double end = static_cast<double>(tick_ + 1) * spec.tick_s;
+    played_ = tick_;
+    in_tick_ = true;
+    start_queued();
+    if (!migrations_.empty()) replan_links();
+    if (!packed_) repack();
+    const bool eventful = !migrations_.empty() || (!events_.empty() && events_.front().time <= end);
+    if (eventful) play_events(end);
+    else play_quiet_tick();
     now_ = end;
-    for (std::size_t h = 0; h < hosts_.size(); ++h) {
-        close(static_cast<std::int32_t>(h));
-        hosts_[h].open = false;
+    for (const std::int32_t host : open_hosts_) {
+        close(host);
+        hosts_[at(host)].open = false;
     }
     for (const std::int32_t app : dark_apps_) close_dark(app);
     kill_for_memory();
@@ -172,6 +187,7 @@ void Simulator::advance() {
         vm.touched = false;
     }
     touched_vms_.clear();
+    open_hosts_.clear();
 
     const auto k = static_cast<std::size_t>(tick_);
     for (std::size_t r = 0; r < rack_on_.size(); ++r)
@@ -220,11 +236,12 @@ double Simulator::worst_vm_unmet() const {
 
 std::size_t Simulator::memory_bytes() const {
     return sizeof(*this) + vms_.capacity() * sizeof(Vm) + apps_.capacity() * sizeof(App) +
-           hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) + packed_vms_.capacity() * sizeof(PackedVm) +
+           hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) + packed_vms_.capacity() * (sizeof(PackedVm) + sizeof(std::uint32_t)) +
+           quiet_hosts_.capacity() * sizeof(PackedHost) +
            events_.capacity() * sizeof(Event) + migrations_.capacity() * sizeof(Migration) +
            history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +
            (free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() + dirty_.capacity() +
-            touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity() + pack_begin_.capacity()) *
+            touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity() + packed_at_.capacity()) *
                sizeof(std::int32_t);
 }
 

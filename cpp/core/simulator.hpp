@@ -19,8 +19,6 @@
 
 namespace foreshade {
 
-using Vec4 = float __attribute__((vector_size(16)));
-
 // What follows from a DataCentre and a WorkloadView, computed once and shared by all environments.
 struct Plant {
     DataCentre spec;
@@ -31,16 +29,23 @@ struct Plant {
         Vec4 usable;            // efficiency × capacity
         float usable_gpu;
         float inverse_cpu;      // 1 / usable cpu
+        float metered;          // 1, or 0 where the power is a provider's
+        float gpu_idle_w;       // of all its GPUs
+        const PowerCurve* power;
+        const LateCurve* late;
         float vm_cpu_mhz;
         float vm_memory_mib;
         float link_mbit_s;      // for migrations
         float limit[kResources]; // overcommit × capacity
     };
     std::vector<HostConstants> hosts;
+    std::vector<Vec4> series_peak; // (n_series,) largest demand of each resource over the whole workload
     std::uint32_t allowed = ~0U; // bit per ActionKind
 
     // Throws std::invalid_argument on a data centre or workload that cannot be simulated.
     Plant(DataCentre spec, WorkloadView work, std::uint32_t allowed);
+    Plant(const Plant&) = delete; // its hosts point into its own curves
+    Plant& operator=(const Plant&) = delete;
 };
 
 class Simulator {
@@ -154,17 +159,17 @@ class Simulator {
         RandomStream failures;
         RandomStream alarms_stream;
     };
-    // Rates of one host, constant over a slice.
+    // Rates of one host, constant over a slice. What a quiet tick writes comes first.
     struct HostRates {
         Vec4 used{};
         float used_gpu = 0.0F;
         float power_w = 0.0F;
+        float late = 0.0F;
+        float contention = 0.0F;
         float demand[kResources] = {};
         float unmet[kResources] = {};
         float unmet_usd_s = 0.0F;
         float migration_unmet = 0.0F;
-        float late = 0.0F;
-        float contention = 0.0F;
         bool overloaded = false;
         bool any_unmet = false;
     };
@@ -191,12 +196,13 @@ class Simulator {
         double next_s = std::numeric_limits<double>::infinity();
     };
     // A plainly running VM as the fast path reads it, grouped by host.
-    struct alignas(32) PackedVm {
-        float allocation[4];
-        float share;
-        float memory;
-        std::uint32_t series; // offset into the demand row, in floats
-        std::int32_t vm;
+    struct alignas(16) PackedVm {
+        Vec4 factor; // of its series: share, memory, share, share
+        Vec4 allocation;
+    };
+    struct PackedHost { // its VMs among the packed: first those that can never reach a cap or the knee, then the others
+        std::uint32_t begin, calm_end, end;
+        std::int32_t host;
     };
     // What one VM of a host wants and gets; scratch of solve().
     struct Portion {
@@ -211,7 +217,10 @@ class Simulator {
     // host_physics.cpp
     void repack();
     void evaluate(std::int32_t host);
-    bool evaluate_fast(std::int32_t host);
+    struct Load; // of a host whose VMs all get what they want
+    bool quiet_load(const PackedHost& packed, const float* demand_row, Load& load) const;
+    void play_quiet_tick();
+    void play_events(double end);
     void evaluate_slow(std::int32_t host);
     void solve(std::int32_t host);
     Portion portion_of(const Vm& vm, std::int32_t id) const;
@@ -302,13 +311,17 @@ class Simulator {
     std::vector<Migration> migrations_;
     std::vector<Event> events_; // a heap
     std::vector<std::int32_t> dirty_;
+    std::vector<std::int32_t> open_hosts_; // with a slice in this tick
     std::vector<std::int32_t> touched_vms_;
     std::vector<std::int32_t> arrivals_; // workload VMs by arrival tick
     std::size_t next_arrival_ = 0;
     std::vector<std::int32_t> departures_; // workload VMs by departure tick
     std::size_t next_departure_ = 0;
     std::vector<PackedVm> packed_vms_;
-    std::vector<std::int32_t> pack_begin_; // (n_hosts + 1,)
+    std::vector<std::uint32_t> packed_series_; // offset of each packed VM's series in a demand row, in floats
+    std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs
+    std::vector<std::int32_t> packed_at_; // (n_hosts,) position among quiet_hosts_, -1 = not quiet
+    std::vector<std::int32_t> other_hosts_;
     std::vector<Portion> portions_;
     std::vector<std::size_t> sort_scratch_;
     double worst_freed_ = 0.0; // worst ratio of VMs whose slot was freed
