@@ -112,19 +112,19 @@ def _gpu(config: GeneratorConfig, apps: Sequence[Application]) -> F32:
     5 min and 0.5 at 1 h, correlation between pods 0.55.
     """
     out = np.zeros((config.n_ticks, len(apps)), dtype=np.float32)
-    constants = np.array([1.5 * 3600.0, 600.0], dtype=np.float32)
+    constants = np.array([3.0 * 3600.0, 200.0], dtype=np.float32)
     common = stream(config.seed, 4).standard_normal((config.n_ticks, 1), dtype=np.float32)
     ornstein_uhlenbeck(common, np.array([4.0 * 3600.0], dtype=np.float32), config.tick_s)
     for column, app in enumerate(apps):
         rng = stream(config.seed, 0, app.slot, app.generation, 3)
         z = rng.standard_normal((config.n_ticks, 2), dtype=np.float32)
         ornstein_uhlenbeck(z, constants, config.tick_s)
-        mixed = math.sqrt(0.5) * common[:, 0] + math.sqrt(0.25) * z[:, 0] + math.sqrt(0.25) * z[:, 1]
+        mixed = math.sqrt(0.6) * common[:, 0] + math.sqrt(0.1) * z[:, 0] + math.sqrt(0.3) * z[:, 1]
         mixed *= min(config.noise, 1.0)
         threshold = rng.normal(-0.07, 0.15) if config.noise > 0.0 else -1.0
-        median = config.scale * 0.11 * float(rng.lognormal(0.0, 0.3))
+        median = config.scale * 0.08 * float(rng.lognormal(0.0, 0.3))
         # Busy more strongly where it is further above the threshold: 0.65 is the log-deviation when busy.
-        busy = median * np.exp(1.1 * (mixed - threshold) - 0.75)
+        busy = median * np.exp(0.9 * (mixed - threshold) - 0.65)
         want = np.where(mixed > threshold, np.minimum(busy, 1.0), 0.0)
         out[:, column] = want * app.members * app.flavour[4]
         out[: app.arrival_tick, column] = 0.0

@@ -33,7 +33,8 @@ class GeneratorConfig:
     noise: float = 1.0
     #: Multiplier of the daily and weekly cycles' depth; 0 switches them off.
     cycle: float = 1.0
-    #: Bursts a day of each application; two give Bitbrains' ratio of peak to mean.
+    #: Bursts a day of each application; two give Bitbrains' ratio of peak to mean. 0 switches
+    #: the nightly backups off as well.
     bursts: float = 2.0
     #: Flash crowds a day of each group of applications; one in four days keeps them rare yet seen.
     crowds: float = 0.25

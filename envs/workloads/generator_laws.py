@@ -103,11 +103,11 @@ def poisson_times(rng: np.random.Generator, per_day: float, n_ticks: int, tick_s
 def add_bursts(out: F32, rng: np.random.Generator, per_day: float, tick_s: float, smallest: float) -> None:
     """Add Poisson bursts to one series: Pareto heights (index 1.3, at most 1), lognormal lengths.
 
-    Heavy-tailed sizes: Crovella & Bestavros, IEEE/ACM ToN 5(6), 1997. Median length 15 min, sigma 1.
+    Heavy-tailed sizes: Crovella & Bestavros, IEEE/ACM ToN 5(6), 1997. Median length 5 min, sigma 1.2.
     """
     for start_s in poisson_times(rng, per_day, len(out), tick_s):
         height = min(smallest * (1.0 + rng.pareto(1.3)), 1.0)
-        add_pulse(out, tick_s, float(start_s), float(rng.lognormal(math.log(900.0), 1.0)), height)
+        add_pulse(out, tick_s, float(start_s), float(rng.lognormal(math.log(300.0), 1.2)), height)
 
 
 def level_shifts(rng: np.random.Generator, per_day: float, n_ticks: int, tick_s: float) -> F32:

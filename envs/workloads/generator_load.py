@@ -63,11 +63,14 @@ class Parameters(Generic[T]):
     memory: T
     memory_gain: T
     memory_noise: T
+    memory_s: T
     disk: T  # MiB/s for each vCPU at the base load
     disk_noise: T
+    disk_s: T
     disk_from: T  # activity threshold, standard deviations
     net: T
     net_noise: T
+    net_s: T
     net_from: T
 
 
@@ -108,7 +111,7 @@ def draw_parameters(
     """One application's parameters from its type's laws."""
     total = config.noise * kind.noise * rng.lognormal(0.0, 0.7)
     # How much of the variance is forgotten at once: most in PlanetLab, little in Google's jobs.
-    white = rng.beta(0.7, 1.1)
+    white = rng.beta(0.9, 0.7)
     slow = (1.0 - white) * rng.beta(2.0, 1.5)
     shared = 0.45 * kind.loading * slow
     parts = (slow - shared, 1.0 - white - slow, white, shared)
@@ -116,7 +119,7 @@ def draw_parameters(
     slow_sd, fast_sd, white_sd, shared_sd = deviations
     return Parameters(
         min(kind.base_median * rng.lognormal(0.0, kind.base_sigma), 0.9),
-        config.cycle * kind.amplitude * rng.beta(2.0, 2.0) * 1.6,
+        config.cycle * kind.amplitude * rng.beta(1.2, 1.8) * 1.5,
         kind.peak_hour + rng.normal(0.0, 2.0),
         1.0 - config.cycle * (1.0 - min(max(kind.weekend + rng.normal(0.0, 0.15), 0.2), 1.1)),
         slow_sd,
@@ -130,12 +133,15 @@ def draw_parameters(
         0.02 * rng.lognormal(0.0, 0.7),
         min(kind.memory_median * rng.lognormal(0.0, 0.5), 0.8),
         kind.memory_gain,
-        config.noise * 0.05 * rng.lognormal(0.0, 0.6),
+        config.noise * 0.06 * rng.lognormal(0.0, 0.7),
+        float(rng.lognormal(math.log(2400.0), 1.5)),
         kind.disk_mib_per_vcpu * rng.lognormal(0.0, 1.2),
         config.noise * 1.0 * rng.lognormal(0.0, 0.3),
+        float(rng.lognormal(math.log(200.0), 1.2)),
         _threshold(rng, kind.disk_idle, config.noise),
         kind.net_mbit_per_vcpu * rng.lognormal(0.0, 1.3),
-        config.noise * 0.9 * rng.lognormal(0.0, 0.3),
+        config.noise * 1.2 * rng.lognormal(0.0, 0.3),
+        float(rng.lognormal(math.log(300.0), 1.2)),
         _threshold(rng, kind.net_idle, config.noise),
     )
 
@@ -177,11 +183,13 @@ def load(
         if surges[i]:
             _surges(extra[i], rng, config, epoch_s, surges[i])
         if config.bursts > 0.0 and rng.random() < kind.backup:
-            _nightly(backup[i], rng, epoch_s, tick_s, rng.uniform(0, 5), rng.uniform(900, 5400), 0.4)
+            _nightly(backup[i], rng, epoch_s, tick_s, rng.uniform(0, 5), rng.uniform(600, 3600), 0.25)
         group = groups[i]
         z[:, 5, i] = group.noise if group else 0.0
         if group:
             crowd[:, i] = group.crowd
+    for pulses in (extra, backup):  # rounding at a pulse's edges may leave a trace below zero
+        np.maximum(pulses, 0.0, out=pulses)
     p_all = Parameters(*np.array([astuple(row) for row in rows], dtype=np.float32).T)
     return _combine(config, epoch_s, p_all, z, white, levels, extra.T, gate.T, backup.T, crowd)
 
@@ -200,9 +208,7 @@ def _combine(
 ) -> Demand:
     """Put the laws of a block together; every field of ``p`` is an (n,) array here."""
     tick_s = float(config.tick_s)
-    ones = np.ones_like(p.base)
-    constants = np.stack([p.slow_s, p.fast_s, 6 * 3600.0 * ones, 900.0 * ones, 900.0 * ones])
-    ornstein_uhlenbeck(z[:, :5], constants, tick_s)
+    ornstein_uhlenbeck(z[:, :5], np.stack([p.slow_s, p.fast_s, p.memory_s, p.disk_s, p.net_s]), tick_s)
     log_load = z[:, 0] * p.slow + z[:, 1] * p.fast + z[:, 5] * p.shared + white * p.white
     log_load -= (p.slow**2 + p.fast**2 + p.shared**2 + p.white**2) / 2.0
     weeks = ((epoch_s - epoch_s[0]) / (7.0 * DAY_S)).astype(np.float32)[:, None]
