@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +23,7 @@ from foreshade.envs.workloads.workload import Workload
 F64 = npt.NDArray[np.float64]
 #: Series kept of a set for the pairwise correlations; all pairs of more would take minutes.
 PAIRS_OF = 300
-REAL_SETS = ("bitbrains?days=7", "planetlab", "google", "gpu-pods")
+REAL_SETS = ("bitbrains?days=7", "planetlab?days=1", "google", "gpu-pods")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,27 +141,35 @@ def measured(spec: str) -> Sample:
     from foreshade.envs.workloads.spec import load_trace  # noqa: PLC0415 - the table is printed without it
 
     trace = load_trace(spec)
-    series: Mapping[str, npt.NDArray[np.float32]] = trace.series
+    ticks = max(300 // trace.step_s, 1)  # finer traces are averaged: the lags and the zeros then compare
+    series = {name: _averaged(values, ticks) for name, values in trace.series.items()}
 
     def share(name: str, of: npt.NDArray[np.float32]) -> F64 | None:
         if name not in series or not bool(np.isfinite(of).any()):
             return None
         kept = np.isfinite(of) & (of > 0.0)
-        return series[name].astype(np.float64) / np.where(kept, of, np.nan)
+        return series[name] / np.where(kept, of, np.nan)
 
     def total(*names: str) -> F64 | None:
-        found = [series[name].astype(np.float64) for name in names if name in series]
+        found = [series[name] for name in names if name in series]
         return sum(found[1:], found[0]) if found else None
 
     return Sample(
         spec,
-        trace.step_s,
+        trace.step_s * ticks,
         share("cpu", trace.vms.cpu_mhz),
         share("memory", trace.vms.memory_mib),
         total("disk_read", "disk_write"),
         total("net_rx", "net_tx"),
         share("gpu", trace.vms.gpus),
     )
+
+
+def _averaged(x: npt.NDArray[np.float32], ticks: int) -> F64:
+    kept = x[: x.shape[0] // ticks * ticks].astype(np.float64).reshape(-1, ticks, x.shape[1])
+    known = np.isfinite(kept)
+    total, count = np.where(known, kept, 0.0).sum(axis=1), known.sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def lives(workload: Workload) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,12 @@ def test_options_are_read_from_text() -> None:
     assert workload.start_epoch_s == 1_717_243_200
     assert len(workload.vms) == 10
     assert workload.source == "generated:flat?days=0.5&start=2024-06-01T12:00:00&tick_s=60&vms=10"
+
+
+def test_a_single_vm_is_a_workload() -> None:
+    workload = generate("flat", vms="1", short="0.9", days="0.001")
+    assert len(workload.vms) == 1
+    assert workload.n_ticks == 1
 
 
 def test_scale_multiplies_the_load_and_not_the_provision() -> None:
@@ -311,3 +318,15 @@ def test_the_types_have_sane_parameters() -> None:
         assert 0 <= kind.offloadable <= 1
         assert 0 < kind.disk_idle < 1
         assert 0 < kind.net_idle < 1
+
+
+def test_the_documentation_names_every_option() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "generator.md").read_text(encoding="utf-8")
+    table = text.split("## Options")[1].split("## Model")[0]
+    for field in fields(GeneratorConfig):
+        assert f"`{field.name}`" in table
+
+
+def test_an_option_called_name_is_an_unknown_option() -> None:
+    with pytest.raises(WorkloadError, match="unknown option 'name'"):
+        generate("flat", name="x")

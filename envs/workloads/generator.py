@@ -32,7 +32,7 @@ __all__ = ["PRESETS", "GeneratorConfig", "build", "generate"]
 _BLOCK = 256
 
 
-def generate(name: str, **options: str) -> Workload:
+def generate(name: str, /, **options: str) -> Workload:
     """The generated workload ``name`` with options as text; raises ``WorkloadError`` with what is known."""
     asked = "&".join(f"{key}={value}" for key, value in sorted(options.items()))
     return build(configure(name, options), name, f"generated:{name}" + (f"?{asked}" if asked else ""))
@@ -44,7 +44,7 @@ def build(config: GeneratorConfig, name: str = "generated", source: str = "gener
     short = short_vms(config)
     n_apps, n_series = len(apps), len(apps) + short.n_columns
     demand = np.zeros((config.n_ticks, n_series, 4), dtype=np.float32)
-    groups = {number: Group.draw(config, number) for number in sorted({a.slot // config.group for a in apps})}
+    groups = Group.draw(config, apps[-1].slot // config.group + 1)
     for start in range(0, n_apps, _BLOCK):
         stop = min(start + _BLOCK, n_apps)
         _fill_applications(config, apps[start:stop], groups, demand[:, start:stop])
@@ -67,7 +67,7 @@ def build(config: GeneratorConfig, name: str = "generated", source: str = "gener
 
 
 def _fill_applications(
-    config: GeneratorConfig, apps: Sequence[Application], groups: dict[int, Group], out: F32
+    config: GeneratorConfig, apps: Sequence[Application], groups: Sequence[Group], out: F32
 ) -> None:
     """Write one block's demand into its columns (n_ticks, n, 4), zero outside each application's life."""
     wanted = load(
@@ -123,8 +123,8 @@ def _gpu(config: GeneratorConfig, apps: Sequence[Application]) -> F32:
         mixed *= min(config.noise, 1.0)
         threshold = rng.normal(-0.07, 0.15) if config.noise > 0.0 else -1.0
         median = config.scale * 0.08 * float(rng.lognormal(0.0, 0.3))
-        # Busy more strongly where it is further above the threshold: 0.65 is the log-deviation when busy.
-        busy = median * np.exp(0.9 * (mixed - threshold) - 0.65)
+        # Busier the further above the threshold, where the median of the half-normal is 0.67.
+        busy = median * np.exp(0.7 * (mixed - threshold - 0.67))
         want = np.where(mixed > threshold, np.minimum(busy, 1.0), 0.0)
         out[:, column] = want * app.members * app.flavour[4]
         out[: app.arrival_tick, column] = 0.0

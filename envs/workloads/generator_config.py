@@ -17,7 +17,8 @@ _ENTERPRISE_MIX = {name: kind.share for name, kind in TYPES.items()}
 class GeneratorConfig:
     """Settings of one generated workload; ``mix`` apart, every field is also an option of a spec."""
 
-    #: VMs wanted on average at any time; 400 fill about 25 hosts, a cluster that trains in minutes.
+    #: VMs wanted on average at any time; 400 have some 1,200 vCPUs and 4.4 TiB, about 12 hosts
+    #: of 384 GiB without overcommit: small enough to train on, large enough to consolidate.
     vms: int = 400
     #: Length in days; two show the daily cycle twice, the least that a forecaster can learn it from.
     days: float = 2.0
@@ -53,8 +54,9 @@ class GeneratorConfig:
     daily: float = 0.0
     #: Share of the applications with surges at random times, as many: not forecastable.
     random: float = 0.0
-    #: Median height of a surge, share of the CPU provisioned; with the base it passes what is provisioned.
-    surge: float = 0.8
+    #: Median height of a surge, share of the CPU provisioned; with the base, 1 makes most surges want
+    #: more than is provisioned, so that only a larger or a further VM serves them.
+    surge: float = 1.0
     #: Largest CPU, disk or network demand as a multiple of what is provisioned; above 1 a VM wants more than
     #: it has (clients queue), and beyond 1.5 they give up.
     limit: float = 1.5
@@ -79,6 +81,11 @@ class GeneratorConfig:
     def n_ticks(self) -> int:
         """Length in ticks, at least one."""
         return max(round(self.days * 86_400.0 / self.tick_s), 1)
+
+    @property
+    def n_short(self) -> int:
+        """VMs at any time that live less than a day; at least one of all VMs belongs to an application."""
+        return min(round(self.vms * self.short), self.vms - 1)
 
     @property
     def start_epoch_s(self) -> int:

@@ -92,17 +92,19 @@ class Group:
     crowd: F32  # (n_ticks,) flash crowds, share of the load on top
 
     @classmethod
-    def draw(cls, config: GeneratorConfig, number: int) -> Group:
-        """The group ``number`` of the cluster."""
-        rng = stream(config.seed, 2, number)
-        noise = rng.standard_normal((config.n_ticks, 1), dtype=np.float32)
-        ornstein_uhlenbeck(noise, np.array([2.0 * 3600.0], dtype=np.float32), config.tick_s)
-        crowd = np.zeros(config.n_ticks, dtype=np.float32)
-        for start_s in poisson_times(rng, config.crowds, config.n_ticks, config.tick_s):
-            height = min(1.0 + rng.pareto(1.8), 8.0)
-            decay_s = float(rng.lognormal(math.log(2700.0), 0.6))
-            add_crowd(crowd, config.tick_s, float(start_s), 600.0, decay_s, height)
-        return cls(noise[:, 0], crowd)
+    def draw(cls, config: GeneratorConfig, n: int) -> list[Group]:
+        """The first ``n`` groups of the cluster, each from a stream of its own."""
+        noise = np.empty((config.n_ticks, n), dtype=np.float32)
+        crowds = np.zeros((n, config.n_ticks), dtype=np.float32)
+        for number in range(n):
+            rng = stream(config.seed, 2, number)
+            noise[:, number] = rng.standard_normal(config.n_ticks, dtype=np.float32)
+            for start_s in poisson_times(rng, config.crowds, config.n_ticks, config.tick_s):
+                height = min(1.0 + rng.pareto(1.8), 8.0)
+                decay_s = float(rng.lognormal(math.log(2700.0), 0.6))
+                add_crowd(crowds[number], config.tick_s, float(start_s), 600.0, decay_s, height)
+        ornstein_uhlenbeck(noise, np.full(n, 2.0 * 3600.0, dtype=np.float32), config.tick_s)
+        return [cls(noise[:, number], crowds[number]) for number in range(n)]
 
 
 def draw_parameters(
@@ -134,14 +136,14 @@ def draw_parameters(
         min(kind.memory_median * rng.lognormal(0.0, 0.5), 0.8),
         kind.memory_gain,
         config.noise * 0.06 * rng.lognormal(0.0, 0.7),
-        float(rng.lognormal(math.log(2400.0), 1.5)),
+        float(rng.lognormal(math.log(1200.0), 1.7)),
         kind.disk_mib_per_vcpu * rng.lognormal(0.0, 1.2),
         config.noise * 1.0 * rng.lognormal(0.0, 0.3),
-        float(rng.lognormal(math.log(200.0), 1.2)),
+        float(rng.lognormal(math.log(240.0), 1.8)),
         _threshold(rng, kind.disk_idle, config.noise),
         kind.net_mbit_per_vcpu * rng.lognormal(0.0, 1.3),
         config.noise * 1.2 * rng.lognormal(0.0, 0.3),
-        float(rng.lognormal(math.log(300.0), 1.2)),
+        float(rng.lognormal(math.log(300.0), 1.8)),
         _threshold(rng, kind.net_idle, config.noise),
     )
 

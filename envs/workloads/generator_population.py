@@ -90,7 +90,7 @@ def arrival_rate(epoch_s: F64) -> F32:
 
 def applications(config: GeneratorConfig) -> Iterator[Application]:
     """The long-lived applications: slots until the VMs are used up, each with its successors."""
-    left = config.vms - round(config.vms * config.short)
+    left = config.vms - config.n_short
     slot = 0
     while left > 0:
         first = _draw(config, slot, 0, 0, left)
@@ -171,12 +171,11 @@ def short_vms(config: GeneratorConfig) -> ShortVms:
 
     Arrivals start a day before tick 0; nobody lives longer, so the process is stationary from the start.
     """
-    wanted = round(config.vms * config.short)
     rng = stream(config.seed, 1)
     low, high = SHORT_LIFE.cdf(math.log(config.tick_s)), SHORT_LIFE.cdf(math.log(DAY_S))
     steps = low + (high - low) * (np.arange(4096) + 0.5) / 4096
     lives_s = np.exp([SHORT_LIFE.inv_cdf(float(p)) for p in steps])
-    per_day = wanted * DAY_S / float(lives_s.mean())
+    per_day = config.n_short * DAY_S / float(lives_s.mean())
     at_s = poisson_times(rng, 2.0 * per_day, config.n_ticks, config.tick_s)
     at_s = at_s[rng.random(len(at_s)) * 2.0 < arrival_rate(config.start_epoch_s + at_s)]
     gone_s = at_s + rng.choice(lives_s, len(at_s))
