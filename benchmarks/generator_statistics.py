@@ -67,7 +67,8 @@ def pairwise(x: F64) -> F64:
     x = x[:, x.std(axis=0) > 1e-12]
     if x.shape[1] < 2:
         return np.empty(0)
-    return np.corrcoef(x.T)[np.triu_indices(x.shape[1], 1)]
+    correlation: F64 = np.asarray(np.corrcoef(x.T))
+    return correlation[np.triu_indices(x.shape[1], 1)]
 
 
 def series_statistics(label: str, x: F64 | None, step_s: int) -> dict[str, F64]:

@@ -31,12 +31,14 @@ def shares(workload: Workload) -> F64:
     rows = np.unique(vms.app[stays])
     provided = np.zeros(len(workload.apps))
     np.add.at(provided, vms.app, vms.flavour[:, 0])
-    return workload.demand[:, workload.apps.series[rows], 0] / provided[rows]
+    used: F64 = workload.demand[:, workload.apps.series[rows], 0] / provided[rows]
+    return used
 
 
 def lag(x: F64, ticks: int) -> F64:
     a, b = x[:-ticks] - x[:-ticks].mean(axis=0), x[ticks:] - x[ticks:].mean(axis=0)
-    return (a * b).sum(axis=0) / np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
+    out: F64 = (a * b).sum(axis=0) / np.sqrt((a * a).sum(axis=0) * (b * b).sum(axis=0))
+    return out
 
 
 def test_the_same_seed_gives_the_same_bytes() -> None:
