@@ -115,6 +115,8 @@ class Overcommit(Part):
 
     cpu: Factor = 4.0  # usual for mixed enterprise VMs; Nova's default of 16 is for idle ones
     memory: Factor = 1.0  # memory that is promised twice ends in swap
+    disk: Factor = 4.0  # a flavour's disk and network are caps, that no provider reserves in full
+    network: Factor = 4.0
 
 
 class Response(Part):
