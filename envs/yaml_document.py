@@ -42,8 +42,9 @@ def parse(text: str, name: str) -> Document:
 
     Raises ScenarioError where the text is no YAML, holds several documents, or has a key twice.
     """
-    loader = yaml.SafeLoader(text)
+    loader = None
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         if root is None:
             raise ScenarioError(f"{name}:1: expected keys and values, found an empty file")
@@ -52,10 +53,16 @@ def parse(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ScenarioError(f"{name}:{line}: expected YAML, found {error.problem}") from error
-    except yaml.YAMLError as error:
+    # The others: a date that is in no calendar, or a tag on what cannot be it, as in "!!bool maybe".
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise ScenarioError(f"{name}:1: expected YAML, found {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ScenarioError(
+            f"{name}:1: expected a few levels of keys, found too many or an endless alias"
+        ) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return Document(name, value, lines)
 
 
@@ -77,6 +84,8 @@ def _walk(node: yaml.Node, path: Path, name: str) -> Iterator[tuple[Path, int]]:
         seen: dict[str, int] = {}
         for key, child in node.value:
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ScenarioError(f"{name}:{line}: {_dotted(path)}: expected a word as key, found {key.id}")
             if key.value in seen:
                 raise ScenarioError(
                     f"{name}:{line}: {_dotted((*path, key.value))}: expected each key once, "
@@ -108,13 +117,20 @@ def _dotted(path: Path) -> str:
 
 def _message(model: type[BaseModel], document: Document, error: ValidationError, prefix: Path) -> str:
     problems = []
-    for problem in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    places = [problem["loc"] for problem in found]
+    for problem in found:
+        # A list whose only item is wrong is also reported as empty: the item is the reason.
+        below = len(problem["loc"])
+        if problem["type"] == "too_short" and any(p[:below] == problem["loc"] != p for p in places):
+            continue
         # A union puts the branch it tried behind the key: the file has no such path, so it is cut off.
         path = prefix + problem["loc"]
         while path and path not in document.lines and problem["type"] != "missing":
             path = path[:-1]
         problems.append((document.line(path), path, problem))
-    problems.sort(key=lambda p: p[0])
+    # Of the branches of a union, the one whose type fits knows what is wrong with the value.
+    problems.sort(key=lambda p: (p[0], p[2]["type"].endswith("_type")))
     line, path, problem = problems[0]
     others = len({p[1] for p in problems[1:]} - {path})
     more = f" (and {others} more)" if others else ""

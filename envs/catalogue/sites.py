@@ -181,6 +181,7 @@ def read_carbon_csv(path: Path) -> tuple[npt.NDArray[np.datetime64], npt.NDArray
     opener = gzip.open if path.suffix == ".gz" else open
     times: list[np.datetime64] = []
     values: list[float] = []
+    line = 1
     try:
         with opener(path, "rt", encoding="utf-8", newline="") as lines:
             rows = csv.DictReader(lines)
@@ -188,6 +189,7 @@ def read_carbon_csv(path: Path) -> tuple[npt.NDArray[np.datetime64], npt.NDArray
             if missing:
                 raise WorkloadError(f"{path}:1: expected columns timestamp, avg_CI, found no {min(missing)}")
             for row in rows:
+                line = rows.line_num
                 times.append(np.datetime64(int(datetime.fromisoformat(row["timestamp"]).timestamp()), "s"))
                 values.append(float(row["avg_CI"]) if row["avg_CI"] else np.nan)
                 if not (np.isnan(values[-1]) or 0 <= values[-1] < np.inf):
@@ -195,7 +197,7 @@ def read_carbon_csv(path: Path) -> tuple[npt.NDArray[np.datetime64], npt.NDArray
     except (OSError, EOFError) as error:
         raise WorkloadError(f"{path}: expected a readable csv, found {error}") from error
     except (ValueError, TypeError) as error:
-        raise WorkloadError(f"{path}:{len(times) + 2}: {error}") from error
+        raise WorkloadError(f"{path}:{line}: {error}") from error
     if not times:
         raise WorkloadError(f"{path}: expected at least one hour, found none")
     return np.array(times), np.array(values)

@@ -52,8 +52,10 @@ def variant(scenario: Scenario, name: str) -> Scenario:
 
 
 def show(scenario: Scenario) -> str:
-    """The effective scenario as YAML: every key, defaults included."""
-    return yaml.safe_dump(_plain(scenario.model_dump()), sort_keys=False, allow_unicode=True, width=100)
+    """The effective scenario as YAML that can be loaded again: every key, defaults included."""
+    foreign = {"cloudsim"} if scenario.engine != "cloudsim" else None
+    said = _plain(scenario.model_dump(exclude=foreign))
+    return yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _document(name_or_path: str | Path) -> Document:

@@ -7,18 +7,19 @@ a vCPU 0.035 USD/h; with 2.5 GHz to a vCPU that is 0.014 USD per GHz-hour.
 The published SLA gives back 10, 30 and 100 % of a VM's price below 99.5, 99 and 95 % (aws-compute-instance):
 per unit of what was missed never less than 6 times its price up to 5 % missed. A factor of 6 is thus the
 largest straight line that stays below the schedule from 0.5 to 5 %. At these defaults half a GHz short for
-an hour (0.3 % of a two-socket host) costs what the host's electricity costs: chronic overload never pays.
+an hour (0.1 to 0.3 % of a host) costs what the host's electricity costs: chronic overload never pays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from foreshade.envs import catalogue
-from foreshade.envs.catalogue.entry import Factor, NotNegative
+from foreshade.envs.catalogue.entry import Entry, Factor, NotNegative
 from foreshade.envs.errors import ScenarioError
 
 CREDIT_FACTOR = 6.0
@@ -37,10 +38,8 @@ TariffName = Annotated[str, AfterValidator(lambda name: known(name, catalogue.ta
 GridName = Annotated[str, AfterValidator(lambda name: known(name, catalogue.grid))]
 
 
-class Unmet(BaseModel):
+class Unmet(Entry):
     """Credit for an hour of demand that was not met, at credit 1 of the VM."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     cpu_usd_per_ghz_h: NotNegative = 0.014 * CREDIT_FACTOR  # see the module
     memory_usd_per_gib_h: NotNegative = 0.00375 * CREDIT_FACTOR  # r5 over m5
@@ -52,10 +51,8 @@ class Unmet(BaseModel):
     gpu_usd_per_gpu_h: NotNegative = 0.81 * CREDIT_FACTOR
 
 
-class Prices(BaseModel):
+class Prices(Entry):
     """What the reward is made of."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     electricity: TariffName | NotNegative = "us-va-commercial"  # a tariff's name, or USD per kWh
     grid: GridName = "miso"  # whose carbon intensity counts
@@ -70,7 +67,7 @@ class Prices(BaseModel):
     # declared: a server of 10,000 USD over five years loses 0.0038 USD a minute; a cycle wears like two
     boot_usd: NotNegative = 0.0076
 
-    def usd_per_kwh(self, when: Any) -> float:
+    def usd_per_kwh(self, when: datetime) -> float:
         """Price of electricity at a site's local time, before PUE."""
         if isinstance(self.electricity, str):
             return catalogue.tariff(self.electricity).price(when)

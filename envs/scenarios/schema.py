@@ -9,15 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_validator,
 )
 
 from foreshade.envs import catalogue
-from foreshade.envs.catalogue.entry import Count, Factor, NotNegative, Positive, Share
+from foreshade.envs.catalogue.entry import Count, Entry, Factor, NotNegative, Positive, Share
 from foreshade.envs.scenarios.prices import Prices, known
 
 #: Kinds of action a scenario can allow; ``wait`` is always allowed.
@@ -54,13 +52,7 @@ ServerName = Annotated[str, AfterValidator(lambda name: known(name, catalogue.se
 HypervisorName = Annotated[str, AfterValidator(lambda name: known(name, catalogue.hypervisor))]
 
 
-class Part(BaseModel):
-    """A frozen part of a scenario; an unknown key or a wrong type is refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class HostGroup(Part):
+class HostGroup(Entry):
     """Equal hosts. The keys after ``count`` replace a figure of the catalogue's server."""
 
     server: ServerName
@@ -93,7 +85,7 @@ class HostGroup(Part):
         return self
 
 
-class RackGroup(Part):
+class RackGroup(Entry):
     """``racks`` equal racks in one zone; the hosts of a rack stand in the order of ``hosts``."""
 
     zone: str
@@ -110,7 +102,7 @@ class RentedGroup(HostGroup):
     provision_s: Positive = 600.0  # from the order until it can take VMs
 
 
-class Overcommit(Part):
+class Overcommit(Entry):
     """Largest sum of allocations over capacity; the hypervisor's own limit also holds."""
 
     cpu: Factor = 4.0  # usual for mixed enterprise VMs; Nova's default of 16 is for idle ones
@@ -119,15 +111,18 @@ class Overcommit(Part):
     network: Factor = 4.0
 
 
-class Response(Part):
+class Response(Entry):
     """How response time follows contention: it stretches once a host's load passes the knee."""
 
     slo_stretch: Annotated[float, Field(gt=1)] = 2.0  # response time allowed over the unloaded one
     knee: Annotated[float, Field(gt=0, lt=1)] = 0.8  # load at which queueing begins to show
 
 
-class Failures(Part):
-    """Hidden host failures, and a hazard signal that foresees some of them."""
+class Failures(Entry):
+    """Hidden host failures, and a hazard signal that foresees some of them; the defaults are declared.
+
+    Of real servers 8 % need a repair in a year (Vishwanath & Nagappan, SoCC 2010): ``mtbf_h`` of 110,000.
+    """
 
     mtbf_h: Positive | None = None  # per host; null = hosts never fail
     repair_h: Positive = 6.0
@@ -137,7 +132,7 @@ class Failures(Part):
     detect_s: NotNegative = 60.0  # from the failure until the VMs can be restarted elsewhere
 
 
-class Maintenance(Part):
+class Maintenance(Entry):
     """A window in which one host or one rack is in the hands of people."""
 
     host: Annotated[int, Field(ge=0)] | None = None
@@ -152,13 +147,13 @@ class Maintenance(Part):
         return self
 
 
-class CloudSimRules(Part):
+class CloudSimRules(Entry):
     """What the ``cloudsim`` engine does that no real cluster would."""
 
     remove_idle: bool = False  # delete for good a VM whose request is exactly 0 at an accounting point
 
 
-class Scenario(Part):
+class Scenario(Entry):
     """One world to be played: what runs, where, at what prices, and what can go wrong.
 
     Hosts are numbered in file order: rack group by rack group, rack by rack, host group by host group; the
@@ -171,9 +166,9 @@ class Scenario(Part):
     variants: Mapping[str, Mapping[str, Any]] = {}  # partial overrides, merged key by key
     variant: str = ""  # the variant that was applied; empty for the file as it stands
     start: Moment
-    tick_s: Positive = 300.0
+    tick_s: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     ticks: Count | None = None
-    days: Positive | None = None
+    days: Annotated[float, Field(gt=0, le=3_660)] | None = None
     workload: str | None = None  # e.g. generated:enterprise
     needs: Literal["planetlab", "bitbrains", "google_vms", "alibaba_gpu"] | None = None  # trace not shipped
     overcommit: Overcommit = Overcommit()
