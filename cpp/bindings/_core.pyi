@@ -1,5 +1,8 @@
 """Types of the native core."""
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 import numpy as np
 import numpy.typing as npt
 
@@ -92,3 +95,191 @@ class ClusterState:
     @property
     def vms(self) -> VmColumns: ...
     def copy(self) -> ClusterState: ...
+
+class ServerModel:
+    name: str
+    capacity: list[float]
+    cores: int
+    power_w: list[float]
+    off_w: float
+    sleep_w: float
+    boot_w: float
+    boot_s: float
+    shutdown_s: float
+    sleep_enter_s: float
+    wake_s: float
+    gpu_idle_w: float
+    gpu_peak_w: float
+
+class HypervisorProfile:
+    name: str
+    efficiency: list[float]
+    vm_cpu_mhz: float
+    vm_memory_mib: float
+    boot_s: list[float]
+    shutdown_s: float
+    cpu_up: bool
+    cpu_down: bool
+    memory_up: bool
+    memory_down: bool
+    disk: bool
+    network: bool
+    swap_factor: float
+    oom_overflow: float
+    migration_mbit_s: float
+    migration_setup_s: float
+    downtime_limit_s: float
+    resume_s: float
+    max_rounds: int
+    max_concurrent: int
+    migration_cpu_mhz_per_mbit: float
+    migration_slowdown: float
+    dirty_share_per_s: float
+    working_set: float
+
+class Rack:
+    zone: int
+    overhead_w: float
+    uplink_mbit_s: float
+
+class Host:
+    model: int
+    profile: int
+    rack: int
+    overcommit: list[float]
+    rented: bool
+    price_usd_h: float
+    provision_s: float
+
+class Prices:
+    electricity_usd_kwh: list[float]
+    carbon_g_kwh: list[float]
+    carbon_usd_per_t: float
+    pue: float
+    unmet_usd_h: list[float]
+    late_usd_ghz_h: float
+    downtime_usd_h: float
+    migration_usd: float
+    boot_usd: float
+
+class Failures:
+    mtbf_h: float
+    repair_h: float
+    recall: float
+    false_alarms_per_host_day: float
+    lead_h: float
+
+class MaintenanceWindow:
+    host: int
+    start_s: float
+    end_s: float
+
+class Scheduler:
+    first_fit: Scheduler
+    best_fit: Scheduler
+    worst_fit: Scheduler
+
+class DataCentre:
+    tick_s: float
+    models: list[ServerModel]
+    profiles: list[HypervisorProfile]
+    racks: list[Rack]
+    hosts: list[Host]
+    prices: Prices
+    failures: Failures
+    maintenance: list[MaintenanceWindow]
+    scheduler: Scheduler
+    slo_stretch: float
+    knee: float
+    spare_slots: int
+
+class Plant:
+    def __init__(
+        self,
+        spec: DataCentre,
+        demand: F32,
+        gpu: F32,
+        gpu_series: I32,
+        app_series: I32,
+        app_members: I32,
+        app_memory_floor: F32,
+        app_offloadable: F32,
+        vm_app: I32,
+        vm_flavour: F32,
+        vm_arrival: I32,
+        vm_departure: I32,
+        vm_credit: F32,
+        allowed: list[int],
+    ) -> None: ...
+
+class Action:
+    def __init__(
+        self,
+        kind: int,
+        vm: int = -1,
+        host: int = -1,
+        app: int = -1,
+        rack: int = -1,
+        value: float = 0.0,
+        value2: float = 0.0,
+        allocation: Sequence[float] | None = None,
+    ) -> None: ...
+
+class Totals(TypedDict):
+    host_kwh: float
+    rack_kwh: float
+    demand: list[float]
+    unmet: list[float]
+    late_mhz_s: float
+    migration_unmet_mhz_s: float
+    on_s: float
+    overloaded_s: float
+    used_mhz_s: float
+    capacity_mhz_s: float
+    dark_s: float
+    migration_downtime_s: float
+    migrations: int
+    migrations_failed: int
+    host_shutdowns: int
+    host_boots: int
+    host_failures: int
+    oom_kills: int
+    sla_violations: int
+    spawned: int
+    scheduled: int
+    refused: int
+    cost: dict[str, float]
+
+class Simulator:
+    def __init__(self, plant: Plant, seed: int) -> None: ...
+    def reset(self, seed: int, start_tick: int = 0) -> None: ...
+    def execute(self, actions: Sequence[Action]) -> list[tuple[str, int]]: ...
+    def schedule(self) -> int: ...
+    def advance(self) -> None: ...
+    def prepare(self, state: ClusterState) -> None: ...
+    def observe(self, state: ClusterState) -> None: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def tick(self) -> int: ...
+    @property
+    def time_s(self) -> float: ...
+    @property
+    def worst_vm_unmet(self) -> float: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def last_cost(self) -> dict[str, float]: ...
+    def last_tick(self) -> Totals: ...
+    def totals(self) -> Totals: ...
+    def record_history(self, on: bool) -> None: ...
+    def perturb_hidden_demand(self, factor: float) -> None: ...
+    def history(self) -> dict[str, npt.NDArray[np.float64]]: ...
+
+class Batch:
+    def __init__(self, plant: Plant, n_envs: int, seed: int, threads: int = 1) -> None: ...
+    def advance(self, ticks: int = 1) -> None: ...
+    def start_at(self, env: int, tick: int) -> None: ...
+    def __len__(self) -> int: ...
+    def env(self, i: int) -> Simulator: ...
+    @property
+    def memory_bytes(self) -> int: ...

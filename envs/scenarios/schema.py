@@ -129,7 +129,6 @@ class Failures(Entry):
     recall: Share = 0.6  # share of failures that are foreseen
     false_alarms_per_host_day: NotNegative = 0.01
     lead_h: NotNegative = 2.0  # how long before it a foreseen failure is announced
-    detect_s: NotNegative = 60.0  # from the failure until the VMs can be restarted elsewhere
 
 
 class Maintenance(Entry):

@@ -1,0 +1,25 @@
+"""One run: a world, an agent, tick after tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from foreshade.agents.agent import Agent
+from foreshade.agents.site import site_of
+from foreshade.envs.model.action import Plan
+from foreshade.envs.run_metrics import RunMetrics
+from foreshade.envs.simulated import SimulatedWorld
+
+
+def play(
+    world: SimulatedWorld, agent: Agent, seed: int = 0, on_tick: Callable[[int], None] | None = None
+) -> RunMetrics:
+    """Play the world's workload to its end; ``on_tick`` is told the number of ticks played."""
+    agent.reset(site_of(world, seed))
+    while not world.done:
+        state = world.observe()
+        world.execute(Plan(state.tick, agent.act(state)))
+        world.advance()
+        if on_tick is not None:
+            on_tick(state.tick + 1)
+    return world.metrics()

@@ -1,0 +1,137 @@
+"""A simulated data centre behind the ``World`` port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from foreshade import _core
+from foreshade.envs.data_centre import plant
+from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
+from foreshade.envs.run_metrics import RunMetrics
+from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.workloads.workload import Workload
+
+RESOURCE_NAMES = ("cpu", "memory", "disk", "network", "gpu")
+COUNTS = (
+    "host_boots",
+    "host_failures",
+    "migrations_failed",
+    "oom_kills",
+    "refused",
+    "scheduled",
+    "spawned",
+)
+
+
+class SimulatedWorld:
+    """One environment of the native simulator; laws and units in docs/physics.md."""
+
+    def __init__(self, scenario: Scenario, workload: Workload, seed: int = 0, *, power_managed: bool = True) -> None:
+        """Build the plant and reset to its first tick.
+
+        Args:
+            scenario: fleet, prices, failures and allowed actions.
+            workload: who wants how much; cut to the scenario's length.
+            seed: of failures and alarms.
+            power_managed: False = every host that is on draws its full power.
+
+        Raises:
+            ScenarioError: the scenario and the workload do not go together.
+
+        """
+        self.scenario = scenario
+        self.workload = workload
+        self._simulator = _core.Simulator(plant(scenario, workload, power_managed=power_managed), seed)
+        self._simulator.record_history(True)
+        self._state = _core.ClusterState()
+        self._simulator.prepare(self._state)
+        kinds = {ActionKind[kind.upper()] for kind in scenario.actions}
+        self._capabilities = frozenset(kinds | {ActionKind.WAIT, ActionKind.SPAWN})
+
+    @property
+    def capabilities(self) -> frozenset[ActionKind]:
+        """What the scenario allows; a VM that waits can always be placed (``SPAWN`` with a VM)."""
+        return self._capabilities
+
+    @property
+    def tick_s(self) -> float:
+        """Length of a control interval in seconds."""
+        return self.scenario.tick_s
+
+    @property
+    def done(self) -> bool:
+        """Whether the last tick has been played."""
+        return self._simulator.done
+
+    def reset(self, seed: int, start_tick: int = 0) -> None:
+        """Start again; the same seed gives the same failures."""
+        self._simulator.reset(seed, start_tick)
+
+    def observe(self) -> _core.ClusterState:
+        """What telemetry shows at the end of the last tick."""
+        self._simulator.observe(self._state)
+        return self._state
+
+    def execute(self, plan: Plan) -> Sequence[Outcome]:
+        """Start each action in turn, or refuse it with a reason."""
+        results = self._simulator.execute([_native(action) for action in plan.actions])
+        return [
+            Outcome(True, vm=vm) if not refusal else Outcome(False, _refused(action, refusal))
+            for action, (refusal, vm) in zip(plan.actions, results, strict=True)
+        ]
+
+    def advance(self) -> Mapping[str, float]:
+        """Play one tick; its cost by term in USD."""
+        self._simulator.advance()
+        return self._simulator.last_cost()
+
+    def metrics(self) -> RunMetrics:
+        """Sums since the last reset."""
+        t = self._simulator.totals()
+        slatah = t["overloaded_s"] / t["on_s"] if t["on_s"] > 0 else 0.0
+        demand = t["demand"][0]
+        pdm = t["migration_unmet_mhz_s"] / demand if demand > 0 else 0.0
+        energy = t["host_kwh"]
+        return RunMetrics(
+            ticks=self._simulator.tick,
+            energy_kwh=energy,
+            rack_kwh=t["rack_kwh"],
+            cooling_kwh=(self.scenario.prices.pue - 1.0) * (energy + t["rack_kwh"]),
+            cost_usd=sum(t["cost"].values()),
+            cost_terms=t["cost"],
+            migrations=t["migrations"],
+            migration_downtime_s=t["migration_downtime_s"],
+            slatah=slatah,
+            pdm=pdm,
+            slav=slatah * pdm,
+            esv=energy * slatah * pdm,
+            unmet_demand=t["unmet"][0] / demand if demand > 0 else 0.0,
+            unmet_demand_worst_vm=self._simulator.worst_vm_unmet,
+            unmet_by_resource={
+                name: (t["unmet"][r] / t["demand"][r] if t["demand"][r] > 0 else 0.0)
+                for r, name in enumerate(RESOURCE_NAMES)
+            },
+            sla_violations=t["sla_violations"],
+            host_shutdowns=t["host_shutdowns"],
+            counts={name: t[name] for name in COUNTS},
+            history=self._simulator.history(),
+        )
+
+
+def _native(action: Action) -> _core.Action:
+    return _core.Action(
+        int(action.kind),
+        action.vm,
+        action.host,
+        action.app,
+        action.rack,
+        action.value,
+        action.value2,
+        action.allocation,
+    )
+
+
+def _refused(action: Action, why: str) -> str:
+    named = {"vm": action.vm, "host": action.host, "app": action.app, "rack": action.rack}
+    where = " ".join(f"{key} {number}" for key, number in named.items() if number >= 0)
+    return f"{action.kind.name.lower()} {where}: {why}"
