@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "bindings/views.hpp"
+#include "core/bandwidth.hpp"
 #include "core/batch.hpp"
 
 namespace foreshade::bindings {
@@ -173,7 +174,11 @@ void register_simulator(py::module_& module) {
                  if (i >= self.size()) throw py::index_error("environment out of range");
                  return self.env(i);
              }, py::return_value_policy::reference_internal)
-        .def_property_readonly("memory_bytes", &Batch::memory_bytes);
+        .def_property_readonly("memory_bytes", &Batch::memory_bytes)
+        .def_property_readonly("bytes_per_tick", &Batch::bytes_per_tick);
+
+    module.def("triad_bytes_per_s", &triad_bytes_per_s, py::arg("n"), py::arg("repeats") = 5,
+               py::call_guard<py::gil_scoped_release>());
 }
 
 } // namespace foreshade::bindings

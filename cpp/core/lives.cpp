@@ -82,8 +82,7 @@ bool Simulator::serves(const Vm& vm) const {
 }
 
 bool Simulator::special(const Vm& vm) const {
-    if (vm.state != VmState::running || !serves(vm)) return true;
-    return plant_->work.gpu_column[at(plant_->work.app_series[at(vm.app)])] >= 0;
+    return vm.state != VmState::running || !serves(vm);
 }
 
 void Simulator::recount_special(Vm& vm) {

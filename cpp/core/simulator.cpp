@@ -26,6 +26,7 @@ const float* zeros(std::size_t n) {
 Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
     : spec(std::move(spec_in)), work(std::move(work_in)), allowed(allowed_in) {
     spec.validate(work.n_ticks);
+    tight_factor = 1.0F / (1.0F - spec.knee);
     work.prepare(spec.tick_s);
     series_peak.assign(work.n_series, Vec4{});
     for (std::size_t i = 0; i < work.n_ticks * work.n_series; ++i)
@@ -43,6 +44,7 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
         constants.inverse_cpu = 1.0F / constants.usable[0];
         constants.metered = host.rented ? 0.0F : 1.0F;
         constants.gpu_idle_w = host.rented ? 0.0F : server.capacity[4] * server.gpu_idle_w;
+        constants.gpu_slope_w = host.rented ? 0.0F : server.gpu_peak_w - server.gpu_idle_w;
         constants.power = &power[at(host.model)];
         constants.late = &late[at(host.model)];
         constants.vm_cpu_mhz = hypervisor.vm_cpu_mhz;
@@ -123,6 +125,10 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
 const float* Simulator::row() const {
     const std::size_t width = plant_->work.n_series * kDense;
     return played_ < 0 ? zeros(width) : plant_->work.demand + static_cast<std::size_t>(played_) * width;
+}
+
+const float* Simulator::gpu_row() const {
+    return played_ < 0 ? nullptr : plant_->work.gpu + static_cast<std::size_t>(played_) * plant_->work.n_gpu_series;
 }
 
 const HypervisorProfile& Simulator::profile(std::int32_t host) const {
@@ -237,12 +243,18 @@ double Simulator::worst_vm_unmet() const {
 std::size_t Simulator::memory_bytes() const {
     return sizeof(*this) + vms_.capacity() * sizeof(Vm) + apps_.capacity() * sizeof(App) +
            hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) + packed_vms_.capacity() * (sizeof(PackedVm) + sizeof(std::uint32_t)) +
-           quiet_hosts_.capacity() * sizeof(PackedHost) +
+           quiet_hosts_.capacity() * sizeof(PackedHost) + packed_gpus_.capacity() * sizeof(PackedGpu) +
            events_.capacity() * sizeof(Event) + migrations_.capacity() * sizeof(Migration) +
            history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +
            (free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() + dirty_.capacity() +
             touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity() + packed_at_.capacity()) *
                sizeof(std::int32_t);
+}
+
+std::size_t Simulator::bytes_per_tick() const {
+    const std::size_t vm = sizeof(PackedVm) + sizeof(std::uint32_t) + sizeof(Vec4); // the last is its demand
+    constexpr std::size_t kRatesWritten = 32;
+    return packed_vms_.size() * vm + quiet_hosts_.size() * (sizeof(PackedHost) + kRatesWritten);
 }
 
 } // namespace foreshade

@@ -31,6 +31,7 @@ struct Plant {
         float inverse_cpu;      // 1 / usable cpu
         float metered;          // 1, or 0 where the power is a provider's
         float gpu_idle_w;       // of all its GPUs
+        float gpu_slope_w;      // for each GPU in use
         const PowerCurve* power;
         const LateCurve* late;
         float vm_cpu_mhz;
@@ -41,6 +42,7 @@ struct Plant {
     std::vector<HostConstants> hosts;
     std::vector<Vec4> series_peak; // (n_series,) largest demand of each resource over the whole workload
     std::uint32_t allowed = ~0U; // bit per ActionKind
+    float tight_factor = 5.0F;   // 1 / (1 - knee)
 
     // Throws std::invalid_argument on a data centre or workload that cannot be simulated.
     Plant(DataCentre spec, WorkloadView work, std::uint32_t allowed);
@@ -79,6 +81,7 @@ class Simulator {
     void record_history(bool on) { recording_ = on; }
     const std::vector<TickRecord>& history() const { return history_; }
     std::size_t memory_bytes() const; // of this environment alone
+    std::size_t bytes_per_tick() const; // that a quiet tick reads and writes, shared demand included
     const Plant& plant() const { return *plant_; }
 
     // Multiplies the hidden demand of one VM's series from now on, unknown to any observer until it shows in usage;
@@ -201,8 +204,15 @@ class Simulator {
         Vec4 allocation;
     };
     struct PackedHost { // its VMs among the packed: first those that can never reach a cap or the knee, then the others
+        Vec4 overhead; // of the hypervisor, for all its VMs
         std::uint32_t begin, calm_end, end;
+        std::uint32_t gpu_begin, gpu_end;
         std::int32_t host;
+    };
+    struct PackedGpu { // the GPU part of a packed VM
+        std::uint32_t column;
+        float share;
+        float allocation;
     };
     // What one VM of a host wants and gets; scratch of solve().
     struct Portion {
@@ -218,8 +228,10 @@ class Simulator {
     void repack();
     void evaluate(std::int32_t host);
     struct Load; // of a host whose VMs all get what they want
-    bool quiet_load(const PackedHost& packed, const float* demand_row, Load& load) const;
+    bool quiet_load(const PackedHost& packed, const float* demand_row, const float* gpu_row, Load& load) const;
+    const float* gpu_row() const;
     void play_quiet_tick();
+    void open_slice(std::int32_t host);
     void play_events(double end);
     void evaluate_slow(std::int32_t host);
     void solve(std::int32_t host);
@@ -319,6 +331,7 @@ class Simulator {
     std::size_t next_departure_ = 0;
     std::vector<PackedVm> packed_vms_;
     std::vector<std::uint32_t> packed_series_; // offset of each packed VM's series in a demand row, in floats
+    std::vector<PackedGpu> packed_gpus_;
     std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs
     std::vector<std::int32_t> packed_at_; // (n_hosts,) position among quiet_hosts_, -1 = not quiet
     std::vector<std::int32_t> other_hosts_;

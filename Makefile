@@ -1,0 +1,61 @@
+# make run     set up and show what ways of running one data centre cost
+# make test    set up and run every test
+# make check   linters, types, formats, import arrows
+# make build   rebuild the native core after a change in cpp/
+# make sanitize, make tidy    the core under sanitizers, under clang-tidy
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NATIVE := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.pyi')
+
+.PHONY: run test check format build sanitize tidy links clean
+
+run: $(STAMP)
+	$(BIN)/foreshade demo --report report
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+# The apt packages are looked for before pip starts, so that a missing one is named and not a compiler's error.
+$(STAMP): pyproject.toml constraints.txt scripts/prerequisites.sh $(NATIVE)
+	sh scripts/prerequisites.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip scikit-build-core pybind11 cmake ninja
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $@
+
+build:
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --no-deps --editable .
+
+# Type checkers do not follow the folder mapping: they are given a package of links.
+links:
+	mkdir -p build/links/foreshade
+	for f in envs agents adapters training; do ln -sfn ../../../$$f build/links/foreshade/$$f; done
+	ln -sfn ../../../cpp/bindings/_core.pyi build/links/foreshade/_core.pyi
+	touch build/links/foreshade/__init__.py build/links/foreshade/py.typed
+
+check: $(STAMP) links
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=build/links $(BIN)/mypy -p foreshade
+	$(BIN)/lint-imports
+	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find cpp -name '*.cpp' -o -name '*.hpp')
+
+tidy: $(STAMP)
+	$(BIN)/cmake -S cpp -B build/tidy -G Ninja -DCMAKE_BUILD_TYPE=Debug
+	$(BIN)/clang-tidy -p build/tidy --quiet $$(find cpp/core cpp/cloudsim -name '*.cpp')
+
+sanitize: $(STAMP)
+	$(BIN)/cmake -S cpp -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFORESHADE_SANITIZE=ON
+	$(BIN)/cmake --build build/sanitize
+	build/sanitize/core_tests
+
+clean:
+	rm -rf build $(VENV) report

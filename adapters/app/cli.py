@@ -1,0 +1,195 @@
+"""The command line: ``foreshade evaluate``, ``workload``, ``scenario``, ``bench``.
+
+Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
+and exit status 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from foreshade.envs.errors import ForeshadeError
+
+app = typer.Typer(
+    name="foreshade",
+    help="Predictive resource orchestration for hypervisors.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+workload_app = typer.Typer(help="Look at, generate and convert workloads.", no_args_is_help=True)
+scenario_app = typer.Typer(help="List, show and check scenarios.", no_args_is_help=True)
+bench_app = typer.Typer(help="Measure the speed of the core on this machine.", no_args_is_help=True)
+app.add_typer(workload_app, name="workload")
+app.add_typer(scenario_app, name="scenario")
+app.add_typer(bench_app, name="bench")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+
+def main() -> None:
+    """Entry point of the ``foreshade`` command."""
+    try:
+        app()
+    except ForeshadeError as error:
+        print(f"foreshade: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def _bar(what: str, *, hidden: bool) -> Iterator[tuple[Progress, int]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as progress:
+        yield progress, int(progress.add_task(what, total=None))
+
+
+@app.command()
+def evaluate(
+    scenario: Annotated[str, typer.Option(help="A shipped scenario's name, or a YAML file.")] = "enterprise",
+    variant: Annotated[str, typer.Option(help="A variant of the scenario.")] = "",
+    workload: Annotated[
+        str | None,
+        typer.Option(help="KIND:PATH?key=value, e.g. planetlab:DIR/20110303; default: the scenario's own."),
+    ] = None,
+    agent: Annotated[str, typer.Option(help="Agents, separated by commas; 'all' = every baseline.")] = "all",
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    as_json: Json = False,
+    report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
+) -> None:
+    """Play a scenario with one or more agents and show what each cost."""
+    from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415  keeps --help fast
+    from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
+    from foreshade.adapters.app.results import to_json  # noqa: PLC0415
+    from foreshade.adapters.app.table import render  # noqa: PLC0415
+    from foreshade.agents.baselines.registry import agent_names  # noqa: PLC0415
+    from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+
+    if report is not None:
+        check_folder(report)  # before minutes of work, not after
+    said = load_scenario(scenario, variant)
+    labels = list(agent_names()) if agent == "all" else [name.strip() for name in agent.split(",")]
+    first = said.seed if seed is None else seed
+    quiet = as_json or not sys.stderr.isatty()
+    with _bar(f"{said.name}: {len(labels)} agents", hidden=quiet) as (progress, task):
+
+        def on_progress(done: int, total: int) -> None:
+            progress.update(progress.task_ids[task], completed=done, total=total)
+
+        results = run(said, workload, labels, range(first, first + seeds), jobs, on_progress)
+    if as_json:
+        _say(json.dumps(to_json(results), indent=1))
+    else:
+        Console().print(render(results))
+    if report is not None:
+        path = write_report(results, report, said, command=" ".join(["foreshade", *sys.argv[1:]]))
+        print(f"report: {path}", file=sys.stderr)  # noqa: T201
+
+
+@workload_app.command("describe")
+def workload_describe(
+    spec: Annotated[str, typer.Argument(help="KIND:PATH?key=value, e.g. bitbrains:DIR or generated:enterprise.")],
+    as_json: Json = False,
+) -> None:
+    """Size, statistics and defects of a workload."""
+    from foreshade.adapters.app.workload_commands import describe_spec  # noqa: PLC0415
+
+    _say(describe_spec(spec, as_json=as_json))
+
+
+@workload_app.command("generate")
+def workload_generate(
+    name: Annotated[str, typer.Argument(help="Preset and options, e.g. enterprise?vms=200&days=3&seed=1.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write: .csv or .parquet.")],
+) -> None:
+    """Write a generated workload as a table."""
+    from foreshade.adapters.app.workload_commands import convert_spec  # noqa: PLC0415
+
+    _say(convert_spec(f"generated:{name.removeprefix('generated:')}", out))
+
+
+@workload_app.command("convert")
+def workload_convert(
+    spec: Annotated[str, typer.Argument(help="KIND:PATH?key=value of any format that can be read.")],
+    out: Annotated[Path, typer.Argument(help="File to write: .csv or .parquet.")],
+) -> None:
+    """Rewrite a trace as the plain table that 'table:FILE' reads."""
+    from foreshade.adapters.app.workload_commands import convert_spec  # noqa: PLC0415
+
+    _say(convert_spec(spec, out))
+
+
+@scenario_app.command("list")
+def scenario_list(as_json: Json = False) -> None:
+    """The scenarios that ship with Foreshade."""
+    from foreshade.envs.scenarios.load import list_scenarios  # noqa: PLC0415
+
+    known = list_scenarios()
+    if as_json:
+        _say(json.dumps({"scenarios": [{"name": n, "description": d} for n, d in known.items()]}, indent=1))
+        return
+    for name, description in known.items():
+        _say(f"{name:12} {description}")
+
+
+@scenario_app.command("show")
+def scenario_show(
+    scenario: Annotated[str, typer.Argument(help="A shipped scenario's name, or a YAML file.")],
+    variant: Annotated[str, typer.Option(help="A variant of the scenario.")] = "",
+) -> None:
+    """The effective scenario as YAML, defaults included."""
+    from foreshade.envs.scenarios.load import load_scenario, show  # noqa: PLC0415
+
+    _say(show(load_scenario(scenario, variant)).rstrip())
+
+
+@scenario_app.command("validate")
+def scenario_validate(
+    files: Annotated[list[str], typer.Argument(help="Scenario files or names.")],
+) -> None:
+    """Check scenario files; the first error ends it with status 2."""
+    from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+
+    for file in files:
+        said = load_scenario(file)
+        _say(f"{file}: ok, {said.n_hosts} hosts and {said.n_rented} to rent, {said.n_ticks or 'all'} ticks")
+
+
+@bench_app.command("step")
+def bench_step(
+    hosts: Annotated[int, typer.Option(min=1, help="Hosts in each environment.")] = 100,
+    vms: Annotated[int, typer.Option(min=1, help="VMs in each environment.")] = 1000,
+    envs: Annotated[int, typer.Option(min=1, help="Environments in the batch.")] = 256,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Share of VMs with a GPU.")] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Full simulator ticks per second, beside the memory bandwidth of the same minute."""
+    from foreshade.adapters.app.bench_step import measure  # noqa: PLC0415
+
+    result = measure(hosts, vms, envs, threads, gpu_share, seconds)
+    if as_json:
+        _say(json.dumps(result, indent=1))
+        return
+    for key, value in result.items():
+        _say(f"{key:24} {value:,.4g}" if isinstance(value, float) else f"{key:24} {value}")

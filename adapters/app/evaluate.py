@@ -1,0 +1,168 @@
+"""Plays scenarios with agents, one process per job, and gathers the results."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+from foreshade.adapters.app.results import RunResult
+from foreshade.adapters.app.workload_of import workload_of
+from foreshade.agents.baselines.registry import make_agent
+from foreshade.agents.cloudsim_episode import play_cloudsim
+from foreshade.agents.episode import play
+from foreshade.envs.errors import InputError
+from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.workloads.planetlab import PercentTrace
+from foreshade.envs.workloads.workload import Workload
+
+#: What a job plays: a workload on our physics, or a PlanetLab day on CloudSim's.
+Played = Workload | PercentTrace
+Progress = Callable[[int, int], None]  # ticks played of ticks asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: an agent with a seed."""
+
+    agent: str
+    seed: int
+
+
+def evaluate(
+    scenario: Scenario,
+    workload_spec: str | None,
+    agents: Sequence[str],
+    seeds: Sequence[int],
+    jobs: int,
+    on_progress: Progress,
+) -> list[RunResult]:
+    """Play every agent with every seed; results in the order of seeds, then agents.
+
+    Args:
+        scenario: what to play; its engine decides the physics.
+        workload_spec: instead of the scenario's own workload; None = the scenario's.
+        agents: labels as on the command line.
+        seeds: of failures, of generated workloads and of samples.
+        jobs: processes; 1 plays in this one.
+        on_progress: told the ticks played and the ticks to play, from this process.
+
+    Raises:
+        InputError: an agent is unknown, or the workload cannot be had.
+
+    """
+    for label in agents:
+        make_agent(label)  # a wrong label is found before anything is read
+    if jobs < 1:
+        raise InputError(f"--jobs: expected at least 1, found {jobs}")
+    workloads = _workloads(scenario, workload_spec, seeds)
+    runs = [Job(agent, seed) for seed in seeds for agent in agents]
+    total = sum(_ticks(scenario, workloads[run.seed]) for run in runs)
+    if jobs == 1 or len(runs) == 1:
+        played = 0
+        results = []
+        for run in runs:
+            before = played
+
+            def tick(k: int, before: int = before) -> None:
+                on_progress(before + k, total)
+
+            results.append(_run(scenario, workloads[run.seed], run, tick))
+            played += _ticks(scenario, workloads[run.seed])
+            on_progress(played, total)
+        return results
+    return _run_in_processes(scenario, workloads, runs, min(jobs, len(runs)), on_progress, total)
+
+
+def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> dict[int, Played]:
+    """The workload of each seed; one that no seed changes is read once."""
+    first = workload_of(scenario, spec, seeds[0])
+    found: dict[int, Played] = {seeds[0]: first.played}
+    for seed in seeds[1:]:
+        found[seed] = workload_of(scenario, spec, seed).played if first.seeded else first.played
+    return found
+
+
+def _ticks(scenario: Scenario, played: Played) -> int:
+    return min(scenario.n_ticks or played.n_ticks, played.n_ticks)
+
+
+def _run(scenario: Scenario, played: Played, job: Job, on_tick: Callable[[int], None]) -> RunResult:
+    agent = make_agent(job.agent)
+    wall = time.perf_counter()
+    if isinstance(played, PercentTrace):
+        cpu = time.process_time()
+        metrics, n_hosts = play_cloudsim(scenario, played, agent, job.seed, on_tick)
+        n_vms, source = len(played.names), played.source
+    else:
+        world = SimulatedWorld(scenario, played, job.seed, power_managed=agent.power_managed)
+        cpu = time.process_time()
+        metrics = play(world, agent, job.seed, on_tick)
+        n_vms, source = len(played.vms), played.source
+        n_hosts = scenario.n_hosts + scenario.n_rented
+    return RunResult(
+        agent=job.agent,
+        scenario=scenario.name,
+        variant=scenario.variant,
+        workload=source,
+        seed=job.seed,
+        hosts=n_hosts,
+        vms=n_vms,
+        cpu_s=time.process_time() - cpu,
+        wall_s=time.perf_counter() - wall,
+        metrics=metrics,
+    )
+
+
+class _Worker:
+    """What a worker process reads once: scenario and workloads, and the counter of ticks it adds to."""
+
+    scenario: Scenario
+    workloads: Mapping[int, Played]
+    ticks: Synchronized[int]
+
+
+def _start_worker(path: str, ticks: Synchronized[int]) -> None:
+    with Path(path).open("rb") as file:
+        _Worker.scenario, _Worker.workloads = pickle.load(file)  # noqa: S301  written by the parent just now
+    _Worker.ticks = ticks
+
+
+def _work(job: Job) -> RunResult:
+    def tick(_: int) -> None:
+        with _Worker.ticks.get_lock():
+            _Worker.ticks.value += 1
+
+    return _run(_Worker.scenario, _Worker.workloads[job.seed], job, tick)
+
+
+def _run_in_processes(
+    scenario: Scenario,
+    workloads: Mapping[int, Played],
+    runs: Sequence[Job],
+    jobs: int,
+    on_progress: Progress,
+    total: int,
+) -> list[RunResult]:
+    # spawn, not fork: the parent's reader threads would leave locks held in a forked child.
+    context = multiprocessing.get_context("spawn")
+    ticks = context.Value("q", 0)
+    with tempfile.TemporaryDirectory(prefix="foreshade-") as folder:
+        path = Path(folder) / "workloads.pickle"
+        path.write_bytes(pickle.dumps((scenario, workloads), protocol=5))
+        with ProcessPoolExecutor(jobs, context, _start_worker, (str(path), ticks)) as pool:
+            futures = [pool.submit(_work, run) for run in runs]
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.2)
+                on_progress(ticks.value, total)
+                for future in done:
+                    future.result()  # an error ends the evaluation at once
+            return [future.result() for future in futures]
