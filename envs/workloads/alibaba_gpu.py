@@ -93,10 +93,7 @@ def read_alibaba_gpu(
         vms=vms,
         series={},
         defects={kind: count for kind, count in defects.items() if count},
-        notes=(
-            f"no usage published: demand is {usage_cpu:g} of the requested CPU, {usage_memory:g} of the memory,"
-            " all of the GPUs",
-        ),
+        notes=(f"no usage published: demand is CPU x {usage_cpu:g}, memory x {usage_memory:g}, all GPUs",),
         n_slots=math.ceil(float(departure.max(initial=0.0)) / STEP_S),
         assumed={"cpu": usage_cpu, "memory": usage_memory, "gpu": 1.0},
     )

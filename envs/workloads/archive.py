@@ -150,7 +150,7 @@ def _members(path: Path, kind: str, chosen: Callable[[str], bool]) -> Iterator[t
     if kind == "zip archive":
         yield from _zip(path, chosen)
         return
-    with _decompressed(path, kind.split()[0]) as stream:
+    with _decompressed(path, kind.split(maxsplit=1)[0]) as stream:
         if kind.endswith("tar archive"):
             yield from _tar(stream, chosen)
         else:

@@ -51,8 +51,8 @@ def read_delimited(
         head = _read(first, names, separator, {})
         columns = head.columns
         wanted = [c for c in columns if c not in strings] if numeric is None else set(numeric) & set(columns)
-        schema: dict[str, type[pl.DataType]] = {c: pl.String for c in columns}
-        schema.update({c: pl.Float64 for c in wanted})
+        schema: dict[str, type[pl.DataType]] = dict.fromkeys(columns, pl.String)
+        schema.update(dict.fromkeys(wanted, pl.Float64))
         return _read(data, names, separator, schema)
     except (PolarsError, UnicodeDecodeError) as error:
         raise _located(data, where, names, separator, numeric, strings, skipped) or WorkloadError(

@@ -121,7 +121,13 @@ def _life_ticks(trace: Trace, tick_s: int, n_ticks: int, defects: Counter[str]) 
 
 
 def _measured(
-    trace: Trace, tick_s: int, keep: Ints, arrival: Ints, departure: Ints, sizes: FloatArray, defects: Counter[str]
+    trace: Trace,
+    tick_s: int,
+    keep: Ints,
+    arrival: Ints,
+    departure: Ints,
+    sizes: FloatArray,
+    defects: Counter[str],
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int32]]:
     n_ticks = -(-trace.n_ticks * trace.step_s // tick_s)
     clock = np.arange(n_ticks)[:, None]
@@ -136,7 +142,7 @@ def _measured(
         else:
             seen = ~np.isnan(values)
             seen &= alive
-            missing = ~seen.any(axis=0)
+            missing = np.asarray(~seen.any(axis=0))
             gaps |= alive & ~seen & ~missing
             values = _filled(values, seen)
         _size(index, values, alive & ~missing, sizes, defects)

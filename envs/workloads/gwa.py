@@ -95,9 +95,7 @@ def read_gwa(path: str, *, name: str = "bitbrains") -> Trace:
     return _assemble(name, path, logs, defects, notes)
 
 
-def _assemble(
-    name: str, path: str, logs: dict[str, _Log], defects: Counter[str], notes: set[str]
-) -> Trace:
+def _assemble(name: str, path: str, logs: dict[str, _Log], defects: Counter[str], notes: set[str]) -> Trace:
     order = sorted(logs, key=_natural)
     shared = _common_folder(order)
     phase = clock_phase(np.concatenate([log.time_s for log in logs.values()]), STEP_S)
@@ -210,7 +208,9 @@ def _find_columns(header: str, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
     time = known.get("timestamp")
     if time is None:
-        raise WorkloadError(f"{where}: missing column 'Timestamp'; the file has {', '.join(map(repr, names))}")
+        raise WorkloadError(
+            f"{where}: missing column 'Timestamp'; the file has {', '.join(map(repr, names))}"
+        )
     found["time"] = time[0][1]
     for key, column in {**_SERIES, **_SIZES}.items():
         offered = known.get(column.header)

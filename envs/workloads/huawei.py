@@ -71,7 +71,7 @@ def read_huawei(
         series={},
         defects=defects,
         notes=(
-            f"no usage published: demand is {usage_cpu:g} of the requested CPU, {usage_memory:g} of the memory",
+            f"no usage published: demand is the request x {usage_cpu:g} (CPU), x {usage_memory:g} (memory)",
             "VMs that never ended are absent, so the load falls short towards the end",
         ),
         n_slots=math.ceil(float(departure.max(initial=0.0)) / STEP_S),

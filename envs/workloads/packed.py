@@ -98,9 +98,7 @@ def read_gpu_pods(path: str, *, cores: float = POD_CORES, memory_mib: float = PO
     ):
         share = arrays[source]
         if share.shape != (len(pods), len(time)):
-            raise WorkloadError(
-                f"{path}: {source}: expected ({len(pods)}, {len(time)}), found {share.shape}"
-            )
+            raise WorkloadError(f"{path}: {source}: expected ({len(pods)}, {len(time)}), found {share.shape}")
         # utilisation is computed from differences of counters, so that zero comes out at -1e-5
         negative += int((share < 0).sum())
         values = np.full((len(time), len(names)), np.nan, np.float32)
@@ -110,13 +108,13 @@ def read_gpu_pods(path: str, *, cores: float = POD_CORES, memory_mib: float = PO
     seen = ~np.isnan(series["gpu"]) | ~np.isnan(series["memory"])
     n_ticks = seen.shape[0]
     first, last = seen.argmax(axis=0), n_ticks - seen[::-1].argmax(axis=0)
-    alive = seen.any(axis=0)
+    alive: npt.NDArray[np.bool_] = np.asarray(seen.any(axis=0))
     if not alive.all():
         names = tuple(n for n, keep in zip(names, alive, strict=True) if keep)
         series = {key: values[:, alive] for key, values in series.items()}
         first, last = first[alive], last[alive]
     gap = (last - first).sum() - seen[:, alive].sum()
-    has_gpu = ~np.isnan(series["gpu"]).all(axis=0)
+    has_gpu: npt.NDArray[np.bool_] = np.asarray(~np.isnan(series["gpu"]).all(axis=0))
     defects = {
         "negative_cells": negative,
         "gap_slots": int(gap),

@@ -42,7 +42,9 @@ def select(
             defects["dropped_vms_outside_window"] = outside
     if vms is not None:
         if not 0 < vms <= len(keep):
-            raise WorkloadError(f"{trace.source}: vms={vms}: expected 1 to {len(keep)}, the VMs that are there")
+            raise WorkloadError(
+                f"{trace.source}: vms={vms}: expected 1 to {len(keep)}, the VMs that are there"
+            )
         keep = keep[np.sort(np.random.default_rng(seed).choice(len(keep), vms, replace=False))]
     if (first, end) == (0, trace.n_ticks) and len(keep) == len(trace.vms):
         return trace
