@@ -154,7 +154,7 @@ def _spread(values: npt.NDArray[Any]) -> dict[str, float] | None:
 
 
 def render(description: Mapping[str, Any]) -> str:
-    """Return a description as text of 100 columns at most, without colour or markup."""
+    """Return a description as plain text, without colour or markup."""
     d = description
     lines = [
         f"{d['name']}  {d['source']}",
@@ -177,9 +177,9 @@ def render(description: Mapping[str, Any]) -> str:
     if d["series"]:
         heads = ("mean", "p50", "p95", "p99", "max", "cv", "zero", "peak/mean", "of prov")
         keys = ("mean", "p50", "p95", "p99", "max", "cv", "zero_share", "peak_to_mean", "provisioned_used")
-        lines += ["", f"{'series':<18}" + "".join(f"{head:>9}" for head in heads)]
+        lines += ["", f"{'series':<18}" + "".join(f"{head:>10}" for head in heads)]
         lines += [
-            f"{name + ' ' + s['unit']:<18}" + "".join(f"{_number(s.get(k)):>9}" for k in keys)
+            f"{name + ' ' + s['unit']:<18}" + "".join(f"{_number(s.get(k)):>10}" for k in keys)
             for name, s in d["series"].items()
         ]
         lag_heads = [*(f"{lag} {of}" for lag in LAGS_S for of in ("vm", "sum")), "pairs"]

@@ -156,7 +156,7 @@ def write_table(trace: Trace, path: str | Path) -> None:
             "notes": list(trace.notes),
         }
     )
-    block = max(1, _ROWS_PER_BLOCK // max(1, trace.n_ticks))
+    block = max(1, _ROWS_PER_BLOCK // trace.n_ticks) if trace.series else len(trace.vms)
     blocks = [range(k, min(k + block, len(trace.vms))) for k in range(0, len(trace.vms), block)]
     try:
         if target.suffix == ".parquet":
@@ -177,13 +177,15 @@ def write_table(trace: Trace, path: str | Path) -> None:
 def _rows(trace: Trace, chosen: range) -> pl.DataFrame:
     """Build the rows of some VMs: every slot with an observation, and the first of the life in any case."""
     vms, columns = trace.vms, np.arange(chosen.start, chosen.stop)
-    present = np.zeros((trace.n_ticks, len(columns)), bool)
     first = np.minimum(vms.arrival_s[columns] // trace.step_s, trace.n_ticks - 1).astype(np.int64)
-    present[np.maximum(first, 0), np.arange(len(columns))] = True
-    for values in trace.series.values():
-        present |= ~np.isnan(values[:, columns])
-    local, slot = np.nonzero(present.T)
-    vm = columns[local]
+    vm, slot = columns, first
+    if trace.series:
+        present = np.zeros((trace.n_ticks, len(columns)), bool)
+        present[first, np.arange(len(columns))] = True
+        for values in trace.series.values():
+            present |= ~np.isnan(values[:, columns])
+        local, slot = np.nonzero(present.T)
+        vm = columns[local]
     data: dict[str, pl.Series] = {
         "time": pl.Series(slot * trace.step_s + trace.start_epoch_s),
         "vm": pl.Series(vms.name).gather(pl.Series(vm)),
