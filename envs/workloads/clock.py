@@ -34,6 +34,14 @@ def floor_slot(time_s: I64, phase_s: int, step_s: int) -> I64:
     return (time_s - phase_s) // step_s
 
 
+def resampled_length(n: int, step_s: int, tick_s: int) -> int:
+    """Ticks of ``tick_s`` that ``resample`` makes of ``n`` samples of ``step_s``.
+
+    To a coarser clock a tick needs a sample that begins in it: the rest of the last sample is not a tick.
+    """
+    return -(-n * step_s // tick_s) if tick_s < step_s else (n - 1) * step_s // tick_s + 1
+
+
 def resample(values: FloatArray, step_s: int, tick_s: int) -> FloatArray:
     """Bring ``(n, m)`` values from a clock of ``step_s`` to one of ``tick_s``, both starting together.
 
@@ -43,8 +51,8 @@ def resample(values: FloatArray, step_s: int, tick_s: int) -> FloatArray:
     if step_s == tick_s:
         return values
     n = values.shape[0]
-    n_out = -(-n * step_s // tick_s)
     if tick_s < step_s:
+        n_out = resampled_length(n, step_s, tick_s)
         return np.ascontiguousarray(values[np.arange(n_out) * tick_s // step_s])
     bucket = np.arange(n) * step_s // tick_s
     starts = np.flatnonzero(np.diff(bucket, prepend=-1))

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade.envs.errors import WorkloadError
-from foreshade.envs.workloads.clock import resample
+from foreshade.envs.workloads.clock import resample, resampled_length
 from foreshade.envs.workloads.trace import REFERENCE_CORE_MHZ, FloatArray, Trace
 from foreshade.envs.workloads.workload import Workload, WorkloadApps, WorkloadVms
 
@@ -61,7 +61,7 @@ def to_workload(
         if not 0 <= share <= 1:
             raise WorkloadError(f"{trace.source}: {option}: expected a share of 0 to 1, got {share:g}")
     defects = Counter(trace.defects)
-    n_ticks = -(-trace.n_ticks * trace.step_s // tick_s)
+    n_ticks = resampled_length(trace.n_ticks, trace.step_s, tick_s)
     arrival, departure = _life_ticks(trace, tick_s, n_ticks, defects)
     keep = np.flatnonzero(arrival < n_ticks)
     if len(keep) < len(trace.vms):
@@ -129,7 +129,7 @@ def _measured(
     sizes: FloatArray,
     defects: Counter[str],
 ) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int32]]:
-    n_ticks = -(-trace.n_ticks * trace.step_s // tick_s)
+    n_ticks = resampled_length(trace.n_ticks, trace.step_s, tick_s)
     clock = np.arange(n_ticks)[:, None]
     alive = (clock >= arrival) & (clock < departure)
     demand = np.empty((n_ticks, len(keep), 4), np.float32)
