@@ -75,9 +75,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "alibaba_gpu/pods.npz",
             _SIZES,
         ),
-        "table": Kind(
-            read_table, "your own monitoring; docs/workloads.md has the columns", "", {"step": int}
-        ),
+        "table": Kind(read_table, "docs/workloads.md for the columns of your own table", "", {"step": int}),
     }
 )
 #: Understood by every kind but ``generated``, which has its own.
@@ -215,7 +213,7 @@ def _values(spec: str, known: Mapping[str, _Parser], options: Mapping[str, str])
 
 def _stored(kind: str) -> str:
     """Find a kind's data in the folder that FORESHADE_DATA names."""
-    told = f"give {kind}:PATH; published at {KINDS[kind].published}"
+    told = f"give {kind}:PATH; see {KINDS[kind].published}"
     folder = os.environ.get(DATA_VARIABLE)
     pattern = KINDS[kind].stored
     if not pattern:
