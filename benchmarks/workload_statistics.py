@@ -37,16 +37,16 @@ def main() -> int:
         mended[kind] = dict(to_workload(trace).defects)
         seconds[kind] = (read - start, time.process_time() - read)
         found[kind] = describe(trace)
-    print(*table(("set", "VMs", "slots", "days", "arrivals/h", "ended VMs", "life mean h", "life p50 h",
-                  "cores p50", "GiB p50", "read s", "to workload s"), sizes(found, seconds)), sep="\n")  # fmt: skip
+    sized = (
+        *("set", "VMs", "slots", "days", "arrivals/h", "ended VMs", "life mean h", "life p50 h"),
+        *("cores p50", "GiB p50", "read s", "to workload s"),
+    )
     heads = ("set", "series", "mean", "p50", "p95", "p99", "max", "cv", "zero", "of provisioned", "peak/mean")
-    print("", *table(heads, moments(found)), sep="\n")
     lags = [f"{lag} {of}" for lag in LAGS_S for of in ("VM", "sum")]
-    print("", *table(("set", "series", *lags, "pairs"), correlations(found)), sep="\n")
-    print("", *table(("set", "met and mended"), (
-        (kind, ", ".join(f"{what} {count:,}" for what, count in counts.items()) or "nothing")
-        for kind, counts in mended.items()
-    )), sep="\n")  # fmt: skip
+    counts = ((kind, ", ".join(f"{what} {n:,}" for what, n in mended[kind].items())) for kind in mended)
+    print(*table(sized, sizes(found, seconds)), "", *table(heads, moments(found)), "", sep="\n")
+    print(*table(("set", "series", *lags, "pairs"), correlations(found)), "", sep="\n")
+    print(*table(("set", "met and mended"), counts), sep="\n")
     return 0
 
 

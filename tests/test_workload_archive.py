@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -149,3 +150,17 @@ def test_one_file_is_asked_for_and_two_are_found(tmp_path):
     with pytest.raises(WorkloadError, match="expected table, found no such file"):
         read_file(str(tmp_path), lambda name: name.endswith(".parquet"), "table")
     assert read_file(str(tmp_path), lambda name: name.endswith(".txt"), "text") == ("b/three.txt", b"4\n")
+
+
+def test_a_reader_that_stops_early_leaves_no_thread_behind(tmp_path):
+    path = tmp_path / "many.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for number in range(50):
+            info = tarfile.TarInfo(f"{number}.csv")
+            info.size = 3
+            archive.addfile(info, io.BytesIO(b"1\n\n"))
+    before = threading.active_count()
+    members = read_members(path)
+    assert next(members)[0] == "0.csv"
+    members.close()
+    assert threading.active_count() == before

@@ -219,7 +219,7 @@ def test_a_window_moves_lives_and_drops_and_counts_who_is_not_in_it():
     assert part.vms.departure_s.tolist() == [np.inf, np.inf]  # departing with the window is staying
     assert part.start_epoch_s == 1600
     assert part.defects == {"gap_slots": 2, "dropped_vms_outside_window": 2}
-    with pytest.raises(WorkloadError, match="the trace is 0.0208 days long; nothing lies at 0.0208 days"):
+    with pytest.raises(WorkloadError, match=r"the trace is 0\.0208 days long; nothing lies at 0\.0208 days"):
         select(whole, from_s=1800)
 
 

@@ -8,11 +8,14 @@ that promises something else is an error, because it is usually a download that 
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
 import os
+import queue
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,6 +27,9 @@ from foreshade.envs.errors import WorkloadError
 #: First bytes of each container (RFC 1952, the .xz format 1.1.0, APPNOTE.TXT, bzip2).
 _MAGIC = {"gzip": b"\x1f\x8b", "xz": b"\xfd7zXZ\x00", "zip": b"PK\x03\x04", "bzip2": b"BZh"}
 _SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".xz": "xz", ".txz": "xz", ".zip": "zip", ".bz2": "bzip2"}
+#: Batches decompressed ahead of their reader: enough to keep both threads busy, little enough memory.
+_AHEAD = 4
+_BATCH_BYTES = 1 << 20
 _DAMAGE = (EOFError, OSError, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
@@ -75,7 +81,7 @@ def read_members(
             source = _folder(path, chosen)
         else:
             kind = _kind(path)
-            source = _members(path, kind, chosen)
+            source = _ahead(_members(path, kind, chosen))
         for name, data in source:
             last = name
             yield name, data
@@ -198,6 +204,50 @@ def _folder(path: Path, chosen: Callable[[str], bool]) -> Iterator[tuple[str, by
                         f"{full}: expected a complete gzip file, found it truncated or damaged ({error})"
                     ) from error
                 yield name, data
+
+
+def _ahead(source: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """Run ``source`` on a thread of its own: decompression and parsing both let go of the interpreter.
+
+    Small members travel in batches, or handing them over would cost more than reading them.
+    """
+    ready: queue.Queue[list[tuple[str, bytes]] | Exception | None] = queue.Queue(_AHEAD)
+    abandoned = threading.Event()
+
+    def put(item: list[tuple[str, bytes]] | Exception | None) -> None:
+        while not abandoned.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.1)
+                return
+
+    def run() -> None:
+        batch: list[tuple[str, bytes]] = []
+        size = 0
+        try:
+            for member in source:
+                batch.append(member)
+                size += len(member[1])
+                if size >= _BATCH_BYTES:
+                    put(batch)
+                    batch, size = [], 0
+                if abandoned.is_set():
+                    return
+            put(batch)
+            put(None)
+        except Exception as error:  # raised again by the reader, after the members before it
+            put(batch)
+            put(error)
+
+    thread = threading.Thread(target=run, name="archive", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
+            yield from item
+    finally:
+        abandoned.set()
+        thread.join()
 
 
 def _inflated(data: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -64,7 +63,7 @@ def _read(
     data: bytes, names: Sequence[str] | None, separator: str, schema: dict[str, type[pl.DataType]]
 ) -> pl.DataFrame:
     return pl.read_csv(
-        io.BytesIO(data),
+        data,
         has_header=names is None,
         new_columns=names if names is not None and not schema else None,
         schema=schema or None,
