@@ -169,6 +169,14 @@ def test_a_cell_that_is_no_number_is_named_by_line_and_column(tmp_path):
         read_gwa(str(tmp_path))
 
 
+def test_a_damaged_time_stamp_is_refused_before_it_fills_the_memory(tmp_path):
+    write(tmp_path / "1.csv", [row(T0, 1.0), row(90_000_000_000, 2.0)])
+    for number in range(2, 6):
+        write(tmp_path / f"{number}.csv", [row(T0, 1.0)])
+    with pytest.raises(WorkloadError, match=r"5 VMs x .* slots do not fit into memory: .*wrong time stamp"):
+        read_gwa(str(tmp_path))
+
+
 def test_a_file_without_rows_is_counted_and_a_folder_of_them_refused(tmp_path):
     write(tmp_path / "1.csv", [])
     with pytest.raises(WorkloadError, match="expected csv files, one per VM, found none with rows"):

@@ -99,6 +99,10 @@ HEAD = "time,vm,cpu_mhz,memory_mib\n"
         (HEAD, "expected at least one row, found none"),
         ("", "expected delimited text, found an empty file|missing column 'time'"),
         ("#foreshade {oops\n" + HEAD, "line 1: expected #foreshade {json}"),
+        ("#foreshade 7\n" + HEAD, "line 1: expected #foreshade {json}, got 7"),
+        ('#foreshade {"step": 3}\n' + HEAD, "line 1: unknown key 'step'; known are name, source"),
+        ('#foreshade {"step_s": 0}\n' + HEAD, "line 1: step_s: expected int above 0, got 0"),
+        ('#foreshade {"name": 3}\n' + HEAD, "line 1: name: expected str, got 3"),
     ],
 )
 def test_a_bad_table_is_named(text, expected, tmp_path):

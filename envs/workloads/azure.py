@@ -19,6 +19,7 @@ import polars as pl
 
 from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.archive import locate, read_members
+from foreshade.envs.workloads.clock import check_extent
 from foreshade.envs.workloads.delimited import numbers, read_delimited
 from foreshade.envs.workloads.trace import REFERENCE_CORE_MHZ, Trace, VmTable
 
@@ -28,8 +29,6 @@ VMTABLE_COLUMNS = (
     "vmcategory", "vmcorecountbucket", "vmmemorybucket",
 )  # fmt: skip
 READING_COLUMNS = ("timestamp", "vmid", "mincpu", "maxcpu", "avgcpu")
-#: Cells of the series beyond which a sample is asked for, instead of filling the machine's memory: 4 GiB.
-MAX_CELLS = 2**30
 
 _VMTABLE = re.compile(r"vmtable\.csv$")
 _READINGS = re.compile(r"vm_cpu_readings-file-(\d+)-of-(\d+)\.csv$")
@@ -73,10 +72,7 @@ def read_azure(
     defects["dropped_vms_without_readings"] += int((~seen).sum())
     if not seen.any():
         raise WorkloadError(f"{path}: expected readings of the VMs in vmtable.csv, found none")
-    if n_ticks * int(seen.sum()) > MAX_CELLS:
-        raise WorkloadError(
-            f"{path}: {int(seen.sum())} VMs x {n_ticks} slots do not fit into memory; give vms=N or days=D"
-        )
+    check_extent(n_ticks, int(seen.sum()), path)
     table = table.filter(pl.Series(seen))
     column = np.cumsum(seen) - 1
     cores = np.array([bucket(text, path) for text in table["vmcorecountbucket"].to_list()], np.float32)

@@ -5,12 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.trace import FloatArray
 
 I64 = npt.NDArray[np.int64]
 
 #: Loggers wobble by a second or so; a boundary of the clock keeps this distance from where samples cluster.
 WOBBLE_S = 10
+#: Cells of one series beyond which reading is refused: 4 GiB.
+MAX_CELLS = 2**30
+
+
+def check_extent(n_ticks: int, n_vms: int, where: str) -> None:
+    """Refuse a clock that no memory holds: a damaged time stamp, or a set to be sampled."""
+    if n_ticks * n_vms > MAX_CELLS:
+        raise WorkloadError(
+            f"{where}: {n_vms:,} VMs x {n_ticks:,} slots do not fit into memory: give vms=N or days=D if the "
+            "reader samples (azure), or look for a wrong time stamp"
+        )
 
 
 def clock_phase(time_s: I64, step_s: int) -> int:

@@ -21,7 +21,7 @@ import polars as pl
 
 from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.archive import locate, read_members
-from foreshade.envs.workloads.clock import I64, clock_phase, floor_slot
+from foreshade.envs.workloads.clock import I64, check_extent, clock_phase, floor_slot
 from foreshade.envs.workloads.delimited import read_delimited
 from foreshade.envs.workloads.trace import FloatArray, Trace, VmTable
 
@@ -55,6 +55,7 @@ _SIZES = {
     "cpu_mhz": _Column("cpu capacity provisioned", "mhz", 1.0),
     "memory_mib": _Column("memory capacity provisioned", "kb", _KIB_TO_MIB),
 }
+_CALENDAR = re.compile(rb'"?\d{1,2}\.\d{1,2}\.\d{4} ')  # 04.11.2015, not a count of seconds
 _MONTH = re.compile(r"\d{4}-\d{1,2}")
 
 
@@ -102,6 +103,7 @@ def _assemble(name: str, path: str, logs: dict[str, _Log], defects: Counter[str]
     slots = {vm: floor_slot(logs[vm].time_s, phase, STEP_S) for vm in order}
     first = min(int(s[0]) for s in slots.values())
     n_ticks = max(int(s[-1]) for s in slots.values()) - first + 1
+    check_extent(n_ticks, len(order), path)
     series: dict[str, FloatArray] = {
         key: np.full((n_ticks, len(order)), np.nan, np.float32) for key in _SERIES
     }
@@ -157,7 +159,7 @@ def _read_log(data: bytes, where: str, defects: Counter[str], notes: set[str]) -
         body = body.replace(b",", b".")
     columns = _find_columns(header.replace("\t", "").replace('"', "").strip(), where)
     time = columns.pop("time")
-    calendar = b"." in data[end + 1 : end + 12]  # 04.11.2015, not a count of seconds
+    calendar = _CALENDAR.match(data, end + 1) is not None
     frame = read_delimited(
         body, where, numeric=set(columns.values()) | (set() if calendar else {time}), separator=";"
     )

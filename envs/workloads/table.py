@@ -19,59 +19,30 @@ the name, the defects; ``write_table`` writes it, a person need not.
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import math
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from polars.exceptions import PolarsError
 
 from foreshade.envs.errors import WorkloadError
-from foreshade.envs.workloads.archive import read_file
-from foreshade.envs.workloads.delimited import read_delimited, require
+from foreshade.envs.workloads.clock import check_extent
+from foreshade.envs.workloads.table_cells import (
+    CONSTANT_COLUMNS,
+    CPU_COLUMNS,
+    I64,
+    MARK,
+    USED_COLUMNS,
+    TableCells,
+    common_step,
+    epoch_seconds,
+    load_cells,
+)
 from foreshade.envs.workloads.trace import REFERENCE_CORE_MHZ, FloatArray, Trace, VmTable
 
-_CPU = ("cpu_mhz", "cpu_cores", "cpu_pct")
-_USED = {
-    "memory_mib": "memory",
-    "disk_read_mib_s": "disk_read",
-    "disk_write_mib_s": "disk_write",
-    "net_rx_mbit_s": "net_rx",
-    "net_tx_mbit_s": "net_tx",
-    "gpu": "gpu",
-}
-_CONSTANT = ("vcpus", "cpu_capacity_mhz", "memory_capacity_mib", "gpus", "arrival_s", "departure_s")
-_TEXT = ("time", "vm", "application")
-COLUMNS = (*_TEXT[:2], *_CPU, *_USED, *_CONSTANT, "application")
-_MARK = b"#foreshade "
-#: A clock this many times finer than the times on it is taken for a mistake, not for a very sparse table.
-_MAX_SPARSE = 20
 _ROWS_PER_BLOCK = 2_000_000
-
-I64 = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    frame: pl.DataFrame  # numeric columns Float64; time and vm complete
-    where: str
-    first_line: int  # of row 0, for errors
-    meta: Mapping[str, Any]
-
-    def fail(self, row: int, column: str, expected: str) -> WorkloadError:
-        got = self.frame[column][row]
-        shown = "an empty cell" if got is None else repr(got)
-        return WorkloadError(
-            f"{self.where}: line {row + self.first_line}: {column}: expected {expected}, got {shown}"
-        )
 
 
 def read_table(path: str, *, step: int | None = None) -> Trace:
@@ -88,8 +59,8 @@ def read_table(path: str, *, step: int | None = None) -> Trace:
     """
     if step is not None and step <= 0:
         raise WorkloadError(f"{path}: step: expected a positive number of seconds, got {step}")
-    table = _load(path)
-    times = _times(table)
+    table = load_cells(path)
+    times = epoch_seconds(table)
     vm = table.frame["vm"]
     if vm.null_count():
         raise table.fail(int(np.flatnonzero(vm.is_null().to_numpy())[0]), "vm", "a name")
@@ -97,12 +68,13 @@ def read_table(path: str, *, step: int | None = None) -> Trace:
     column = vm.replace_strict(names, pl.Series(np.arange(len(names)))).to_numpy().astype(np.int64)
     per_vm = _constants(table, names)
     start = int(table.meta.get("start_epoch_s", times.min()))
-    used = [c for c in (*_CPU, *_USED) if c in table.frame.columns]
-    step_s = int(table.meta.get("step_s", step or (_step(times, table.where) if used else 300)))
+    used = [c for c in (*CPU_COLUMNS, *USED_COLUMNS) if c in table.frame.columns]
+    step_s = int(table.meta.get("step_s", step or (common_step(times, table.where) if used else 300)))
     slot = (times - start) // step_s
     n_ticks = int(table.meta.get("n_ticks", slot.max() + 1))
     if slot.min() < 0 or slot.max() >= n_ticks:
         raise WorkloadError(f"{table.where}: a row lies outside the {n_ticks} slots that the table declares")
+    check_extent(n_ticks, len(names), table.where)
     values = _series(table, used, slot, column, n_ticks, per_vm, averaged=step is not None)
     arrival, departure = _lives(per_vm, slot, column, step_s, n_ticks)
     seen = np.zeros((n_ticks, len(names)), bool)
@@ -164,7 +136,7 @@ def write_table(trace: Trace, path: str | Path) -> None:
             frame.write_parquet(target, metadata={"foreshade": meta})
         elif target.name.endswith((".csv", ".csv.gz")):
             with gzip.open(target, "wb") if target.suffix == ".gz" else target.open("wb") as stream:
-                stream.write(_MARK + meta.encode() + b"\n")
+                stream.write(MARK + meta.encode() + b"\n")
                 for number, vms in enumerate(blocks):
                     text = _rows(trace, vms).write_csv(include_header=number == 0)
                     stream.write(text.encode())
@@ -190,7 +162,7 @@ def _rows(trace: Trace, chosen: range) -> pl.DataFrame:
         "time": pl.Series(slot * trace.step_s + trace.start_epoch_s),
         "vm": pl.Series(vms.name).gather(pl.Series(vm)),
     }
-    named = {"cpu": "cpu_mhz", **{series: column for column, series in _USED.items()}}
+    named = {"cpu": "cpu_mhz", **{series: column for column, series in USED_COLUMNS.items()}}
     for key, values in trace.series.items():
         data[named[key]] = pl.Series(values[slot, vm], dtype=pl.Float32).fill_nan(None)
     for name, constant in (
@@ -206,122 +178,10 @@ def _rows(trace: Trace, chosen: range) -> pl.DataFrame:
     return pl.DataFrame(data)
 
 
-def _load(path: str) -> _Table:
-    member, data = read_file(
-        path, lambda name: name.endswith((".csv", ".parquet")), "table (.csv, .csv.gz or .parquet)"
-    )
-    where = path if path.endswith((member, f"{member}.gz")) else f"{path} ({member})"
-    meta: Mapping[str, Any] = {}
-    if data.startswith(b"PAR1"):
-        try:
-            frame = pl.read_parquet(io.BytesIO(data))
-            meta = json.loads(pl.read_parquet_metadata(io.BytesIO(data)).get("foreshade", "{}"))
-        except (PolarsError, ValueError) as error:
-            raise WorkloadError(f"{where}: expected a complete Parquet file ({error})") from error
-        _check_columns(frame.columns, where)
-        first_line = 1
-        wrong = [c for c in frame.columns if c not in _TEXT and not frame.schema[c].is_numeric()]
-        if wrong:
-            raise WorkloadError(f"{where}: {wrong[0]}: expected numbers, found {frame.schema[wrong[0]]}")
-        frame = frame.with_columns(pl.col(c).cast(pl.Float64) for c in frame.columns if c not in _TEXT)
-        frame = frame.with_columns(pl.col("vm").cast(pl.String))
-    else:
-        skipped = int(data.startswith(_MARK))
-        if skipped:
-            try:
-                meta = json.loads(data[len(_MARK) : data.find(b"\n")])
-            except ValueError as error:
-                raise WorkloadError(
-                    f"{where}: line 1: expected {_MARK.decode()}{{json}} ({error})"
-                ) from error
-        lines = data.split(b"\n", skipped + 1)
-        _check_columns(
-            [c.strip('"') for c in lines[skipped].decode("utf-8-sig", "replace").strip().split(",")], where
-        )
-        frame = read_delimited(data.removeprefix(b"\xef\xbb\xbf"), where, text=_TEXT, skipped=skipped)
-        first_line = 2 + skipped
-    if frame.height == 0:
-        raise WorkloadError(f"{where}: expected at least one row, found none")
-    table = _Table(frame, where, first_line, meta)
-    for column in frame.columns:
-        if column not in _TEXT:
-            values = frame[column].fill_null(0.0).to_numpy()
-            upper = 100.0 if column == "cpu_pct" else np.inf
-            bad = np.flatnonzero(~((values >= 0) & (values <= upper) & np.isfinite(values)))
-            if bad.size:
-                expected = "0 to 100" if column == "cpu_pct" else "a finite number of at least 0"
-                raise table.fail(int(bad[0]), column, expected)
-    return table
-
-
-def _check_columns(columns: list[str], where: str) -> None:
-    require(pl.DataFrame(schema=list(dict.fromkeys(columns))), ("time", "vm"), where)
-    for column in columns:
-        if column not in COLUMNS:
-            raise WorkloadError(f"{where}: unknown column {column!r}; known are {', '.join(COLUMNS)}")
-        if columns.count(column) > 1:
-            raise WorkloadError(f"{where}: column {column!r} occurs {columns.count(column)} times")
-    cpu = [c for c in _CPU if c in columns]
-    if len(cpu) > 1:
-        raise WorkloadError(f"{where}: expected one of {', '.join(_CPU)}, found {' and '.join(cpu)}")
-    if not cpu and not any(c in columns for c in _USED) and "arrival_s" not in columns:
-        raise WorkloadError(
-            f"{where}: missing column: expected one of {', '.join((*_CPU, *_USED))}, or arrival_s"
-        )
-    if cpu == ["cpu_pct"] and not {"cpu_capacity_mhz", "vcpus"} & set(columns):
-        raise WorkloadError(
-            f"{where}: missing column 'cpu_capacity_mhz' or 'vcpus', which cpu_pct is a share of"
-        )
-
-
-def _times(table: _Table) -> I64:
-    """Whole seconds since the epoch."""
-    column = table.frame["time"]
-    if column.null_count():
-        raise table.fail(int(np.flatnonzero(column.is_null().to_numpy())[0]), "time", "a time")
-    if column.dtype == pl.Datetime:
-        seconds = column.dt.epoch("ms").to_numpy() / 1000
-    elif column.dtype.is_numeric():
-        seconds = column.cast(pl.Float64).to_numpy()
-    else:
-        distinct = column.cast(pl.String).unique(maintain_order=True)
-        parsed = pl.Series([_time(text) for text in distinct.to_list()], dtype=pl.Float64)
-        seconds = column.cast(pl.String).replace_strict(distinct, parsed).to_numpy()
-    bad = np.flatnonzero(~(seconds == np.floor(seconds)))  # NaN too
-    if bad.size:
-        raise table.fail(int(bad[0]), "time", "whole seconds since the epoch or ISO 8601")
-    if seconds.max() > 1e11:  # in seconds the year 5138: milliseconds
-        raise table.fail(int(seconds.argmax()), "time", "seconds since the epoch, not milliseconds")
-    return seconds.astype(np.int64)
-
-
-def _time(text: str) -> float:
-    with suppress(ValueError):
-        return float(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return math.nan
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _step(times: I64, where: str) -> int:
-    distinct = np.unique(times)
-    if len(distinct) == 1:
-        return 300
-    step = int(np.gcd.reduce(np.diff(distinct)))
-    if (distinct[-1] - distinct[0]) // step + 1 > _MAX_SPARSE * len(distinct):
-        raise WorkloadError(
-            f"{where}: time: expected a regular clock, found times that share no step above {step} s; "
-            "give step=SECONDS"
-        )
-    return step
-
-
-def _constants(table: _Table, names: pl.Series) -> dict[str, npt.NDArray[np.float64]]:
+def _constants(table: TableCells, names: pl.Series) -> dict[str, npt.NDArray[np.float64]]:
     """What is fixed for a VM: the one value that its rows give, NaN where none does."""
-    found = {column: np.full(len(names), np.nan) for column in _CONSTANT}
-    for column in _CONSTANT:
+    found = {column: np.full(len(names), np.nan) for column in CONSTANT_COLUMNS}
+    for column in CONSTANT_COLUMNS:
         if column not in table.frame.columns:
             continue
         range_of = table.frame.group_by("vm", maintain_order=True).agg(
@@ -337,7 +197,7 @@ def _constants(table: _Table, names: pl.Series) -> dict[str, npt.NDArray[np.floa
     return found
 
 
-def _applications(table: _Table, names: pl.Series) -> tuple[str, ...]:
+def _applications(table: TableCells, names: pl.Series) -> tuple[str, ...]:
     if "application" not in table.frame.columns:
         return tuple(names.to_list())
     given = table.frame.group_by("vm", maintain_order=True).agg(
@@ -360,7 +220,7 @@ def _capacity(per_vm: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.f
 
 
 def _series(
-    table: _Table,
+    table: TableCells,
     used: list[str],
     slot: I64,
     column: I64,
@@ -391,7 +251,7 @@ def _series(
             dense[cells] = np.bincount(group, values[filled]) / np.bincount(group)
         else:
             dense[cell[filled]] = values[filled]
-        out[_USED.get(name, "cpu")] = dense.reshape(n_ticks, n_vms)
+        out[USED_COLUMNS.get(name, "cpu")] = dense.reshape(n_ticks, n_vms)
     return out
 
 
