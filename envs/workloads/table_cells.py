@@ -130,7 +130,8 @@ def _checked_mark(text: bytes, where: str) -> Mapping[str, Any]:
     for key, value in mark.items():
         if key not in MARK_TYPES:
             raise WorkloadError(f"{where}: unknown key {key!r}; known are {', '.join(MARK_TYPES)}")
-        if not isinstance(value, MARK_TYPES[key]) or (key in _POSITIVE and value <= 0):
+        positive = isinstance(value, int) and value > 0
+        if not isinstance(value, MARK_TYPES[key]) or (key in _POSITIVE and not positive):
             raise WorkloadError(
                 f"{where}: {key}: expected {MARK_TYPES[key].__name__}"
                 f"{' above 0' if key in _POSITIVE else ''}, got {value!r}"
