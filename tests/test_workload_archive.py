@@ -92,6 +92,16 @@ def test_a_download_cut_in_its_last_bytes_is_noticed(kind, tmp_path):
         list(read_members(path))
 
 
+def test_a_cut_checksum_is_noticed_even_where_the_tar_fills_whole_buffers(tmp_path):
+    # nothing past the end of the tar has to be read for its members: the checksum would go unseen
+    whole = tar(tmp_path / "x.tar", "w").read_bytes().ljust(1 << 20, b"\0")
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(whole))
+    assert dict(read_members(tmp_path / "x.tar.gz")) == FILES
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(whole)[:-4])
+    with pytest.raises(WorkloadError, match="truncated or damaged"):
+        list(read_members(tmp_path / "x.tar.gz"))
+
+
 def test_a_truncated_gzip_inside_a_folder_is_named(tmp_path):
     (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"12345\n" * 1000)[:-9])
     with pytest.raises(WorkloadError, match=r"x\.csv\.gz: expected a complete gzip file"):
