@@ -4,4 +4,5 @@ PYBIND11_MODULE(_core, module) {
     using namespace foreshade::bindings;
     module.doc() = "Foreshade's native core: cluster state, simulator, scoring.";
     register_cluster_state(module);
+    register_cloudsim(module);
 }

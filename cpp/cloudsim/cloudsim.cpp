@@ -81,9 +81,7 @@ void CloudSim::land_all() {
     std::sort(sizes.begin(), sizes.end());
     const auto last = std::unique(sizes.begin(), sizes.end());
     for (auto size = sizes.begin(); size != last; ++size) {
-        const auto ends = [&](const Move& f) {
-            return cluster_.type(static_cast<std::size_t>(f.vm)).ram_mb == *size;
-        };
+        const auto ends = [&](const Move& f) { return cluster_.type(static_cast<std::size_t>(f.vm)).ram_mb == *size; };
         if (std::none_of(flights_.begin(), flights_.end(), ends)) continue;
         account(control_s_ + *size / kCopyMbPerS, false);
         touched_.clear();

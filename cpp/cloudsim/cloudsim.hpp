@@ -23,7 +23,7 @@ namespace foreshade::cloudsim {
 
 struct Options {
     std::size_t n_hosts = 800;
-    bool keep_zero = false; // false: a VM that asks for exactly 0 is removed for good, as CloudSim does (issue 159)
+    bool keep_zero = false;  // false: a VM that asks for exactly 0 is removed for good, as CloudSim does (issue 159)
     bool full_power = false; // every host draws P(1) all day: NPA
     Placement placement = Placement::power_aware;
 };

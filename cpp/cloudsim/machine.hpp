@@ -40,6 +40,8 @@ inline constexpr std::size_t kSamples = 288; // a day of five-minute samples
 inline constexpr std::size_t kSteps = 287;   // control steps: 300.1, 600.1 .. 86,100.1
 
 // Hosts alternate between the models.
-constexpr std::size_t model_of(std::size_t host) { return host % kHostModels.size(); }
+constexpr std::size_t model_of(std::size_t host) {
+    return host % kHostModels.size();
+}
 
 } // namespace foreshade::cloudsim

@@ -9,7 +9,9 @@ namespace {
 
 constexpr double kWsPerKwh = 3600.0 * 1000.0;
 
-double ratio(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
+double ratio(double part, double whole) {
+    return whole > 0 ? part / whole : 0.0;
+}
 
 } // namespace
 

@@ -65,8 +65,8 @@ void CloudSim::observe(ClusterState& state) const {
         set(vms.usage, vm, Resource::cpu, got);
         set(vms.demand, vm, Resource::cpu, request);
         vms.contention[vm] = request > 0 ? static_cast<float>((request - got) / request) : 0.0F;
-        vms.since_move_s[vm] = arrived_s_[vm] < 0 ? std::numeric_limits<float>::infinity()
-                                                  : static_cast<float>(time_s_ - arrived_s_[vm]);
+        vms.since_move_s[vm] =
+            arrived_s_[vm] < 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(time_s_ - arrived_s_[vm]);
         vms.app[vm] = static_cast<std::int32_t>(vm);
         vms.host[vm] = cluster_.host[vm];
         vms.destination[vm] = cluster_.target[vm];

@@ -152,8 +152,8 @@ std::size_t Optimiser::find_with_idle(const Guest& guest) {
     std::size_t& next = idle_[model_of(first)];
     next += kHostModels.size();
     skip_busy(next);
-    const auto place = std::find_if(targets_.begin(), targets_.end(),
-                                    [first](const Offer& offer) { return offer.host > first; });
+    const auto place =
+        std::find_if(targets_.begin(), targets_.end(), [first](const Offer& offer) { return offer.host > first; });
     best = static_cast<std::size_t>(place - targets_.begin());
     targets_.insert(place, tentative_.offer(first));
     return best;

@@ -23,7 +23,9 @@ inline constexpr std::size_t kSpreadLength = 12;
 
 // Weight of the sample of age j in the value that a least-squares line through ten samples takes one step ahead:
 // mean + slope * 5.5 with x = 10 - j.
-constexpr double trend_weight(std::size_t age) { return 0.1 + (4.5 - static_cast<double>(age)) / 15.0; }
+constexpr double trend_weight(std::size_t age) {
+    return 0.1 + (4.5 - static_cast<double>(age)) / 15.0;
+}
 
 // Interquartile range of `history` (any order), by CloudSim's rounded ranks.
 double interquartile_range(std::span<const double> history);

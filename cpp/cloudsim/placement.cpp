@@ -35,10 +35,10 @@ void place_all(Cluster& cluster, Placement rule) {
             const HostModel& model = cluster.model(h);
             if (!fits(model, reserved[h], type)) continue;
             // P(0), also where VMs have been placed: no utilisation has been computed yet.
-            const double rise = rule == Placement::first_fit
-                                    ? 0.0
-                                    : model.power.at((reserved[h].mips + type.mips) / model.capacity) -
-                                          model.power.idle();
+            const double rise =
+                rule == Placement::first_fit
+                    ? 0.0
+                    : model.power.at((reserved[h].mips + type.mips) / model.capacity) - model.power.idle();
             if (best == cluster.n_hosts() || rise < least) {
                 best = h;
                 least = rise;
@@ -46,8 +46,9 @@ void place_all(Cluster& cluster, Placement rule) {
             if (rule == Placement::first_fit) break;
         }
         if (best == cluster.n_hosts())
-            throw InputError("placement: VM " + std::to_string(vm) + " (" + std::to_string(static_cast<int>(type.mips)) +
-                             " MIPS) fits on none of the " + std::to_string(cluster.n_hosts()) + " hosts");
+            throw InputError("placement: VM " + std::to_string(vm) + " (" +
+                             std::to_string(static_cast<int>(type.mips)) + " MIPS) fits on none of the " +
+                             std::to_string(cluster.n_hosts()) + " hosts");
         reserved[best].mips += type.mips;
         reserved[best].ram_mb += type.ram_mb;
         ++reserved[best].n_vms;

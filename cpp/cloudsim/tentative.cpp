@@ -31,8 +31,8 @@ void Tentative::reset(Policy policy, double parameter) {
     for (std::size_t h = 0; h < offers_.size(); ++h) {
         const HostShare& share = cluster_.shares[h];
         Offer& offer = offers_[h];
-        offer = {share.available, share.load, share.requested, share.power_w,
-                 0.0,             -1.0,       static_cast<std::uint32_t>(h), 1};
+        offer = {
+            share.available, share.load, share.requested, share.power_w, 0.0, -1.0, static_cast<std::uint32_t>(h), 1};
         lists_[h] = cluster_.lists[h];
         for (const std::int32_t vm : lists_[h]) {
             const auto v = static_cast<std::size_t>(vm);
