@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "cloudsim/errors.hpp"
 
@@ -11,10 +12,6 @@ namespace foreshade::cloudsim {
 namespace {
 
 constexpr double kFirstStepS = 0.1 + kStepS;
-
-void erase_value(std::vector<std::int32_t>& list, std::int32_t vm) {
-    list.erase(std::find(list.begin(), list.end(), vm));
-}
 
 std::size_t checked_hosts(std::size_t n) {
     if (n == 0) throw InputError("fleet: expected at least one host, got none");
@@ -26,7 +23,8 @@ std::size_t checked_hosts(std::size_t n) {
 CloudSim::CloudSim(std::span<const std::int32_t> percent, std::size_t n_vms, const Options& options)
     : options_(options), demand_(percent, n_vms), cluster_(checked_hosts(options.n_hosts), n_vms), history_(n_vms),
       optimiser_(cluster_, history_), ledger_(options.n_hosts, n_vms, options.full_power), utilisation_(n_vms, 0.0),
-      arrived_s_(n_vms, -1.0) {
+      arrived_s_(n_vms, -1.0), present_(n_vms), touched_(options.n_hosts) {
+    std::iota(present_.begin(), present_.end(), 0);
     const std::size_t per_type = (n_vms + kVmTypes.size() - 1) / kVmTypes.size();
     for (std::size_t vm = 0; vm < n_vms; ++vm) {
         cluster_.kind[vm] = static_cast<std::uint8_t>(vm / per_type);
@@ -56,8 +54,7 @@ void CloudSim::account(double time_s, bool control_step) {
     demand_.at(time_s, utilisation_);
     for (std::size_t vm = 0; vm < n_vms(); ++vm) cluster_.request[vm] = utilisation_[vm] * cluster_.mips[vm];
     if (control_step) history_.push(utilisation_);
-    for (std::size_t h = 0; h < n_hosts(); ++h)
-        if (!cluster_.lists[h].empty()) cluster_.share(h);
+    cluster_.occupied.each([this](std::size_t h) { cluster_.share(h); });
     ledger_.add_energy(cluster_);
     // Demand is exactly 0 only between two zero samples, so all that will be removed until the next control step is
     // removed at this one; shares and sums do not change, because what is taken out was 0.
@@ -65,12 +62,14 @@ void CloudSim::account(double time_s, bool control_step) {
 }
 
 void CloudSim::remove_idle_vms() {
-    for (std::size_t vm = 0; vm < n_vms(); ++vm) {
-        if (cluster_.request[vm] != 0 || cluster_.host[vm] < 0) continue;
-        erase_value(cluster_.lists[static_cast<std::size_t>(cluster_.host[vm])], static_cast<std::int32_t>(vm));
-        cluster_.host[vm] = -1;
-        cluster_.mips[vm] = 0;
-    }
+    std::erase_if(present_, [this](std::int32_t vm) {
+        const auto v = static_cast<std::size_t>(vm);
+        if (cluster_.request[v] != 0) return false;
+        cluster_.erase(static_cast<std::size_t>(cluster_.host[v]), vm);
+        cluster_.host[v] = -1;
+        cluster_.mips[v] = 0;
+        return true;
+    });
 }
 
 // Copies end in the order of their VMs' RAM, those of one instant together.
@@ -96,9 +95,9 @@ void CloudSim::land(const Move& flight) {
     const auto vm = static_cast<std::size_t>(flight.vm);
     const auto from = static_cast<std::size_t>(cluster_.host[vm]);
     const auto to = static_cast<std::size_t>(flight.host);
-    erase_value(cluster_.lists[from], flight.vm);
-    erase_value(cluster_.lists[to], flight.vm); // where it was arriving
-    cluster_.lists[to].push_back(flight.vm);
+    cluster_.erase(from, flight.vm);
+    cluster_.erase(to, flight.vm); // where it was arriving
+    cluster_.append(to, flight.vm);
     cluster_.host[vm] = flight.host;
     --cluster_.copies[to];
     if (--cluster_.moves[vm] == 0) {
@@ -107,8 +106,8 @@ void CloudSim::land(const Move& flight) {
     }
     --cluster_.copies[from];
     if (cluster_.moves[vm] > 0) ++cluster_.copies[to]; // on its way to the second host at once
-    touched_.push_back(static_cast<std::uint32_t>(from));
-    touched_.push_back(static_cast<std::uint32_t>(to));
+    touched_.insert(from);
+    touched_.insert(to);
 }
 
 const std::vector<Move>& CloudSim::optimise(Policy policy, double parameter) {
@@ -133,8 +132,8 @@ void CloudSim::migrate(std::span<const Move> moves) {
     }
     touched_.clear();
     for (const Move& move : moves) {
-        touched_.push_back(static_cast<std::uint32_t>(cluster_.host[static_cast<std::size_t>(move.vm)]));
-        touched_.push_back(static_cast<std::uint32_t>(move.host));
+        touched_.insert(static_cast<std::size_t>(cluster_.host[static_cast<std::size_t>(move.vm)]));
+        touched_.insert(static_cast<std::size_t>(move.host));
     }
     share_touched();
     ledger_.count_migrations(moves.size());
@@ -166,7 +165,7 @@ std::string CloudSim::refusal(const Move& move) const {
 void CloudSim::start(const Move& move) {
     const auto vm = static_cast<std::size_t>(move.vm);
     const auto to = static_cast<std::size_t>(move.host);
-    cluster_.lists[to].push_back(move.vm);
+    cluster_.append(to, move.vm);
     ++cluster_.copies[to];
     if (++cluster_.moves[vm] == 1) ++cluster_.copies[static_cast<std::size_t>(cluster_.host[vm])];
     cluster_.target[vm] = move.host;
@@ -179,7 +178,7 @@ void CloudSim::take_back() {
     flights_.pop_back();
     const auto vm = static_cast<std::size_t>(move.vm);
     const auto to = static_cast<std::size_t>(move.host);
-    cluster_.lists[to].pop_back();
+    cluster_.pop(to);
     --cluster_.copies[to];
     if (--cluster_.moves[vm] == 0) --cluster_.copies[static_cast<std::size_t>(cluster_.host[vm])];
     const auto first = std::find_if(flights_.begin(), flights_.end(), [&](const Move& m) { return m.vm == move.vm; });
@@ -187,9 +186,7 @@ void CloudSim::take_back() {
 }
 
 void CloudSim::share_touched() {
-    std::sort(touched_.begin(), touched_.end());
-    touched_.erase(std::unique(touched_.begin(), touched_.end()), touched_.end());
-    for (const std::uint32_t h : touched_) cluster_.share(h);
+    touched_.each([this](std::size_t h) { cluster_.share(h); });
 }
 
 void CloudSim::run(Policy policy, double parameter) {

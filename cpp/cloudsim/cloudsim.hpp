@@ -86,10 +86,11 @@ class CloudSim {
     double time_s_ = 0;
     std::size_t step_ = 0;
     bool done_ = false;
-    std::vector<Move> flights_;          // migrations under way, in start order
-    std::vector<double> utilisation_;    // (n_vms,) of the VM's own rating
-    std::vector<double> arrived_s_;      // (n_vms,) when its last migration ended, < 0 = never
-    std::vector<std::uint32_t> touched_; // hosts whose lists changed
+    std::vector<Move> flights_;         // migrations under way, in start order
+    std::vector<double> utilisation_;   // (n_vms,) of the VM's own rating
+    std::vector<double> arrived_s_;     // (n_vms,) when its last migration ended, < 0 = never
+    std::vector<std::int32_t> present_; // VMs that were not removed, ascending
+    HostSet touched_;                   // hosts whose lists changed
 };
 
 } // namespace foreshade::cloudsim

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cloudsim/host_set.hpp"
 #include "cloudsim/machine.hpp"
 
 namespace foreshade::cloudsim {
@@ -37,6 +38,11 @@ struct Cluster {
     const HostModel& model(std::size_t h) const { return kHostModels[model_of(h)]; }
     const VmType& type(std::size_t vm) const { return kVmTypes[kind[vm]]; }
 
+    // Puts a VM at the end of a host's list, or takes it off, or the last one.
+    void append(std::size_t h, std::int32_t vm);
+    void erase(std::size_t h, std::int32_t vm);
+    void pop(std::size_t h);
+
     // Shares host `h` anew among its list; writes `allocated` of the VMs that stand there if any falls short.
     void share(std::size_t h);
 
@@ -47,6 +53,7 @@ struct Cluster {
 
     // Hosts, (n_hosts,)
     std::vector<std::vector<std::int32_t>> lists; // VMs in order of arrival, those being copied to here included
+    HostSet occupied;                             // hosts whose list is not empty
     std::vector<HostShare> shares;
     std::vector<std::int32_t> copies; // VMs of the list that arrive or leave
 

@@ -14,14 +14,18 @@ class Demand {
     Demand(std::span<const std::int32_t> percent, std::size_t n_vms);
 
     // Utilisation of every VM at `time_s`, which is never a multiple of 300.
-    void at(double time_s, std::span<double> utilisation) const;
-
-    std::size_t n_vms() const { return n_vms_; }
+    void at(double time_s, std::span<double> utilisation);
 
   private:
+    static constexpr std::size_t kNoInterval = static_cast<std::size_t>(-1);
+
+    void enter(std::size_t interval);
+
     std::size_t n_vms_;
-    std::vector<double> sample_; // (288, n_vms) fraction
-    std::vector<double> slope_;  // (288, n_vms) change per second until the next sample; the last row is 0
+    std::size_t interval_ = kNoInterval;
+    std::vector<std::uint8_t> percent_; // (288, n_vms)
+    std::vector<double> start_;         // (n_vms,) fraction at the interval's start
+    std::vector<double> slope_;         // (n_vms,) change per second within the interval
 };
 
 } // namespace foreshade::cloudsim

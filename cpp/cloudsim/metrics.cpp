@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace foreshade::cloudsim {
 
@@ -16,7 +17,7 @@ double ratio(double part, double whole) {
 } // namespace
 
 Ledger::Ledger(std::size_t n_hosts, std::size_t n_vms, bool full_power)
-    : full_power_w_(0), was_on_(n_hosts, 1), start_power_w_(n_hosts, 0.0), changed_at_(n_hosts, 0.0),
+    : full_power_w_(0), was_on_(n_hosts, true), on_(n_hosts), start_power_w_(n_hosts, 0.0), changed_at_(n_hosts, 0.0),
       requested_by_(n_vms, 0.0), unmet_by_(n_vms, 0.0) {
     if (!full_power) return;
     for (std::size_t h = 0; h < n_hosts; ++h) full_power_w_ += kHostModels[model_of(h)].power.peak();
@@ -31,19 +32,15 @@ void Ledger::close(const Cluster& cluster, double time_s) {
         return;
     }
     const double dt = time_s - time_s_;
-    for (std::size_t h = 0; h < cluster.n_hosts(); ++h) {
+    on_.clear();
+    cluster.occupied.each([&](std::size_t h) {
         const HostShare& share = cluster.shares[h];
-        const bool on = share.load > 0;
-        if (on != static_cast<bool>(was_on_[h])) {
-            shutdowns_ += on ? 0 : 1;
-            was_on_[h] = on ? 1 : 0;
-            changed_at_[h] = time_s_;
-        }
         start_power_w_[h] = share.utilisation > 0 ? share.power_w : 0.0;
-        if (!on) continue;
+        if (!(share.load > 0)) return;
+        on_.insert(h);
         on_s_ += dt;
         if (share.load < share.requested) violated_s_ += dt;
-        if (share.n_unmet == 0) continue;
+        if (share.n_unmet == 0) return;
         unmet_ += share.unmet * dt;
         unmet_leaving_ += share.unmet_leaving * dt;
         unmet_share_ += share.unmet_share;
@@ -53,7 +50,12 @@ void Ledger::close(const Cluster& cluster, double time_s) {
             if (cluster.host[v] == static_cast<std::int32_t>(h))
                 unmet_by_[v] += (cluster.request[v] - cluster.allocated[v]) * dt;
         }
-    }
+    });
+    on_.each_difference(was_on_, [&](std::size_t h) {
+        shutdowns_ += on_.contains(h) ? 0 : 1;
+        changed_at_[h] = time_s_;
+    });
+    std::swap(on_, was_on_);
     const double* const request = cluster.request.data();
     double* const requested = requested_by_.data();
     for (std::size_t v = 0; v < requested_by_.size(); ++v) requested[v] += request[v] * dt;
@@ -68,10 +70,10 @@ void Ledger::add_energy(const Cluster& cluster) {
         return;
     }
     double sum = 0;
-    for (std::size_t h = 0; h < cluster.n_hosts(); ++h) {
+    cluster.occupied.each([&](std::size_t h) { // no list has changed since `close`
         const double start = start_power_w_[h];
         if (start > 0) sum += (start + (cluster.shares[h].power_w - start) / 2) * slice_s_;
-    }
+    });
     energy_ws_ += sum;
 }
 
@@ -89,7 +91,7 @@ Metrics Ledger::metrics(const Cluster& cluster) const {
     out.host_shutdowns = shutdowns_;
     if (time_s_ >= 0) // the entries that still stand
         for (std::size_t h = 0; h < cluster.n_hosts(); ++h)
-            out.host_shutdowns += was_on_[h] != 0 && !(cluster.shares[h].load > 0) ? 1 : 0;
+            out.host_shutdowns += was_on_.contains(h) && !(cluster.shares[h].load > 0) ? 1 : 0;
     out.unmet_demand = out.overall_sla;
     for (std::size_t v = 0; v < unmet_by_.size(); ++v)
         out.unmet_demand_worst_vm = std::max(out.unmet_demand_worst_vm, ratio(unmet_by_[v], requested_by_[v]));

@@ -65,7 +65,8 @@ class Ledger {
     std::int64_t n_unmet_ = 0;
     std::int64_t migrations_ = 0;
     std::int64_t shutdowns_ = 0;
-    std::vector<std::uint8_t> was_on_;  // (n_hosts,) at the last closed entry; true before the first
+    HostSet was_on_; // at the last closed entry; all before the first
+    HostSet on_;
     std::vector<double> start_power_w_; // (n_hosts,) at the slice's start, 0 = off
     std::vector<double> changed_at_;    // (n_hosts,)
     std::vector<double> requested_by_;  // (n_vms,) MIPS s

@@ -25,15 +25,16 @@ const std::vector<Move>& Optimiser::moves(Policy policy, double parameter, doubl
 
 // All of them first, each with its own list: a relieved host stays excluded to the end.
 void Optimiser::find_overloaded() {
-    for (std::size_t h = 0; h < cluster_.n_hosts(); ++h)
-        overloaded_[h] = !cluster_.lists[h].empty() && tentative_.overloaded(tentative_.offer(h)) ? 1 : 0;
+    overloaded_.clear();
+    cluster_.occupied.each([this](std::size_t h) {
+        if (tentative_.overloaded(tentative_.offer(h))) overloaded_.insert(h);
+    });
 }
 
 // Minimum migration time: the VM of least RAM, until the rest is not overloaded.
 void Optimiser::relieve_overloaded() {
     homeless_.clear();
-    for (std::size_t h = 0; h < cluster_.n_hosts(); ++h) {
-        if (overloaded_[h] == 0) continue;
+    overloaded_.each([this](std::size_t h) {
         const auto& list = tentative_.list(h);
         do {
             const auto ram = [this](std::int32_t vm) { return cluster_.type(static_cast<std::size_t>(vm)).ram_mb; };
@@ -42,13 +43,14 @@ void Optimiser::relieve_overloaded() {
             homeless_.push_back(*least);
             tentative_.remove(h, static_cast<std::size_t>(least - list.begin()));
         } while (!list.empty() && tentative_.overloaded(tentative_.offer(h)));
-    }
+    });
 }
 
 void Optimiser::rehouse() {
     targets_.clear();
-    for (std::size_t h = 0; h < cluster_.n_hosts(); ++h)
-        if (cluster_.shares[h].load > 0 && overloaded_[h] == 0) targets_.push_back(tentative_.offer(h));
+    cluster_.occupied.each([this](std::size_t h) {
+        if (cluster_.shares[h].load > 0 && !overloaded_.contains(h)) targets_.push_back(tentative_.offer(h));
+    });
     for (std::size_t model = 0; model < idle_.size(); ++model) {
         idle_[model] = model;
         skip_busy(idle_[model]);
@@ -73,14 +75,14 @@ void Optimiser::drain() {
     std::stable_sort(sources_.begin(), sources_.end(), [this](std::uint32_t a, std::uint32_t b) {
         return cluster_.shares[a].utilisation < cluster_.shares[b].utilisation;
     });
-    std::fill(kept_.begin(), kept_.end(), std::uint8_t{0});
+    kept_.clear();
     for (const std::uint32_t h : sources_) {
-        if (kept_[h] != 0) continue;
+        if (kept_.contains(h)) continue;
         targets_.erase(std::find_if(targets_.begin(), targets_.end(), [h](const Offer& o) { return o.host == h; }));
         if (!empty_host(h)) continue;
         for (std::size_t i = 0; i < placed_.size(); ++i) {
             const std::uint32_t target = targets_[placed_[i].target].host;
-            kept_[target] = 1;
+            kept_.insert(target);
             moves_.push_back({leaving_[i], static_cast<std::int32_t>(target)});
         }
     }
@@ -109,10 +111,17 @@ bool Optimiser::empty_host(std::size_t h) {
 std::size_t Optimiser::find(const Guest& guest) {
     std::size_t best = kNone;
     double least = std::numeric_limits<double>::infinity();
+    // Most hosts fall to one comparison or the other, in no order that a branch could learn.
+    std::size_t n_open = 0;
+    open_.resize(targets_.size());
     for (std::size_t i = 0; i < targets_.size(); ++i) {
+        open_[n_open] = static_cast<std::uint32_t>(i);
+        n_open += guest.may_fit(targets_[i]) ? 1 : 0;
+    }
+    for (std::size_t o = 0; o < n_open; ++o) {
+        const std::size_t i = open_[o];
         Offer& offer = targets_[i];
         const HostModel& model = cluster_.model(offer.host);
-        if (offer.available < guest.request || model.pe_mips < guest.request) continue;
         const double utilisation = (offer.used + guest.request) / model.capacity;
         const bool tested = offer.used != 0; // an idle host is not asked
         if (utilisation > 1) {
@@ -160,7 +169,7 @@ std::size_t Optimiser::find_with_idle(const Guest& guest) {
 }
 
 void Optimiser::skip_busy(std::size_t& host) const {
-    while (host < cluster_.n_hosts() && (cluster_.shares[host].load > 0 || overloaded_[host] != 0))
+    while (host < cluster_.n_hosts() && (cluster_.shares[host].load > 0 || overloaded_.contains(host)))
         host += kHostModels.size();
 }
 

@@ -41,13 +41,14 @@ class Optimiser {
     Tentative tentative_;
     double time_s_ = 0;
     std::vector<Move> moves_;
-    std::vector<std::uint8_t> overloaded_; // (n_hosts,)
-    std::vector<std::uint8_t> kept_;       // (n_hosts,) not to be drained: took VMs of a drained host
-    std::vector<std::int32_t> homeless_;   // VMs taken off overloaded hosts
-    std::vector<Offer> targets_;           // hosts that may take VMs, in host order
-    std::vector<std::uint32_t> sources_;   // hosts to drain, in order
-    std::vector<std::int32_t> leaving_;    // VMs of the host being drained
+    HostSet overloaded_;
+    HostSet kept_;                       // not to be drained: took VMs of a drained host
+    std::vector<std::int32_t> homeless_; // VMs taken off overloaded hosts
+    std::vector<Offer> targets_;         // hosts that may take VMs, in host order
+    std::vector<std::uint32_t> sources_; // hosts to drain, in order
+    std::vector<std::int32_t> leaving_;  // VMs of the host being drained
     std::vector<Placed> placed_;
+    std::vector<std::uint32_t> open_;                    // targets that may take the VM at hand
     std::array<std::size_t, kHostModels.size()> idle_{}; // first idle host of each model that is no target yet
     double least_rise_ = 0;                              // W, of what `find` found
 };

@@ -1,5 +1,7 @@
 #include "cloudsim/placement.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -23,37 +25,37 @@ bool fits(const HostModel& model, const Reserved& reserved, const VmType& type) 
            reserved.ram_mb + type.ram_mb <= kHostRamMb && reserved.n_vms < kMaxVms;
 }
 
+// W that a VM adds to a host, infinite where it does not fit. Less P(0) also where VMs have been placed: no utilisation
+// has been computed yet.
+double rise(const HostModel& model, const Reserved& reserved, const VmType& type) {
+    if (!fits(model, reserved, type)) return std::numeric_limits<double>::infinity();
+    return model.power.at((reserved.mips + type.mips) / model.capacity) - model.power.idle();
+}
+
 } // namespace
 
 void place_all(Cluster& cluster, Placement rule) {
-    std::vector<Reserved> reserved(cluster.n_hosts());
+    const std::size_t n_hosts = cluster.n_hosts();
+    std::vector<Reserved> reserved(n_hosts);
+    std::vector<double> rises(n_hosts); // for VMs of the type at hand
     for (std::size_t vm = 0; vm < cluster.n_vms(); ++vm) {
         const VmType& type = cluster.type(vm);
-        std::size_t best = cluster.n_hosts();
-        double least = 0;
-        for (std::size_t h = 0; h < cluster.n_hosts(); ++h) {
-            const HostModel& model = cluster.model(h);
-            if (!fits(model, reserved[h], type)) continue;
-            // P(0), also where VMs have been placed: no utilisation has been computed yet.
-            const double rise =
-                rule == Placement::first_fit
-                    ? 0.0
-                    : model.power.at((reserved[h].mips + type.mips) / model.capacity) - model.power.idle();
-            if (best == cluster.n_hosts() || rise < least) {
-                best = h;
-                least = rise;
-            }
-            if (rule == Placement::first_fit) break;
-        }
-        if (best == cluster.n_hosts())
+        if (vm == 0 || cluster.kind[vm] != cluster.kind[vm - 1])
+            for (std::size_t h = 0; h < n_hosts; ++h) rises[h] = rise(cluster.model(h), reserved[h], type);
+        const auto fitting = [](double r) { return r < std::numeric_limits<double>::infinity(); };
+        const auto chosen = rule == Placement::first_fit ? std::find_if(rises.begin(), rises.end(), fitting)
+                                                         : std::min_element(rises.begin(), rises.end());
+        if (chosen == rises.end() || !fitting(*chosen))
             throw InputError("placement: VM " + std::to_string(vm) + " (" +
                              std::to_string(static_cast<int>(type.mips)) + " MIPS) fits on none of the " +
-                             std::to_string(cluster.n_hosts()) + " hosts");
+                             std::to_string(n_hosts) + " hosts");
+        const auto best = static_cast<std::size_t>(chosen - rises.begin());
         reserved[best].mips += type.mips;
         reserved[best].ram_mb += type.ram_mb;
         ++reserved[best].n_vms;
+        rises[best] = rise(cluster.model(best), reserved[best], type);
         cluster.host[vm] = static_cast<std::int32_t>(best);
-        cluster.lists[best].push_back(static_cast<std::int32_t>(vm));
+        cluster.append(best, static_cast<std::int32_t>(vm));
     }
 }
 

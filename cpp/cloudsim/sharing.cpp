@@ -2,7 +2,6 @@
 //
 // Every sum runs in list order: the last bit decides ties in placement, and so the rest of the day.
 #include <algorithm>
-#include <cmath>
 
 #include "cloudsim/cluster.hpp"
 
@@ -18,11 +17,31 @@ double utilisation_of(double load, double capacity) {
     return u > 1 && u < 1.01 ? 1.0 : u;
 }
 
+// floor of what is never negative; the portable instruction set has no rounding of its own.
+double whole(double mips) {
+    return static_cast<double>(static_cast<std::int64_t>(mips));
+}
+
 } // namespace
 
 Cluster::Cluster(std::size_t n_hosts, std::size_t n_vms)
-    : lists(n_hosts), shares(n_hosts), copies(n_hosts, 0), kind(n_vms, 0), mips(n_vms, 0.0), request(n_vms, 0.0),
-      allocated(n_vms, 0.0), host(n_vms, -1), target(n_vms, -1), moves(n_vms, 0) {}
+    : lists(n_hosts), occupied(n_hosts), shares(n_hosts), copies(n_hosts, 0), kind(n_vms, 0), mips(n_vms, 0.0),
+      request(n_vms, 0.0), allocated(n_vms, 0.0), host(n_vms, -1), target(n_vms, -1), moves(n_vms, 0) {}
+
+void Cluster::append(std::size_t h, std::int32_t vm) {
+    lists[h].push_back(vm);
+    occupied.insert(h);
+}
+
+void Cluster::erase(std::size_t h, std::int32_t vm) {
+    lists[h].erase(std::find(lists[h].begin(), lists[h].end(), vm));
+    if (lists[h].empty()) occupied.erase(h);
+}
+
+void Cluster::pop(std::size_t h) {
+    lists[h].pop_back();
+    if (lists[h].empty()) occupied.erase(h);
+}
 
 void Cluster::share(std::size_t h) {
     if (copies[h] == 0)
@@ -61,7 +80,7 @@ void Cluster::share_quiet(std::size_t h) {
         for (const std::int32_t vm : lists[h]) {
             const auto v = static_cast<std::size_t>(vm);
             const double need = std::min(request[v], pe);
-            const double got = fits ? need : std::floor(need * k);
+            const double got = fits ? need : whole(need * k);
             allocated[v] = got;
             share.load += got;
             if (got < request[v]) {
@@ -79,7 +98,6 @@ void Cluster::share_copying(std::size_t h) {
     const double pe = model(h).pe_mips;
     const double capacity = model(h).capacity;
     const auto here = static_cast<std::int32_t>(h);
-    HostShare share;
     double needed = 0;
     double left = capacity;
     for (const std::int32_t vm : lists[h]) {
@@ -88,30 +106,32 @@ void Cluster::share_copying(std::size_t h) {
         const double need = host[v] == here ? full : kArriving * full;
         needed += need;
         left -= need;
-        share.requested += request[v];
     }
     const bool fits = left >= 0;
     const double k = fits ? 1.0 : capacity / needed;
+    HostShare share;
     share.available = fits ? left : 0.0;
     for (const std::int32_t vm : lists[h]) {
         const auto v = static_cast<std::size_t>(vm);
-        const double full = std::min(request[v], pe);
+        const double asked = request[v];
+        const double full = std::min(asked, pe);
+        share.requested += asked;
         if (host[v] != here) {
-            share.load += fits ? full * kArriving : std::floor(full * kArriving * k);
+            share.load += fits ? full * kArriving : whole(full * kArriving * k);
             continue;
         }
         const bool leaving = moves[v] > 0;
         double got = full;
         if (leaving)
-            got = fits ? full * kLeaving : std::floor(full * k * kLeaving);
+            got = fits ? full * kLeaving : whole(full * k * kLeaving);
         else if (!fits)
-            got = std::floor(full * k);
+            got = whole(full * k);
         allocated[v] = got;
         share.load += leaving ? got / kLeaving : got;
-        if (got < request[v]) {
-            const double unmet = request[v] - got;
+        if (got < asked) {
+            const double unmet = asked - got;
             share.unmet += unmet;
-            share.unmet_share += unmet / request[v];
+            share.unmet_share += unmet / asked;
             ++share.n_unmet;
             if (leaving) share.unmet_leaving += unmet;
         }

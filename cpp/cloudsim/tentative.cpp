@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 namespace foreshade::cloudsim {
 
@@ -21,18 +22,42 @@ constexpr std::array<double, kTrend> kTrendWeights = trend_weights();
 } // namespace
 
 Tentative::Tentative(const Cluster& cluster, const History& history)
-    : cluster_(cluster), history_(history), offers_(cluster.n_hosts()), lists_(cluster.n_hosts()),
-      trend_(cluster.n_vms(), 0.0), range_(cluster.n_vms(), 0.0) {}
+    : cluster_(cluster), history_(history), filled_(cluster.n_hosts()), lists_(cluster.n_hosts()),
+      trend_(cluster.n_vms(), 0.0), range_(cluster.n_vms(), 0.0) {
+    offers_.reserve(cluster.n_hosts());
+    for (std::size_t h = 0; h < cluster.n_hosts(); ++h) offers_.push_back(idle_offer(h));
+}
+
+Offer Tentative::idle_offer(std::size_t h) const {
+    const HostModel& model = cluster_.model(h);
+    Offer offer{};
+    offer.fitting = model.pe_mips;
+    offer.room = std::numeric_limits<double>::infinity();
+    offer.power_w = model.power.idle();
+    offer.available = model.capacity;
+    offer.spread = -1;
+    offer.host = static_cast<std::uint32_t>(h);
+    offer.length = 1;
+    return offer;
+}
 
 void Tentative::reset(Policy policy, double parameter) {
     policy_ = policy;
     parameter_ = parameter;
+    filled_.each([this](std::size_t h) {
+        lists_[h].clear();
+        offers_[h] = idle_offer(h);
+    });
+    filled_ = cluster_.occupied;
     const bool trends = uses_trend() && history_.count() >= kTrend;
-    for (std::size_t h = 0; h < offers_.size(); ++h) {
+    filled_.each([&](std::size_t h) {
         const HostShare& share = cluster_.shares[h];
         Offer& offer = offers_[h];
-        offer = {
-            share.available, share.load, share.requested, share.power_w, 0.0, -1.0, static_cast<std::uint32_t>(h), 1};
+        offer.fitting = std::min(share.available, cluster_.model(h).pe_mips);
+        offer.used = share.load;
+        offer.power_w = share.power_w;
+        offer.available = share.available;
+        offer.requested = share.requested;
         lists_[h] = cluster_.lists[h];
         for (const std::int32_t vm : lists_[h]) {
             const auto v = static_cast<std::size_t>(vm);
@@ -48,11 +73,34 @@ void Tentative::reset(Policy policy, double parameter) {
             }
             offer.length = std::max(offer.length, static_cast<std::uint32_t>(history_.length(v)));
         }
+        set_room(offer);
+    });
+}
+
+// Bounds the weight of what the host can take: linear, a little too wide, and exact questions are asked after it.
+void Tentative::set_room(Offer& offer) const {
+    const double capacity = cluster_.model(offer.host).capacity;
+    double limit = std::numeric_limits<double>::infinity();
+    double taken = offer.requested;
+    if (offer.used == 0) {
+        // an idle host is never asked whether it is overloaded
+    } else if (policy_ == Policy::thr) {
+        limit = parameter_;
+    } else if (uses_trend() && offer.length >= kTrend && parameter_ > 0) {
+        limit = 1 / parameter_;
+        taken = offer.trend;
+    } else if (uses_spread() && offer.length >= kSpreadLength && offer.spread >= 0) {
+        limit = 1 - parameter_ * offer.spread;
     }
+    offer.room = capacity * (limit + kMargin * (1 + parameter_)) - taken;
 }
 
 Guest Tentative::guest(std::size_t vm) const {
-    return {vm, cluster_.request[vm], trend_[vm], range_[vm], static_cast<std::uint32_t>(history_.length(vm))};
+    Guest guest{vm, cluster_.request[vm], trend_[vm], range_[vm], 0.0, static_cast<std::uint32_t>(history_.length(vm))};
+    guest.weight = uses_trend() ? guest.trend : guest.request;
+    // IQR and MAD shrink by at most the range of what is added to the history.
+    if (uses_spread()) guest.weight -= parameter_ * guest.range;
+    return guest;
 }
 
 void Tentative::remove(std::size_t h, std::size_t index) {
@@ -73,12 +121,15 @@ void Tentative::remove(std::size_t h, std::size_t index) {
 
 void Tentative::append(Offer& offer, const Guest& guest) {
     lists_[offer.host].push_back(static_cast<std::int32_t>(guest.vm));
+    filled_.insert(offer.host);
     offer.available -= guest.request;
+    offer.fitting = std::min(offer.available, cluster_.model(offer.host).pe_mips);
     offer.used += guest.request;
     offer.requested += guest.request;
     offer.trend += guest.trend;
     offer.length = std::max(offer.length, guest.length);
     offer.spread = -1;
+    set_room(offer);
 }
 
 void Tentative::undo(Offer& offer, const Offer& before) {
@@ -115,7 +166,10 @@ bool Tentative::overloaded(Offer& offer, const Guest* guest) const {
 bool Tentative::above_spread(Offer& offer, const Guest* guest, double utilisation) const {
     const std::size_t length = guest != nullptr ? std::max(offer.length, guest->length) : offer.length;
     if (guest != nullptr && guest->length <= offer.length) {
-        if (offer.spread < 0) offer.spread = spread(offer.host, nullptr, length);
+        if (offer.spread < 0) {
+            offer.spread = spread(offer.host, nullptr, length);
+            set_room(offer);
+        }
         const double change = guest->range / cluster_.model(offer.host).capacity + kMargin;
         if (utilisation > 1 - parameter_ * (offer.spread - change)) return true;
         if (utilisation < 1 - parameter_ * (offer.spread + change)) return false;

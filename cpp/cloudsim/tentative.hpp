@@ -7,16 +7,19 @@
 
 #include "cloudsim/cluster.hpp"
 #include "cloudsim/history.hpp"
+#include "cloudsim/host_set.hpp"
 #include "cloudsim/overload.hpp"
 
 namespace foreshade::cloudsim {
 
-// What the search reads of a host, in one cache line.
+// What the search reads of a host.
 struct Offer {
-    double available; // MIPS left
+    double fitting;   // MIPS, the largest request that it can take: of what is left, and of one PE
+    double room;      // a guest of more weight would certainly overload it
     double used;      // MIPS that its VMs get
-    double requested; // MIPS, uncapped
     double power_w;   // P at this step's accounting: frozen while VMs come
+    double available; // MIPS left
+    double requested; // MIPS, uncapped
     double trend;     // MIPS, sum of the VMs' trends: decides local regression unless within rounding of 1
     double spread;    // IQR or MAD of its history; negative = not computed
     std::uint32_t host;
@@ -29,7 +32,13 @@ struct Guest {
     double request; // MIPS
     double trend;   // MIPS
     double range;   // MIPS, largest less smallest of its history
+    double weight;  // MIPS, what it takes of a host's room: as the policy measures it
     std::uint32_t length;
+
+    // False where the host certainly cannot take it; one comparison each, for most hosts fail.
+    bool may_fit(const Offer& offer) const {
+        return (offer.fitting >= request) & ((weight <= offer.room) | (length > offer.length));
+    }
 };
 
 class Tentative {
@@ -42,9 +51,9 @@ class Tentative {
     Guest guest(std::size_t vm) const;
 
     const std::vector<std::int32_t>& list(std::size_t h) const { return lists_[h]; }
-    Offer& offer(std::size_t h) { return offers_[h]; }
+    Offer& offer(std::size_t h) { return offers_[h]; } // as it was before B and C
 
-    // Whether the host is overloaded with the VMs of its tentative list; may fill in the offer's `spread`.
+    // Whether the host is overloaded with the VMs of its tentative list; may fill in the offer's `spread` and `room`.
     bool overloaded(Offer& offer) const { return overloaded(offer, nullptr); }
 
     // Whether it were with `guest` appended.
@@ -65,6 +74,8 @@ class Tentative {
     double spread(std::size_t h, const Guest* guest, std::size_t length) const;
     bool trend_reaches_one(std::size_t h, const Guest* guest) const;
     void add_history(std::size_t vm, double capacity, std::size_t n, double* sum) const;
+    void set_room(Offer& offer) const;
+    Offer idle_offer(std::size_t h) const;
     bool uses_spread() const { return policy_ == Policy::iqr || policy_ == Policy::mad; }
     bool uses_trend() const { return policy_ == Policy::lr || policy_ == Policy::lrr; }
 
@@ -72,6 +83,7 @@ class Tentative {
     const History& history_;
     Policy policy_ = Policy::none;
     double parameter_ = 0;
+    HostSet filled_;                               // hosts with a list
     std::vector<Offer> offers_;                    // (n_hosts,)
     std::vector<std::vector<std::int32_t>> lists_; // (n_hosts,)
     std::vector<double> trend_;                    // (n_vms,) MIPS
