@@ -1,9 +1,9 @@
 """The ``cloudsim`` scenario: CloudSim 3.0.3's PlanetLab power benchmark as a world, bit for bit.
 
-800 hosts of two models, one VM per PlanetLab series, one day in 287 control steps. The world opens at the first of
-them (t = 300.1 s). Memory and bandwidth bind nothing after the first placement, an idle host is off and wakes at
-once, and in the ``stock`` variant a VM that asks for nothing is deleted: figures of this scenario compare with
-published CloudSim figures and with nothing else. ``docs/cloudsim.md`` lists what is reproduced.
+800 hosts of two models, one VM per PlanetLab series, one day in 287 control steps. The world opens at the
+first of them (t = 300.1 s). Memory and bandwidth bind nothing after the first placement, an idle host is off
+and wakes at once, and in the ``stock`` variant a VM that asks for nothing is deleted: figures of this scenario
+compare with published CloudSim figures and with nothing else. ``docs/cloudsim.md`` lists what is reproduced.
 
     >>> day = read_days(archive)["20110303"]                          # doctest: +SKIP
     >>> simulate(day.percent, day.names, "lr_mmt_1.2").energy_kwh     # doctest: +SKIP
@@ -57,15 +57,16 @@ class Method:
             return cls(label, CloudSimPolicy[name.upper()], float(rest))
         except (KeyError, ValueError):
             raise InputError(
-                f"CloudSim method: expected npa, dvfs or {{thr,iqr,mad,lr,lrr}}_mmt_<parameter>, got {label!r}"
+                f"method: expected npa, dvfs or {{thr,iqr,mad,lr,lrr}}_mmt_<parameter>, got {label!r}"
             ) from None
 
 
 class CloudSimWorld:
     """A PlanetLab day that any agent can drive; implements ``World`` with the kinds ``MIGRATE`` and ``WAIT``.
 
-    ``percent`` is ``(n_vms, 288)`` whole percent of each VM's own rating; row ``i`` belongs to ``names[i]``. VMs are
-    numbered in the order of their upper-cased names, as in the published runs; ``names`` gives that order.
+    ``percent`` is ``(n_vms, 288)`` whole percent of each VM's own rating; row ``i`` belongs to ``names[i]``.
+    VMs are numbered in the order of their upper-cased names, as in the published runs; ``names`` gives that
+    order.
     Raises ``WorkloadError`` for input that cannot be played.
     """
 
@@ -146,8 +147,8 @@ class CloudSimWorld:
     def optimise(self, policy: CloudSimPolicy, parameter: float) -> list[Action]:
         """The migrations that one of CloudSim's own policies makes at this step, none of them started.
 
-        Raises ``ActionError`` once migrations have been started at this step, ``InputError`` for the parameter and
-        ``SimulationError`` where CloudSim itself ends.
+        Raises ``ActionError`` once migrations have been started at this step, ``InputError`` for the parameter
+        and ``SimulationError`` where CloudSim itself ends.
         """
         try:
             moves = self._day.optimise(policy, parameter)
@@ -198,7 +199,7 @@ def simulate(
     variant: Variant = "stock",
     hosts: int = HOSTS,
 ) -> CloudSimMetrics:
-    """One day under one of CloudSim's own methods, e.g. ``dvfs`` or ``thr_mmt_0.8``, as its tables have it."""
+    """One day under one of CloudSim's own methods, e.g. ``dvfs`` or ``thr_mmt_0.8``."""
     method = Method.parse(label)
     world = CloudSimWorld(
         percent,

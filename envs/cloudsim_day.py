@@ -50,10 +50,10 @@ def _files(source: Path) -> Iterator[tuple[str, str, bytes]]:
         return
     with tarfile.open(source) as archive:
         for member in archive:
-            path = PurePosixPath(member.name)
+            parts = PurePosixPath(member.name).parts
             stream = archive.extractfile(member) if member.isfile() else None
-            if stream is not None and len(path.parts) >= 2:
-                yield path.parts[-2], path.name, stream.read()
+            if stream is not None and len(parts) >= 2:
+                yield parts[-2], parts[-1], stream.read()
 
 
 def _samples(text: bytes, where: str) -> npt.NDArray[np.int32]:

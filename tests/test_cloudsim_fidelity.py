@@ -84,5 +84,5 @@ def test_zero_request_vms_are_deleted_in_stock_only(days):
         while not world.done:
             world.advance()
             by_hour.append(int((world.observe().vms.state == VmState.ABSENT).sum()))
-        removed[variant] = (by_hour[9], by_hour[-1])  # at 3,300.1 s, the last step of the first hour, and at the end
+        removed[variant] = (by_hour[9], by_hour[-1])  # at 3,300.1 s and at the end
     assert removed == {"stock": (294, 532), "keepzero": (0, 0)}
