@@ -53,7 +53,7 @@ void CloudSim::account(double time_s, bool control_step) {
     time_s_ = time_s;
     demand_.at(time_s, utilisation_);
     for (std::size_t vm = 0; vm < n_vms(); ++vm) cluster_.request[vm] = utilisation_[vm] * cluster_.mips[vm];
-    if (control_step) history_.push(utilisation_);
+    if (control_step) history_.push(utilisation_, present_);
     cluster_.occupied.each([this](std::size_t h) { cluster_.share(h); });
     ledger_.add_energy(cluster_);
     // Demand is exactly 0 only between two zero samples, so all that will be removed until the next control step is

@@ -69,6 +69,8 @@ struct Cluster {
   private:
     void share_quiet(std::size_t h);
     void share_copying(std::size_t h);
+    void share_fitting(std::size_t h, HostShare& share);
+    void share_by_ratio(std::size_t h, double k, HostShare& share);
 };
 
 } // namespace foreshade::cloudsim

@@ -15,8 +15,8 @@ class History {
   public:
     explicit History(std::size_t n_vms);
 
-    // One sample of every VM, taken at a control step.
-    void push(std::span<const double> utilisation);
+    // One sample of each VM of `vms`, taken at a control step; `utilisation` is indexed by VM.
+    void push(std::span<const double> utilisation, std::span<const std::int32_t> vms);
 
     // Samples kept per VM, at most 30.
     std::size_t count() const { return count_; }
@@ -26,7 +26,10 @@ class History {
 
     // 1 + age of the VM's oldest sample that is not zero; 1 where there is none.
     std::size_t length(std::size_t vm) const {
-        return oldest_[vm] < 0 ? 1 : static_cast<std::size_t>(pushed_ - oldest_[vm]);
+        const double* const sample = of(vm);
+        std::size_t n = count_;
+        while (n > 1 && sample[n - 1] == 0) --n;
+        return n > 0 ? n : 1;
     }
 
   private:
@@ -35,9 +38,7 @@ class History {
 
     std::size_t newest_ = kRow;
     std::size_t count_ = 0;
-    std::int32_t pushed_ = 0;
-    std::vector<double> rows_;         // (n_vms, 64)
-    std::vector<std::int32_t> oldest_; // (n_vms,) number of the oldest kept sample that is not zero, -1 = none
+    std::vector<double> rows_; // (n_vms, 64)
 };
 
 } // namespace foreshade::cloudsim

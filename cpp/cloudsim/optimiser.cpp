@@ -109,36 +109,58 @@ bool Optimiser::empty_host(std::size_t h) {
 
 // The target with the least rise of power, the first on ties; sets `least_rise_`.
 std::size_t Optimiser::find(const Guest& guest) {
-    std::size_t best = kNone;
-    double least = std::numeric_limits<double>::infinity();
+    constexpr double kNever = std::numeric_limits<double>::infinity();
     // Most hosts fall to one comparison or the other, in no order that a branch could learn.
     std::size_t n_open = 0;
     open_.resize(targets_.size());
+    rises_.resize(targets_.size());
     for (std::size_t i = 0; i < targets_.size(); ++i) {
         open_[n_open] = static_cast<std::uint32_t>(i);
         n_open += guest.may_fit(targets_[i]) ? 1 : 0;
     }
+    bool brim = false;
     for (std::size_t o = 0; o < n_open; ++o) {
-        const std::size_t i = open_[o];
-        Offer& offer = targets_[i];
+        const Offer& offer = targets_[open_[o]];
         const HostModel& model = cluster_.model(offer.host);
         const double utilisation = (offer.used + guest.request) / model.capacity;
-        const bool tested = offer.used != 0; // an idle host is not asked
-        if (utilisation > 1) {
-            if (tested && tentative_.overloaded_with(offer, guest)) continue;
+        brim |= utilisation > 1;
+        rises_[o] = model.power.at(utilisation) - offer.power_w;
+    }
+    if (brim) refuse_overfull(guest, n_open);
+    // The costly question is asked of the best only, and of the next where it fails.
+    const auto first = rises_.begin();
+    for (;;) {
+        const auto best = std::min_element(first, first + static_cast<std::ptrdiff_t>(n_open));
+        const auto o = static_cast<std::size_t>(best - first);
+        if (o == n_open || *best == kNever) {
+            least_rise_ = kNever;
+            return kNone;
+        }
+        if (accepts(targets_[open_[o]], guest)) {
+            least_rise_ = *best;
+            return open_[o];
+        }
+        *best = kNever;
+    }
+}
+
+bool Optimiser::accepts(Offer& offer, const Guest& guest) {
+    return offer.used == 0 || !tentative_.overloaded_with(offer, guest); // an idle host is not asked
+}
+
+// A host that is full but for rounding and passes the overload test ends the day, whichever host were best.
+void Optimiser::refuse_overfull(const Guest& guest, std::size_t n_open) {
+    for (std::size_t o = 0; o < n_open; ++o) {
+        Offer& offer = targets_[open_[o]];
+        const double utilisation = (offer.used + guest.request) / cluster_.model(offer.host).capacity;
+        if (!(utilisation > 1)) continue;
+        if (accepts(offer, guest))
             throw AbortError("time " + std::to_string(time_s_) + " s, host " + std::to_string(offer.host) +
                              ": CloudSim ends here, expected utilisation at most 1 with VM " +
                              std::to_string(guest.vm) + ", got 1 + " + std::to_string((utilisation - 1) * 1e15) +
                              "e-15");
-        }
-        const double rise = model.power.at(utilisation) - offer.power_w;
-        if (!(rise < least)) continue;
-        if (tested && tentative_.overloaded_with(offer, guest)) continue;
-        least = rise;
-        best = i;
+        rises_[o] = std::numeric_limits<double>::infinity();
     }
-    least_rise_ = least;
-    return best;
 }
 
 // The same over idle hosts as well, of which only the first of each model can win; it then becomes a target.

@@ -3,17 +3,53 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
+#include <utility>
 
 namespace foreshade::cloudsim {
 
 namespace {
 
-using Sorted = std::array<double, kHistory>;
+constexpr std::size_t kWidth = 32; // of the sorting network: the next power of two
 
+using Sorted = std::array<double, kWidth>;
+
+struct Pair {
+    std::uint8_t low;
+    std::uint8_t high;
+};
+
+// Batcher's odd-even merge sort of 32 values: 191 exchanges, none of which depends on a branch.
+constexpr auto network() {
+    std::array<Pair, 191> out{};
+    std::size_t n = 0;
+    for (std::size_t p = 1; p < kWidth; p *= 2)
+        for (std::size_t k = p; k >= 1; k /= 2)
+            for (std::size_t j = k % p; j + k < kWidth; j += 2 * k)
+                for (std::size_t i = j; i < std::min(j + k, kWidth - k); ++i)
+                    if (i / (2 * p) == (i + k) / (2 * p))
+                        out[n++] = {static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i + k)};
+    return out;
+}
+
+constexpr std::array<Pair, 191> kNetwork = network();
+
+template <std::size_t... I> void exchange_all(Sorted& values, std::index_sequence<I...>) {
+    const auto exchange = [&values](std::size_t low, std::size_t high) {
+        const double a = values[low];
+        const double b = values[high];
+        values[low] = std::min(a, b);
+        values[high] = std::max(a, b);
+    };
+    (exchange(kNetwork[I].low, kNetwork[I].high), ...);
+}
+
+// Ascending, then infinities.
 Sorted sorted(std::span<const double> values) {
     Sorted out{};
+    out.fill(std::numeric_limits<double>::infinity());
     std::copy(values.begin(), values.end(), out.begin());
-    std::sort(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(values.size()));
+    exchange_all(out, std::make_index_sequence<kNetwork.size()>());
     return out;
 }
 

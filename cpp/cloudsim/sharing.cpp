@@ -2,6 +2,8 @@
 //
 // Every sum runs in list order: the last bit decides ties in placement, and so the rest of the day.
 #include <algorithm>
+#include <array>
+#include <limits>
 
 #include "cloudsim/cluster.hpp"
 
@@ -107,25 +109,57 @@ void Cluster::share_copying(std::size_t h) {
         needed += need;
         left -= need;
     }
-    const bool fits = left >= 0;
-    const double k = fits ? 1.0 : capacity / needed;
     HostShare share;
-    share.available = fits ? left : 0.0;
+    if (left >= 0) {
+        share.available = left;
+        share_fitting(h, share);
+    } else {
+        share_by_ratio(h, capacity / needed, share);
+    }
+    shares[h] = share;
+}
+
+// Who stays, arrives and leaves follows no pattern that a branch could learn: tables, and sums of zeros.
+void Cluster::share_fitting(std::size_t h, HostShare& share) {
+    enum : std::size_t { stays, arrives, leaves };
+    constexpr std::array<double, 3> kGets{1.0, kArriving, kLeaving};
+    constexpr std::array<double, 3> kCounted{1.0, 1.0, kLeaving};
+    constexpr std::array<double, 3> kStands{1.0, 0.0, 1.0};
+    constexpr std::array<double, 3> kIsLeaving{0.0, 0.0, 1.0};
+    const double pe = model(h).pe_mips;
+    const auto here = static_cast<std::int32_t>(h);
+    for (const std::int32_t vm : lists[h]) {
+        const auto v = static_cast<std::size_t>(vm);
+        const bool stands = host[v] == here;
+        const std::size_t role = stands ? (moves[v] > 0 ? leaves : stays) : arrives;
+        const double asked = request[v];
+        const double got = std::min(asked, pe) * kGets[role];
+        share.requested += asked;
+        share.load += got / kCounted[role];
+        double arriving = 0; // what it gets on its target is no entry of the VM
+        *(stands ? &allocated[v] : &arriving) = got;
+        const double unmet = (asked - got) * kStands[role];
+        share.unmet += unmet;
+        share.unmet_leaving += unmet * kIsLeaving[role];
+        share.unmet_share += unmet / std::max(asked, std::numeric_limits<double>::min());
+        share.n_unmet += unmet > 0 ? 1 : 0;
+    }
+}
+
+void Cluster::share_by_ratio(std::size_t h, double k, HostShare& share) {
+    const double pe = model(h).pe_mips;
+    const auto here = static_cast<std::int32_t>(h);
     for (const std::int32_t vm : lists[h]) {
         const auto v = static_cast<std::size_t>(vm);
         const double asked = request[v];
         const double full = std::min(asked, pe);
         share.requested += asked;
         if (host[v] != here) {
-            share.load += fits ? full * kArriving : whole(full * kArriving * k);
+            share.load += whole(full * kArriving * k);
             continue;
         }
         const bool leaving = moves[v] > 0;
-        double got = full;
-        if (leaving)
-            got = fits ? full * kLeaving : whole(full * k * kLeaving);
-        else if (!fits)
-            got = whole(full * k);
+        const double got = leaving ? whole(full * k * kLeaving) : whole(full * k);
         allocated[v] = got;
         share.load += leaving ? got / kLeaving : got;
         if (got < asked) {
@@ -136,7 +170,6 @@ void Cluster::share_copying(std::size_t h) {
             if (leaving) share.unmet_leaving += unmet;
         }
     }
-    shares[h] = share;
 }
 
 } // namespace foreshade::cloudsim

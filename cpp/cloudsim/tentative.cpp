@@ -22,7 +22,7 @@ constexpr std::array<double, kTrend> kTrendWeights = trend_weights();
 } // namespace
 
 Tentative::Tentative(const Cluster& cluster, const History& history)
-    : cluster_(cluster), history_(history), filled_(cluster.n_hosts()), lists_(cluster.n_hosts()),
+    : cluster_(cluster), history_(history), filled_(cluster.n_hosts()), lists_(cluster.n_hosts()), held_(cluster.n_hosts()),
       trend_(cluster.n_vms(), 0.0), range_(cluster.n_vms(), 0.0) {
     offers_.reserve(cluster.n_hosts());
     for (std::size_t h = 0; h < cluster.n_hosts(); ++h) offers_.push_back(idle_offer(h));
@@ -32,12 +32,12 @@ Offer Tentative::idle_offer(std::size_t h) const {
     const HostModel& model = cluster_.model(h);
     Offer offer{};
     offer.fitting = model.pe_mips;
-    offer.room = std::numeric_limits<double>::infinity();
     offer.power_w = model.power.idle();
     offer.available = model.capacity;
     offer.spread = -1;
     offer.host = static_cast<std::uint32_t>(h);
     offer.length = 1;
+    set_room(offer);
     return offer;
 }
 
@@ -68,8 +68,13 @@ void Tentative::reset(Policy policy, double parameter) {
                 trend_[v] = trend * cluster_.mips[v];
                 offer.trend += trend_[v];
             } else if (uses_spread()) {
-                const auto [least, most] = std::minmax_element(sample, sample + history_.count());
-                range_[v] = (*most - *least) * cluster_.mips[v];
+                double least = sample[0];
+                double most = sample[0];
+                for (std::size_t j = 1; j < history_.count(); ++j) {
+                    least = std::min(least, sample[j]);
+                    most = std::max(most, sample[j]);
+                }
+                range_[v] = (most - least) * cluster_.mips[v];
             }
             offer.length = std::max(offer.length, static_cast<std::uint32_t>(history_.length(v)));
         }
@@ -77,7 +82,7 @@ void Tentative::reset(Policy policy, double parameter) {
     });
 }
 
-// Bounds the weight of what the host can take: linear, a little too wide, and exact questions are asked after it.
+// Bounds the weight that the host can take: linear, a little too wide, and what passes it is asked exactly.
 void Tentative::set_room(Offer& offer) const {
     const double capacity = cluster_.model(offer.host).capacity;
     double limit = std::numeric_limits<double>::infinity();
@@ -110,6 +115,7 @@ void Tentative::remove(std::size_t h, std::size_t index) {
     offer.requested = 0;
     offer.trend = 0;
     offer.spread = -1;
+    offer.held = false;
     offer.length = 1;
     for (const std::int32_t vm : list) {
         const auto v = static_cast<std::size_t>(vm);
@@ -129,15 +135,18 @@ void Tentative::append(Offer& offer, const Guest& guest) {
     offer.trend += guest.trend;
     offer.length = std::max(offer.length, guest.length);
     offer.spread = -1;
+    if (offer.held)
+        add_history(guest.vm, cluster_.model(offer.host).capacity, history_.count(), held_[offer.host].data());
     set_room(offer);
 }
 
 void Tentative::undo(Offer& offer, const Offer& before) {
     lists_[offer.host].pop_back();
     offer = before;
+    offer.held = false; // it may have been added to
 }
 
-bool Tentative::overloaded(Offer& offer, const Guest* guest) const {
+bool Tentative::overloaded(Offer& offer, const Guest* guest) {
     const double capacity = cluster_.model(offer.host).capacity;
     const double requested = guest != nullptr ? offer.requested + guest->request : offer.requested;
     const double utilisation = requested / capacity;
@@ -163,33 +172,46 @@ bool Tentative::overloaded(Offer& offer, const Guest* guest) const {
 }
 
 // IQR and MAD change by at most the range of what is added to the history, which settles most questions.
-bool Tentative::above_spread(Offer& offer, const Guest* guest, double utilisation) const {
+bool Tentative::above_spread(Offer& offer, const Guest* guest, double utilisation) {
     const std::size_t length = guest != nullptr ? std::max(offer.length, guest->length) : offer.length;
-    if (guest != nullptr && guest->length <= offer.length) {
-        if (offer.spread < 0) {
-            offer.spread = spread(offer.host, nullptr, length);
-            set_room(offer);
-        }
-        const double change = guest->range / cluster_.model(offer.host).capacity + kMargin;
+    const double capacity = cluster_.model(offer.host).capacity;
+    if (offer.spread < 0) {
+        hold(offer);
+        offer.spread = spread(held_[offer.host].data(), offer.length);
+        set_room(offer);
+    }
+    if (guest == nullptr) return utilisation > 1 - parameter_ * offer.spread;
+    if (guest->length <= offer.length) {
+        const double change = guest->range / capacity + kMargin;
         if (utilisation > 1 - parameter_ * (offer.spread - change)) return true;
         if (utilisation < 1 - parameter_ * (offer.spread + change)) return false;
     }
-    return utilisation > 1 - parameter_ * spread(offer.host, guest, length);
+    hold(offer);
+    std::array<double, kHistory> sum = held_[offer.host];
+    add_history(guest->vm, capacity, length, sum.data());
+    return utilisation > 1 - parameter_ * spread(sum.data(), length);
+}
+
+// Sums run in list order, so a host's history can be kept and added to.
+void Tentative::hold(Offer& offer) {
+    if (offer.held) return;
+    auto& sum = held_[offer.host];
+    sum.fill(0.0);
+    const double capacity = cluster_.model(offer.host).capacity;
+    for (const std::int32_t vm : lists_[offer.host])
+        add_history(static_cast<std::size_t>(vm), capacity, history_.count(), sum.data());
+    offer.held = true;
+}
+
+double Tentative::spread(const double* history, std::size_t length) const {
+    const std::span<const double> kept(history, length);
+    return policy_ == Policy::iqr ? interquartile_range(kept) : median_absolute_deviation(kept);
 }
 
 void Tentative::add_history(std::size_t vm, double capacity, std::size_t n, double* sum) const {
     const double mips = cluster_.mips[vm];
     const double* const sample = history_.of(vm);
     for (std::size_t j = 0; j < n; ++j) sum[j] += sample[j] * mips / capacity;
-}
-
-double Tentative::spread(std::size_t h, const Guest* guest, std::size_t length) const {
-    std::array<double, kHistory> sum{};
-    const double capacity = cluster_.model(h).capacity;
-    for (const std::int32_t vm : lists_[h]) add_history(static_cast<std::size_t>(vm), capacity, length, sum.data());
-    if (guest != nullptr) add_history(guest->vm, capacity, length, sum.data());
-    const std::span<const double> history(sum.data(), length);
-    return policy_ == Policy::iqr ? interquartile_range(history) : median_absolute_deviation(history);
 }
 
 bool Tentative::trend_reaches_one(std::size_t h, const Guest* guest) const {

@@ -1,6 +1,7 @@
 // Hosts as the optimisation sees them: with the VMs that it has put there so far, which are not moved yet.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -24,6 +25,7 @@ struct Offer {
     double spread;    // IQR or MAD of its history; negative = not computed
     std::uint32_t host;
     std::uint32_t length; // of its history
+    bool held;            // its history stands in `held_`
 };
 
 // The VM that a host is sought for.
@@ -54,10 +56,10 @@ class Tentative {
     Offer& offer(std::size_t h) { return offers_[h]; } // as it was before B and C
 
     // Whether the host is overloaded with the VMs of its tentative list; may fill in the offer's `spread` and `room`.
-    bool overloaded(Offer& offer) const { return overloaded(offer, nullptr); }
+    bool overloaded(Offer& offer) { return overloaded(offer, nullptr); }
 
     // Whether it were with `guest` appended.
-    bool overloaded_with(Offer& offer, const Guest& guest) const { return overloaded(offer, &guest); }
+    bool overloaded_with(Offer& offer, const Guest& guest) { return overloaded(offer, &guest); }
 
     // Takes the VM at `index` off the host's list and evaluates the rest; its `available` and `used` grow stale.
     void remove(std::size_t h, std::size_t index);
@@ -69,11 +71,12 @@ class Tentative {
     void undo(Offer& offer, const Offer& before);
 
   private:
-    bool overloaded(Offer& offer, const Guest* guest) const;
-    bool above_spread(Offer& offer, const Guest* guest, double utilisation) const;
-    double spread(std::size_t h, const Guest* guest, std::size_t length) const;
+    bool overloaded(Offer& offer, const Guest* guest);
+    bool above_spread(Offer& offer, const Guest* guest, double utilisation);
     bool trend_reaches_one(std::size_t h, const Guest* guest) const;
     void add_history(std::size_t vm, double capacity, std::size_t n, double* sum) const;
+    void hold(Offer& offer);
+    double spread(const double* history, std::size_t length) const;
     void set_room(Offer& offer) const;
     Offer idle_offer(std::size_t h) const;
     bool uses_spread() const { return policy_ == Policy::iqr || policy_ == Policy::mad; }
@@ -86,6 +89,7 @@ class Tentative {
     HostSet filled_;                               // hosts with a list
     std::vector<Offer> offers_;                    // (n_hosts,)
     std::vector<std::vector<std::int32_t>> lists_; // (n_hosts,)
+    std::vector<std::array<double, kHistory>> held_; // (n_hosts,) history, newest first
     std::vector<double> trend_;                    // (n_vms,) MIPS
     std::vector<double> range_;                    // (n_vms,) MIPS
 };
