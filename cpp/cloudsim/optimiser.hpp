@@ -50,7 +50,7 @@ class Optimiser {
     std::vector<std::uint32_t> sources_; // hosts to drain, in order
     std::vector<std::int32_t> leaving_;  // VMs of the host being drained
     std::vector<Placed> placed_;
-    std::vector<double> rises_;            // W, of those targets
+    std::vector<double> rises_;                          // W, of those targets
     std::vector<std::uint32_t> open_;                    // targets that may take the VM at hand
     std::array<std::size_t, kHostModels.size()> idle_{}; // first idle host of each model that is no target yet
     double least_rise_ = 0;                              // W, of what `find` found

@@ -22,8 +22,8 @@ constexpr std::array<double, kTrend> kTrendWeights = trend_weights();
 } // namespace
 
 Tentative::Tentative(const Cluster& cluster, const History& history)
-    : cluster_(cluster), history_(history), filled_(cluster.n_hosts()), lists_(cluster.n_hosts()), held_(cluster.n_hosts()),
-      trend_(cluster.n_vms(), 0.0), range_(cluster.n_vms(), 0.0) {
+    : cluster_(cluster), history_(history), filled_(cluster.n_hosts()), lists_(cluster.n_hosts()),
+      held_(cluster.n_hosts()), trend_(cluster.n_vms(), 0.0), range_(cluster.n_vms(), 0.0) {
     offers_.reserve(cluster.n_hosts());
     for (std::size_t h = 0; h < cluster.n_hosts(); ++h) offers_.push_back(idle_offer(h));
 }

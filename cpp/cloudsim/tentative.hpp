@@ -86,12 +86,12 @@ class Tentative {
     const History& history_;
     Policy policy_ = Policy::none;
     double parameter_ = 0;
-    HostSet filled_;                               // hosts with a list
-    std::vector<Offer> offers_;                    // (n_hosts,)
-    std::vector<std::vector<std::int32_t>> lists_; // (n_hosts,)
+    HostSet filled_;                                 // hosts with a list
+    std::vector<Offer> offers_;                      // (n_hosts,)
+    std::vector<std::vector<std::int32_t>> lists_;   // (n_hosts,)
     std::vector<std::array<double, kHistory>> held_; // (n_hosts,) history, newest first
-    std::vector<double> trend_;                    // (n_vms,) MIPS
-    std::vector<double> range_;                    // (n_vms,) MIPS
+    std::vector<double> trend_;                      // (n_vms,) MIPS
+    std::vector<double> range_;                      // (n_vms,) MIPS
 };
 
 } // namespace foreshade::cloudsim
