@@ -5,6 +5,7 @@ ForeshadeError
 │   ├── WorkloadError     a trace or archive
 │   └── ScenarioError     a scenario file
 ├── ActionError       an action on something that cannot take it
+├── SimulationError   a simulated day that cannot go on
 └── MissingExtraError an optional dependency that is not installed
 """
 
@@ -29,6 +30,10 @@ class ScenarioError(InputError):
 
 class ActionError(ForeshadeError):
     """An action names something that is gone or cannot take it."""
+
+
+class SimulationError(ForeshadeError):
+    """A simulated day reached a state that its model rejects."""
 
 
 class MissingExtraError(InputError):

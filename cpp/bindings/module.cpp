@@ -6,4 +6,5 @@ PYBIND11_MODULE(_core, module) {
     register_cluster_state(module);
     register_data_centre(module);
     register_simulator(module);
+    register_cloudsim(module);
 }
