@@ -1,0 +1,59 @@
+"""First, best and worst fit: where arrivals go by what is allocated; nothing that runs is moved.
+
+Source: the classical on-line bin-packing rules (Johnson et al., SIAM J. Comput. 3, 1974), as the world's own scheduler
+knows them, by CPU allocation over its limit, lowest host on ties. Different from a cloud scheduler alone: first and
+best fit switch hosts off that have come empty and wake one when an arrival finds no room. Worst fit spreads, so it
+keeps every host on; what has been switched off before is woken only for want of room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from foreshade._core import ClusterState
+from foreshade.agents.agent import Site
+from foreshade.agents.baselines.planned import Planned
+from foreshade.envs.model.action import Action
+from foreshade.envs.model.state import Resource
+
+Rule = Literal["first-fit", "best-fit", "worst-fit"]
+
+
+class Fit:
+    """Places arrivals by one rule, in order of their number."""
+
+    power_managed = True
+
+    def __init__(self, rule: Rule) -> None:
+        self.name = rule
+        self._site: Site | None = None
+
+    def reset(self, site: Site) -> None:
+        """Keep the site; there is nothing else to remember."""
+        self._site = site
+
+    def act(self, state: ClusterState) -> Sequence[Action]:
+        """Arrivals first, then empty hosts off."""
+        assert self._site is not None  # noqa: S101 - reset comes first by the protocol
+        plan = Planned(state, self._site)
+        for vm in plan.pending:
+            host = self._choose(plan, int(vm))
+            if host >= 0:
+                plan.put(int(vm), host, self.name)
+            else:
+                plan.await_room(int(vm), "no room for an arrival")
+        if self.name != "worst-fit":
+            plan.switch_off_empty()
+        return plan.actions
+
+    def _choose(self, plan: Planned, vm: int) -> int:
+        room = np.flatnonzero(plan.fits(vm))
+        if not len(room):
+            return -1
+        if self.name == "first-fit":
+            return int(room[0])
+        share = plan.allocated[room, Resource.CPU] / plan.limit[room, Resource.CPU]
+        return int(room[np.argmax(share) if self.name == "best-fit" else np.argmin(share)])
