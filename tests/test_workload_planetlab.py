@@ -40,10 +40,10 @@ def test_quarters_are_rounded_up():
 
 def test_raw_percents_are_available(tmp_path):
     write_day(tmp_path, "20110303", {"b": 7, "a": 3})
-    names, percent = read_planetlab_percent(f"planetlab:{tmp_path}/20110303")
-    assert names == ("a", "b")
-    assert percent.dtype == np.uint8
-    assert percent[:, [0, 287]].tolist() == [[3, 100], [7, 100]]
+    day = read_planetlab_percent(f"planetlab:{tmp_path}/20110303")
+    assert day.names == ("a", "b")
+    assert day.percent.dtype == np.uint8
+    assert day.percent[:, [0, 287]].tolist() == [[3, 100], [7, 100]]
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -43,7 +43,8 @@ def test_planetlab_days_have_their_published_numbers_of_vms():
 
 
 def test_planetlab_percents_are_the_integers_of_the_files():
-    names, percent = read_planetlab_percent(f"{data('planetlab/planetlab-dev-days.tar.gz')}/20110303")
+    day = read_planetlab_percent(f"{data('planetlab/planetlab-dev-days.tar.gz')}/20110303")
+    names, percent = day.names, day.percent
     assert len(names) == 1052
     assert percent.shape == (1052, 288)
     assert percent.max() <= 100

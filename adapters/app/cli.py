@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreshade.envs.errors import ForeshadeError
 
@@ -78,9 +78,9 @@ def evaluate(
 ) -> None:
     """Play a scenario with one or more agents and show what each cost."""
     from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415  keeps --help fast
-    from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
+    #X from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
     from foreshade.adapters.app.results import to_json  # noqa: PLC0415
-    from foreshade.adapters.app.table import render  # noqa: PLC0415
+    from foreshade.adapters.app.table import print_results  # noqa: PLC0415
     from foreshade.agents.baselines.registry import agent_names  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
 
@@ -93,13 +93,13 @@ def evaluate(
     with _bar(f"{said.name}: {len(labels)} agents", hidden=quiet) as (progress, task):
 
         def on_progress(done: int, total: int) -> None:
-            progress.update(progress.task_ids[task], completed=done, total=total)
+            progress.update(TaskID(task), completed=done, total=total)
 
         results = run(said, workload, labels, range(first, first + seeds), jobs, on_progress)
     if as_json:
         _say(json.dumps(to_json(results), indent=1))
     else:
-        Console().print(render(results))
+        print_results(results)
     if report is not None:
         path = write_report(results, report, said, command=" ".join(["foreshade", *sys.argv[1:]]))
         print(f"report: {path}", file=sys.stderr)  # noqa: T201

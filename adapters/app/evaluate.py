@@ -13,18 +13,15 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from foreshade.adapters.app.results import RunResult
-from foreshade.adapters.app.workload_of import workload_of
+from foreshade.adapters.app.workload_of import Loaded, workload_of
 from foreshade.agents.baselines.registry import make_agent
 from foreshade.agents.cloudsim_episode import play_cloudsim
 from foreshade.agents.episode import play
 from foreshade.envs.errors import InputError
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
-from foreshade.envs.workloads.planetlab import PercentTrace
-from foreshade.envs.workloads.workload import Workload
+from foreshade.envs.workloads.planetlab import PercentDay
 
-#: What a job plays: a workload on our physics, or a PlanetLab day on CloudSim's.
-Played = Workload | PercentTrace
 Progress = Callable[[int, int], None]  # ticks played of ticks asked for
 
 
@@ -81,43 +78,45 @@ def evaluate(
     return _run_in_processes(scenario, workloads, runs, min(jobs, len(runs)), on_progress, total)
 
 
-def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> dict[int, Played]:
+def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> dict[int, Loaded]:
     """The workload of each seed; one that no seed changes is read once."""
     first = workload_of(scenario, spec, seeds[0])
-    found: dict[int, Played] = {seeds[0]: first.played}
+    found = {seeds[0]: first}
     for seed in seeds[1:]:
-        found[seed] = workload_of(scenario, spec, seed).played if first.seeded else first.played
+        found[seed] = workload_of(scenario, spec, seed) if first.seeded else first
     return found
 
 
-def _ticks(scenario: Scenario, played: Played) -> int:
-    return min(scenario.n_ticks or played.n_ticks, played.n_ticks)
+def _ticks(scenario: Scenario, loaded: Loaded) -> int:
+    return min(scenario.n_ticks or loaded.played.n_ticks, loaded.played.n_ticks)
 
 
-def _run(scenario: Scenario, played: Played, job: Job, on_tick: Callable[[int], None]) -> RunResult:
+def _run(scenario: Scenario, loaded: Loaded, job: Job, on_tick: Callable[[int], None]) -> RunResult:
     agent = make_agent(job.agent)
+    played = loaded.played
     wall = time.perf_counter()
-    if isinstance(played, PercentTrace):
+    if isinstance(played, PercentDay):
         cpu = time.process_time()
         metrics, n_hosts = play_cloudsim(scenario, played, agent, job.seed, on_tick)
-        n_vms, source = len(played.names), played.source
+        n_vms = len(played.names)
     else:
         world = SimulatedWorld(scenario, played, job.seed, power_managed=agent.power_managed)
         cpu = time.process_time()
         metrics = play(world, agent, job.seed, on_tick)
-        n_vms, source = len(played.vms), played.source
+        n_vms = len(played.vms)
         n_hosts = scenario.n_hosts + scenario.n_rented
     return RunResult(
         agent=job.agent,
         scenario=scenario.name,
         variant=scenario.variant,
-        workload=source,
+        workload=loaded.spec,
         seed=job.seed,
         hosts=n_hosts,
         vms=n_vms,
         cpu_s=time.process_time() - cpu,
         wall_s=time.perf_counter() - wall,
         metrics=metrics,
+        start=scenario.start,
     )
 
 
@@ -125,7 +124,7 @@ class _Worker:
     """What a worker process reads once: scenario and workloads, and the counter of ticks it adds to."""
 
     scenario: Scenario
-    workloads: Mapping[int, Played]
+    workloads: Mapping[int, Loaded]
     ticks: Synchronized[int]
 
 
@@ -145,7 +144,7 @@ def _work(job: Job) -> RunResult:
 
 def _run_in_processes(
     scenario: Scenario,
-    workloads: Mapping[int, Played],
+    workloads: Mapping[int, Loaded],
     runs: Sequence[Job],
     jobs: int,
     on_progress: Progress,

@@ -7,16 +7,17 @@ from datetime import timedelta
 
 from foreshade.envs.errors import InputError
 from foreshade.envs.scenarios.schema import Scenario
-from foreshade.envs.workloads.planetlab import PercentTrace, read_planetlab_percent
-from foreshade.envs.workloads.spec import GENERATED, Spec, load_workload
+from foreshade.envs.workloads.planetlab import PercentDay, read_planetlab_percent
+from foreshade.envs.workloads.spec import GENERATED, Spec, load_workload, stored
 from foreshade.envs.workloads.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A workload, and whether another seed would make another."""
+    """A workload, how it was asked for, and whether another seed would make another."""
 
-    played: Workload | PercentTrace
+    played: Workload | PercentDay
+    spec: str
     seeded: bool
 
 
@@ -38,7 +39,8 @@ def workload_of(scenario: Scenario, said: str | None, seed: int) -> Loaded:
                 f"--workload {text}: scenario {scenario.name} plays PlanetLab days, "
                 f"expected planetlab:DIR/DAY, found {spec.kind}"
             )
-        return Loaded(read_planetlab_percent(spec.path, day=spec.options.get("day")), seeded=False)
+        path = spec.path or stored(spec.kind)
+        return Loaded(read_planetlab_percent(path, day=spec.options.get("day")), text, seeded=False)
     limits: dict[str, str] = {}
     generated = spec.kind == GENERATED
     if generated:
@@ -49,7 +51,7 @@ def workload_of(scenario: Scenario, said: str | None, seed: int) -> Loaded:
         limits["seed"] = str(seed)
     wanted = {key: value for key, value in limits.items() if key not in spec.options}
     workload = load_workload(text, tick_s=round(scenario.tick_s), **wanted)
-    return Loaded(workload, seeded="seed" in wanted)
+    return Loaded(workload, text, seeded="seed" in wanted)
 
 
 def _days(scenario: Scenario) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -85,17 +86,32 @@ def read_planetlab(path: str, *, day: str | None = None) -> Trace:
     )
 
 
-def read_planetlab_percent(spec_path: str) -> tuple[tuple[str, ...], Percent]:
-    """Read one day as published: names by upper-cased name, and ``(n_vms, 288) uint8`` percent.
+@dataclass(frozen=True, slots=True)
+class PercentDay:
+    """One day as published, for the scenario that plays whole percents."""
+
+    source: str
+    names: tuple[str, ...]  # by upper-cased name
+    percent: Percent  # (n_vms, 288) of each VM's own rating
+
+    @property
+    def n_ticks(self) -> int:
+        """Samples of the day."""
+        return int(self.percent.shape[1])
+
+
+def read_planetlab_percent(spec_path: str, *, day: str | None = None) -> PercentDay:
+    """Read one day as published.
 
     Raises:
         WorkloadError: as ``read_planetlab``; or the path holds several days.
 
     """
-    days = _read_days(spec_path.removeprefix("planetlab:"), None)
+    days = _read_days(spec_path.removeprefix("planetlab:"), day)
     if len(days) > 1:
         raise WorkloadError(f"{spec_path}: expected one day, found {', '.join(sorted(days))}; add /DAY")
-    return next(iter(days.values()))
+    (name, (names, percent)) = next(iter(days.items()))
+    return PercentDay(f"planetlab-{name}", names, percent)
 
 
 def vm_type(n_vms: int) -> list[int]:

@@ -190,7 +190,7 @@ def _trace(spec: str, parsed: Spec, tick_s: int | None) -> Trace:
         options.update({} if vms is None else {"vms": vms})
         options.update({} if days is None else {"days": from_day + days})
         vms = None
-    trace = kind.read(parsed.path or _stored(parsed.kind), **options)
+    trace = kind.read(parsed.path or stored(parsed.kind), **options)
     length_s = float("inf") if days is None else days * 86400
     if "ticks" in common:
         if int(common["ticks"]) <= 0:
@@ -211,8 +211,13 @@ def _values(spec: str, known: Mapping[str, _Parser], options: Mapping[str, str])
     return values
 
 
-def _stored(kind: str) -> str:
-    """Find a kind's data in the folder that FORESHADE_DATA names."""
+def stored(kind: str) -> str:
+    """Where a kind's data lies below FORESHADE_DATA.
+
+    Raises:
+        WorkloadError: there is none; the line says what to give and where it is published.
+
+    """
     told = f"give {kind}:PATH; see {KINDS[kind].published}"
     folder = os.environ.get(DATA_VARIABLE)
     pattern = KINDS[kind].stored
