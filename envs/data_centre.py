@@ -90,7 +90,9 @@ def data_centre(scenario: Scenario, n_ticks: int, n_vms: int, *, power_managed: 
         racks.append(rack)
         return len(racks) - 1
 
-    def add_hosts(group: HostGroup, rack: int, model: int, price_usd_h: float = 0.0, provision_s: float = 0.0) -> None:
+    def add_hosts(
+        group: HostGroup, rack: int, model: int, price_usd_h: float = 0.0, provision_s: float = 0.0
+    ) -> None:
         limits = scenario.overcommit
         for _ in range(group.count):
             host = _core.Host()

@@ -26,7 +26,9 @@ COUNTS = (
 class SimulatedWorld:
     """One environment of the native simulator; laws and units in docs/physics.md."""
 
-    def __init__(self, scenario: Scenario, workload: Workload, seed: int = 0, *, power_managed: bool = True) -> None:
+    def __init__(
+        self, scenario: Scenario, workload: Workload, seed: int = 0, *, power_managed: bool = True
+    ) -> None:
         """Build the plant and reset to its first tick.
 
         Args:

@@ -84,7 +84,9 @@ def bench_plant(hosts: int, vms: int, gpu_share: float, seed: int = 0) -> _core.
     )
 
 
-def measure(hosts: int, vms: int, envs: int, threads: int, gpu_share: float, seconds: float) -> dict[str, float]:
+def measure(
+    hosts: int, vms: int, envs: int, threads: int, gpu_share: float, seconds: float
+) -> dict[str, float]:
     """Ticks of one environment per second of CPU time (wall time with several threads), best of five rounds.
 
     Resets fall outside the clock. The triad is run in the same process, right before and after.

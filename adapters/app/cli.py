@@ -78,7 +78,8 @@ def evaluate(
 ) -> None:
     """Play a scenario with one or more agents and show what each cost."""
     from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415  keeps --help fast
-    #X from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
+
+    # X from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
     from foreshade.adapters.app.results import to_json  # noqa: PLC0415
     from foreshade.adapters.app.table import print_results  # noqa: PLC0415
     from foreshade.agents.baselines.registry import agent_names  # noqa: PLC0415
@@ -107,7 +108,9 @@ def evaluate(
 
 @workload_app.command("describe")
 def workload_describe(
-    spec: Annotated[str, typer.Argument(help="KIND:PATH?key=value, e.g. bitbrains:DIR or generated:enterprise.")],
+    spec: Annotated[
+        str, typer.Argument(help="KIND:PATH?key=value, e.g. bitbrains:DIR or generated:enterprise.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Size, statistics and defects of a workload."""

@@ -63,4 +63,6 @@ def _needed(scenario: Scenario) -> str:
     """The spec of the trace that the scenario needs, to be found in FORESHADE_DATA."""
     if scenario.needs == "planetlab":
         return f"planetlab?day={scenario.start:%Y%m%d}"
-    return {"bitbrains": "bitbrains", "google_vms": "google", "alibaba_gpu": "alibaba-gpu"}[str(scenario.needs)]
+    return {"bitbrains": "bitbrains", "google_vms": "google", "alibaba_gpu": "alibaba-gpu"}[
+        str(scenario.needs)
+    ]
