@@ -1,7 +1,7 @@
 """CloudSim's optimisation written plainly from the rules, to hold the native one's shortcuts against.
 
-Sums, histories and powers are computed anew wherever they are asked for, from the lists of a `ClusterState` and the
-histories that the caller has collected.
+Sums, histories and powers are computed anew wherever they are asked for, from the lists and histories that
+the caller has collected.
 """
 
 from __future__ import annotations

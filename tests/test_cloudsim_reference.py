@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from cloudsim_reference import MIPS, Reference
+
 from foreshade._core import CloudSimPolicy
 from foreshade.envs.cloudsim import CloudSimWorld
 from foreshade.envs.model.action import Plan

@@ -205,6 +205,15 @@ def test_impossible_action_is_refused_and_changes_nothing(action, words):
     assert world.metrics().migrations == 0
 
 
+def test_refused_action_leaves_the_others_of_its_plan():
+    world = world_of(constant(100, 100, 100, 100), hosts=2)
+    outcomes = execute(world, migrate(2, 1), migrate(9, 0), migrate(3, 1))
+    assert [o.accepted for o in outcomes] == [True, False, True]
+    assert world.observe().vms.destination.tolist() == [-1, -1, 1, 1]
+    assert world.observe().hosts.arriving.tolist() == [0, 2]
+    assert world.metrics().migrations == 2
+
+
 def test_second_move_to_the_same_host_is_refused():
     world = world_of(constant(100, 100, 100, 100), hosts=2)
     outcomes = execute(world, migrate(2, 1), migrate(2, 1))

@@ -62,7 +62,7 @@ template <class T> py::array_t<T> copied(const std::vector<T>& values) {
     return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
 }
 
-void register_results(py::module_& module) {
+void register_results(const py::module_& module) {
     py::class_<Metrics>(module, "CloudSimMetrics")
         .def_readonly("energy_kwh", &Metrics::energy_kwh)
         .def_readonly("migrations", &Metrics::migrations)

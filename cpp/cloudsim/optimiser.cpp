@@ -72,8 +72,10 @@ void Optimiser::drain() {
     for (const Offer& offer : targets_)
         if (cluster_.shares[offer.host].utilisation < 1) sources_.push_back(offer.host);
     // By the utilisation of this step's accounting, which does not change meanwhile, so one pass visits them in order.
-    std::stable_sort(sources_.begin(), sources_.end(), [this](std::uint32_t a, std::uint32_t b) {
-        return cluster_.shares[a].utilisation < cluster_.shares[b].utilisation;
+    std::sort(sources_.begin(), sources_.end(), [this](std::uint32_t a, std::uint32_t b) {
+        const double u = cluster_.shares[a].utilisation;
+        const double v = cluster_.shares[b].utilisation;
+        return u != v ? u < v : a < b;
     });
     kept_.clear();
     for (const std::uint32_t h : sources_) {
@@ -97,8 +99,8 @@ bool Optimiser::empty_host(std::size_t h) {
         const Guest guest = tentative_.guest(static_cast<std::size_t>(vm));
         const std::size_t target = find(guest);
         if (target == kNone) {
-            for (auto placed = placed_.rbegin(); placed != placed_.rend(); ++placed)
-                tentative_.undo(targets_[placed->target], placed->before);
+            for (; !placed_.empty(); placed_.pop_back())
+                tentative_.undo(targets_[placed_.back().target], placed_.back().before);
             return false;
         }
         placed_.push_back({target, targets_[target]});
@@ -195,10 +197,15 @@ void Optimiser::skip_busy(std::size_t& host) const {
         host += kHostModels.size();
 }
 
-void Optimiser::sort_by_request(std::vector<std::int32_t>& vms) const {
-    std::stable_sort(vms.begin(), vms.end(), [this](std::int32_t a, std::int32_t b) {
-        return cluster_.request[static_cast<std::size_t>(a)] > cluster_.request[static_cast<std::size_t>(b)];
+// Largest request first, and as they stood where requests are equal.
+void Optimiser::sort_by_request(std::vector<std::int32_t>& vms) {
+    ranked_.clear();
+    for (const std::int32_t vm : vms)
+        ranked_.push_back({cluster_.request[static_cast<std::size_t>(vm)], ranked_.size(), vm});
+    std::sort(ranked_.begin(), ranked_.end(), [](const Ranked& a, const Ranked& b) {
+        return a.request != b.request ? a.request > b.request : a.place < b.place;
     });
+    std::transform(ranked_.begin(), ranked_.end(), vms.begin(), [](const Ranked& ranked) { return ranked.vm; });
 }
 
 } // namespace foreshade::cloudsim

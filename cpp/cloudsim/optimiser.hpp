@@ -25,6 +25,12 @@ class Optimiser {
         Offer before;
     };
 
+    struct Ranked {
+        double request;
+        std::size_t place;
+        std::int32_t vm;
+    };
+
     static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
 
     void find_overloaded();
@@ -37,7 +43,7 @@ class Optimiser {
     void refuse_overfull(const Guest& guest, std::size_t n_open);
     std::size_t find_with_idle(const Guest& guest);
     void skip_busy(std::size_t& host) const;
-    void sort_by_request(std::vector<std::int32_t>& vms) const;
+    void sort_by_request(std::vector<std::int32_t>& vms);
 
     const Cluster& cluster_;
     Tentative tentative_;
@@ -50,6 +56,7 @@ class Optimiser {
     std::vector<std::uint32_t> sources_; // hosts to drain, in order
     std::vector<std::int32_t> leaving_;  // VMs of the host being drained
     std::vector<Placed> placed_;
+    std::vector<Ranked> ranked_;
     std::vector<double> rises_;                          // W, of those targets
     std::vector<std::uint32_t> open_;                    // targets that may take the VM at hand
     std::array<std::size_t, kHostModels.size()> idle_{}; // first idle host of each model that is no target yet

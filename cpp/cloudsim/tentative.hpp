@@ -39,7 +39,10 @@ struct Guest {
 
     // False where the host certainly cannot take it; one comparison each, for most hosts fail.
     bool may_fit(const Offer& offer) const {
-        return (offer.fitting >= request) & ((weight <= offer.room) | (length > offer.length));
+        const unsigned fits = offer.fitting >= request ? 1U : 0U;
+        const unsigned has_room = weight <= offer.room ? 1U : 0U;
+        const unsigned longer = length > offer.length ? 1U : 0U; // then `room` says nothing
+        return (fits & (has_room | longer)) != 0;
     }
 };
 
