@@ -59,7 +59,7 @@ def _native_method(label: str) -> Method | None:
 
 
 def _metrics(said: _core.CloudSimMetrics, series: _core.CloudSimSeries, ticks: int) -> RunMetrics:
-    time_s = 300.0 * np.arange(1, len(series.power_w) + 1)
+    time_s = 300.0 * np.arange(1, len(series.power_w) + 1, dtype=np.float64)
     return RunMetrics(
         ticks=ticks,
         energy_kwh=said.energy_kwh,

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from foreshade.envs.cloudsim import CloudSimWorld, Method
-from foreshade.envs.cloudsim_day import read_days
+from foreshade.envs.workloads.planetlab import read_percent_days
 
 METHODS = ("dvfs", "thr_mmt_0.8", "iqr_mmt_1.5", "mad_mmt_2.5", "lr_mmt_1.2")
 
@@ -30,7 +30,7 @@ def main() -> int:
     if "FORESHADE_DATA" not in os.environ:
         print("FORESHADE_DATA: expected the data folder, it is not set", file=sys.stderr)
         return 2
-    days = read_days(Path(os.environ["FORESHADE_DATA"]) / "planetlab" / "planetlab-dev-days.tar.gz")
+    days = read_percent_days(str(Path(os.environ["FORESHADE_DATA"]) / "planetlab" / "planetlab-dev-days.tar.gz"))
     day = days[args.day]
     print(f"{args.day} {args.variant}, {len(day.names)} VMs, {args.runs} runs each")
     for label in args.methods:

@@ -5,7 +5,7 @@ first of them (t = 300.1 s). Memory and bandwidth bind nothing after the first p
 and wakes at once, and in the ``stock`` variant a VM that asks for nothing is deleted: figures of this
 scenario compare with published CloudSim figures and with nothing else. ``docs/cloudsim.md`` has the details.
 
-    >>> day = read_days(archive)["20110303"]                          # doctest: +SKIP
+    >>> day = read_planetlab_percent("DIR/20110303")                   # doctest: +SKIP
     >>> simulate(day.percent, day.names, "lr_mmt_1.2").energy_kwh     # doctest: +SKIP
     163.15...
 """

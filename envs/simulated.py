@@ -12,15 +12,6 @@ from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.workloads.workload import Workload
 
 RESOURCE_NAMES = ("cpu", "memory", "disk", "network", "gpu")
-COUNTS = (
-    "host_boots",
-    "host_failures",
-    "migrations_failed",
-    "oom_kills",
-    "refused",
-    "scheduled",
-    "spawned",
-)
 
 
 class SimulatedWorld:
@@ -115,7 +106,15 @@ class SimulatedWorld:
             },
             sla_violations=t["sla_violations"],
             host_shutdowns=t["host_shutdowns"],
-            counts={name: t[name] for name in COUNTS},
+            counts={
+                "host_boots": t["host_boots"],
+                "host_failures": t["host_failures"],
+                "migrations_failed": t["migrations_failed"],
+                "oom_kills": t["oom_kills"],
+                "refused": t["refused"],
+                "scheduled": t["scheduled"],
+                "spawned": t["spawned"],
+            },
             history=self._simulator.history(),
         )
 

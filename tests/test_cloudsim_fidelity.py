@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foreshade.envs.cloudsim import CloudSimWorld, simulate
-from foreshade.envs.cloudsim_day import PlanetLabDay, read_days
+from foreshade.envs.workloads.planetlab import PercentDay, read_percent_days
 from foreshade.envs.model.state import VmState
 
 pytestmark = pytest.mark.realdata
@@ -39,10 +39,10 @@ ROWS = reference_rows()
 
 
 @pytest.fixture(scope="module")
-def days() -> dict[str, PlanetLabDay]:
+def days() -> dict[str, PercentDay]:
     if DATA is None:
         pytest.skip("FORESHADE_DATA is not set: NOTHING was compared with CloudSim's own figures")
-    return read_days(FOLDER / "planetlab-dev-days.tar.gz")
+    return read_percent_days(str(FOLDER / "planetlab-dev-days.tar.gz"))
 
 
 def test_reference_is_complete(days):

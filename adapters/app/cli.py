@@ -195,4 +195,4 @@ def bench_step(
         _say(json.dumps(result, indent=1))
         return
     for key, value in result.items():
-        _say(f"{key:24} {value:,.4g}" if isinstance(value, float) else f"{key:24} {value}")
+        _say(f"{key:24} {value:,.6g}")

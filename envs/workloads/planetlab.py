@@ -100,6 +100,12 @@ class PercentDay:
         return int(self.percent.shape[1])
 
 
+def read_percent_days(path: str, *, day: str | None = None) -> dict[str, PercentDay]:
+    """Read every day below a folder or archive as published, by day; raises as ``read_planetlab``."""
+    days = _read_days(path.removeprefix("planetlab:"), day)
+    return {name: PercentDay(f"planetlab-{name}", *found) for name, found in sorted(days.items())}
+
+
 def read_planetlab_percent(spec_path: str, *, day: str | None = None) -> PercentDay:
     """Read one day as published.
 
@@ -107,11 +113,10 @@ def read_planetlab_percent(spec_path: str, *, day: str | None = None) -> Percent
         WorkloadError: as ``read_planetlab``; or the path holds several days.
 
     """
-    days = _read_days(spec_path.removeprefix("planetlab:"), day)
+    days = read_percent_days(spec_path, day=day)
     if len(days) > 1:
-        raise WorkloadError(f"{spec_path}: expected one day, found {', '.join(sorted(days))}; add /DAY")
-    (name, (names, percent)) = next(iter(days.items()))
-    return PercentDay(f"planetlab-{name}", names, percent)
+        raise WorkloadError(f"{spec_path}: expected one day, found {', '.join(days)}; add /DAY")
+    return next(iter(days.values()))
 
 
 def vm_type(n_vms: int) -> list[int]:
