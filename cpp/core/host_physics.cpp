@@ -2,7 +2,6 @@
 // "Response time" and "Power". The fast path serves hosts where everybody gets what they want; the slow path all others.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "core/simulator.hpp"
 
@@ -172,15 +171,15 @@ void Simulator::fair_share(Resource resource, float capacity) {
         if (p.got[r] > 0.0F) weight += p.allocation[r];
     }
     if (wanted <= capacity) return;
-    sort_scratch_.resize(portions_.size());
-    std::iota(sort_scratch_.begin(), sort_scratch_.end(), std::size_t{0});
+    sort_scratch_.clear(); // only who wants something: 0 / 0 has no place in the order
+    for (std::size_t i = 0; i < portions_.size(); ++i)
+        if (portions_[i].got[r] > 0.0F) sort_scratch_.push_back(i);
     std::stable_sort(sort_scratch_.begin(), sort_scratch_.end(), [this, r](std::size_t a, std::size_t b) {
         return portions_[a].got[r] * portions_[b].allocation[r] < portions_[b].got[r] * portions_[a].allocation[r];
     });
     float left = capacity;
     for (const std::size_t i : sort_scratch_) {
         Portion& p = portions_[i];
-        if (p.got[r] <= 0.0F) continue;
         const float level = weight > 0.0F ? std::max(0.0F, left) / weight : 0.0F;
         p.got[r] = std::min(p.got[r], level * p.allocation[r]);
         left -= p.got[r];
