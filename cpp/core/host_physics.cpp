@@ -194,17 +194,17 @@ void Simulator::solve(std::int32_t host) {
     const HypervisorProfile& hypervisor = profile(host);
     const HostTruth& truth = hosts_[h];
     portions_.clear();
-    float memory = truth.arriving_memory;
+    float standing = 0.0F;
     for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
         portions_.push_back(portion_of(vms_[static_cast<std::size_t>(v)], v));
-        memory += portions_.back().capped[kMemory];
+        standing += portions_.back().capped[kMemory];
     }
     const auto n = static_cast<float>(truth.n_vms);
-    memory += n * constants.vm_memory_mib;
+    const float memory = standing + n * constants.vm_memory_mib + truth.arriving_memory;
     const float usable_memory = constants.usable[kMemory];
     const float overflow = std::max(0.0F, memory / usable_memory - 1.0F);
     const float speed = 1.0F / (1.0F + hypervisor.swap_factor * overflow);
-    const float short_memory = overflow > 0.0F ? (memory - usable_memory) / memory : 0.0F;
+    const float short_memory = standing > 0.0F ? std::clamp((memory - usable_memory) / standing, 0.0F, 1.0F) : 0.0F;
     for (Portion& p : portions_) {
         const bool moving = vms_[static_cast<std::size_t>(p.vm)].state == VmState::migrating;
         p.got[kCpu] = p.capped[kCpu] * speed * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
@@ -329,7 +329,7 @@ void Simulator::kill_for_memory() {
         if (hosts_[h].state != HostState::on) continue;
         const auto host = static_cast<std::int32_t>(h);
         const float usable = plant_->hosts[h].usable[kMemory];
-        if (rates_[h].used[kMemory] < usable) continue;
+        if (rates_[h].used[kMemory] < usable * 0.999F) continue; // rounding of a sum that fills the memory
         solve(host);
         const auto n = static_cast<float>(hosts_[h].n_vms);
         float memory = hosts_[h].arriving_memory + n * plant_->hosts[h].vm_memory_mib;
