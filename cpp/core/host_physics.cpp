@@ -323,8 +323,10 @@ void Simulator::settle() {
     dirty_.clear();
 }
 
-// A host far beyond its memory loses the VM that uses most of it.
+// A host far beyond its memory loses the VM that uses most of it. All are found before any is lost: a loss moves load
+// and memory to the other members of its application.
 void Simulator::kill_for_memory() {
+    std::vector<std::int32_t> victims;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         if (hosts_[h].state != HostState::on) continue;
         const auto host = static_cast<std::int32_t>(h);
@@ -341,8 +343,12 @@ void Simulator::kill_for_memory() {
                 largest = &p;
         }
         if (largest == nullptr || memory / usable - 1.0F <= profile(host).oom_overflow) continue;
+        victims.push_back(largest->vm);
+    }
+    for (const std::int32_t id : victims) {
+        if (vms_[static_cast<std::size_t>(id)].state == VmState::absent) continue; // a shadow whose primary just ended
         ++tick_totals_.oom_kills;
-        lose_vm(largest->vm);
+        lose_vm(id);
     }
 }
 
