@@ -268,7 +268,7 @@ void Simulator::evaluate_slow(std::int32_t host) {
     const auto model_id = static_cast<std::size_t>(plant_->spec.hosts[h].model);
     rates.late = std::min(served, plant_->late[model_id](rho) * served + tight / (1.0F - knee));
     rates.contention = capped > 0.0F ? 1.0F - got / capped : 0.0F;
-    rates.overloaded = wanted > constants.usable[kCpu] - overhead;
+    rates.overloaded = wanted > std::max(0.0F, constants.usable[kCpu] - overhead);
 }
 
 // Books a host's open slice up to now.
