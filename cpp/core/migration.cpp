@@ -33,10 +33,11 @@ void Simulator::start_queued() {
         const Vm& vm = vms_[at(m.vm)];
         touch(m.source);
         touch(m.destination);
-        const Portion p = portion_of(vm, m.vm);
+        solve(m.source);
+        const Portion p = *std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& x) { return x.vm == m.vm; });
         const HypervisorProfile& hypervisor = profile(m.source);
         m.memory_mib = static_cast<double>(p.capped[1]);
-        const float busy = vm.allocation[0] > 0.0F ? p.capped[0] / vm.allocation[0] : 0.0F;
+        const float busy = vm.allocation[0] > 0.0F ? p.got[0] / vm.allocation[0] : 0.0F;
         m.dirty_mib_s = static_cast<double>(hypervisor.dirty_share_per_s) * m.memory_mib * static_cast<double>(busy);
         m.working_set_mib = static_cast<double>(hypervisor.working_set) * m.memory_mib;
         m.remaining_mib = m.memory_mib;
