@@ -118,6 +118,7 @@ void Simulator::play_migration(std::size_t index) {
         m.downtime_s = next / m.rate_mib_s + static_cast<double>(hypervisor.resume_s);
         m.phase = Phase::stopped;
         m.next_s = now_ + m.downtime_s;
+        replan_links(); // the others get its share
         return;
     }
     case Phase::stopped: finish_migration(index); return;
