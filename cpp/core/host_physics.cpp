@@ -30,10 +30,6 @@ bool all_equal(Vec4 a, Vec4 b) { return a[0] == b[0] && a[1] == b[1] && a[2] == 
 
 bool all_within(Vec4 a, Vec4 b) { return a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2] && a[3] <= b[3]; }
 
-// USD per unit·second of unmet demand, from the prices per GHz·h, GiB·h, (100 MiB/s)·h, (Gbit/s)·h and GPU·h.
-constexpr Amounts kPriceUnit{1.0F / 1000.0F / 3600.0F, 1.0F / 1024.0F / 3600.0F, 1.0F / 100.0F / 3600.0F,
-                             1.0F / 1000.0F / 3600.0F, 1.0F / 3600.0F};
-
 } // namespace
 
 // Groups the plainly running VMs by host, so that a tick reads memory in order.

@@ -136,7 +136,12 @@ void Simulator::finish_migration(std::size_t index) {
     if (portion->useful) {
         const Prices& prices = plant_->spec.prices;
         const double unmet = static_cast<double>(portion->got[0]) * m.downtime_s;
-        tick_totals_.unmet[0] += unmet;
+        double usd = 0.0;
+        for (const std::size_t r : {std::size_t{0}, std::size_t{2}, std::size_t{3}, std::size_t{4}}) { // its memory stays filled
+            const double lost = static_cast<double>(portion->got[r]) * m.downtime_s;
+            tick_totals_.unmet[r] += lost;
+            usd += lost * static_cast<double>(prices.unmet_usd_h[r] * kPriceUnit[r]);
+        }
         tick_totals_.migration_unmet += unmet;
         vm.unmet += unmet;
         vm.tick_unmet += static_cast<float>(unmet);
@@ -144,11 +149,10 @@ void Simulator::finish_migration(std::size_t index) {
             vm.touched = true;
             touched_vms_.push_back(m.vm);
         }
-        const double credit = static_cast<double>(vm.credit) / 3600.0;
-        tick_totals_.cost[static_cast<std::size_t>(CostTerm::unmet)] +=
-            credit * unmet / 1000.0 * static_cast<double>(prices.unmet_usd_h[0]);
+        const auto credit = static_cast<double>(vm.credit);
+        tick_totals_.cost[static_cast<std::size_t>(CostTerm::unmet)] += credit * usd;
         tick_totals_.cost[static_cast<std::size_t>(CostTerm::downtime)] +=
-            credit * m.downtime_s * static_cast<double>(prices.downtime_usd_h);
+            credit * m.downtime_s / 3600.0 * static_cast<double>(prices.downtime_usd_h);
         tick_totals_.dark_s += m.downtime_s;
     }
     tick_totals_.downtime_s += m.downtime_s;
