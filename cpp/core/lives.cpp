@@ -172,8 +172,7 @@ void Simulator::refresh_app(std::int32_t id) {
     }
     const float most = plant_->work.app_offloadable[at(id)];
     float scale = 1.0F;
-    if (micro > 0.0F && ordinary <= 0.0F) scale = 0.0F;
-    else if (micro > 0.0F && most < 1.0F && micro > most * (micro + ordinary))
+    if (micro > 0.0F && most < 1.0F && micro > most * (micro + ordinary))
         scale = most * ordinary / ((1.0F - most) * micro);
     app.weight = ordinary + scale * micro;
     const bool was_dark = app.dark;
