@@ -140,8 +140,11 @@ Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {
         const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
         const float* want = row() + series * kDense;
         float share = p.useful ? vm.share : 0.0F;
-        if (!p.useful && vm.kind == VmKind::shadow && vm.state == VmState::running && vm.primary >= 0)
-            share = vm.fidelity * vms_[static_cast<std::size_t>(vm.primary)].share;
+        const bool up = vm.state == VmState::running || vm.state == VmState::migrating;
+        if (!p.useful && vm.kind == VmKind::shadow && up) { // what reaches its primary is replayed
+            const Vm& primary = vms_[static_cast<std::size_t>(vm.primary)];
+            share = serves(primary) ? vm.fidelity * primary.share : 0.0F;
+        }
         p.demand[kCpu] = want[kCpu] * share;
         p.demand[kMemory] = want[kMemory] * vm.memory;
         p.demand[kDisk] = want[kDisk] * share;
