@@ -106,6 +106,14 @@ double Simulator::cumulative(std::int32_t app) const {
 void Simulator::bank_demand(Vm& vm) {
     const double mark = cumulative(vm.app);
     vm.demand += static_cast<double>(vm.share) * (mark - vm.cumulative_mark);
+    if (in_tick_) {
+        const auto series = at(plant_->work.app_series[at(vm.app)]);
+        const double begin =
+            plant_->work.cumulative_cpu[static_cast<std::size_t>(played_) * plant_->work.n_series + series];
+        const auto part = static_cast<float>(mark - std::max(begin, vm.cumulative_mark));
+        vm.tick_demand = (vm.demand_tick == played_ ? vm.tick_demand : 0.0F) + vm.share * part;
+        vm.demand_tick = played_;
+    }
     vm.cumulative_mark = mark;
 }
 

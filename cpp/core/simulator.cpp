@@ -9,7 +9,7 @@ namespace foreshade {
 namespace {
 
 constexpr double kJoulesPerKwh = 3.6e6;
-constexpr double kViolation = 0.05; // unmet share of a tick's demand beyond which it counts
+constexpr float kViolation = 0.05F; // unmet share of a tick's demand beyond which it counts
 constexpr double kLeastDemand = 3.6e3; // MHz·s: a VM that wanted less than 1 MHz·h has no worst ratio
 
 std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
@@ -165,9 +165,8 @@ void Simulator::advance() {
 
     for (const std::int32_t id : touched_vms_) {
         Vm& vm = vms_[at(id)];
-        const auto series = at(plant_->work.app_series[at(vm.app)]);
-        const double wanted = static_cast<double>(vm.share * row()[series * kDense]) * spec.tick_s;
-        if (static_cast<double>(vm.tick_unmet) > kViolation * wanted) ++tick_totals_.sla_violations;
+        bank_demand(vm); // the share may have changed within the tick, and a VM that ended has none
+        if (vm.tick_unmet > kViolation * vm.tick_demand) ++tick_totals_.sla_violations;
         vm.tick_unmet = 0.0F;
         vm.touched = false;
     }

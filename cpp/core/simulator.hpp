@@ -123,6 +123,8 @@ class Simulator {
         float credit = 1.0F;
         float unmet_rate = 0.0F; // cpu MHz, in the open slice
         float tick_unmet = 0.0F; // cpu MHz·s in this tick
+        float tick_demand = 0.0F; // likewise, up to cumulative_mark; of the tick demand_tick
+        std::int64_t demand_tick = -1;
         std::uint32_t epoch = 0;
         std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
