@@ -417,7 +417,7 @@ void Simulator::play(const Event& event) {
     case EventKind::host_ready:
         if (truth.epoch != event.epoch) return;
         set_host_state(id, HostState::on);
-        if (spec.rented) push(now_, EventKind::rent_hour, id, truth.epoch);
+        if (spec.rented) push(now_, EventKind::rent_hour, id, ++truth.rental);
         return;
     case EventKind::host_down:
         if (truth.epoch == event.epoch) set_host_state(id, HostState::off);
@@ -426,9 +426,9 @@ void Simulator::play(const Event& event) {
         if (truth.epoch == event.epoch) set_host_state(id, HostState::asleep);
         return;
     case EventKind::rent_hour:
-        if (truth.epoch != event.epoch) return;
+        if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting) return;
         tick_totals_.cost[static_cast<std::size_t>(CostTerm::rent)] += static_cast<double>(spec.price_usd_h);
-        push(now_ + kHour_s, EventKind::rent_hour, id, truth.epoch);
+        push(now_ + kHour_s, EventKind::rent_hour, id, event.epoch);
         return;
     case EventKind::host_fails:
         if (truth.state != HostState::on) { // what is not running does not wear

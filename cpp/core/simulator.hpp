@@ -151,6 +151,7 @@ class Simulator {
         float arriving_memory = 0.0F;
         float allocated[kResources] = {};
         std::uint32_t epoch = 0;
+        std::uint32_t rental = 0; // tells apart the times that the host was hired
         double since_s = 0.0;
         double slice_s = 0.0; // start of the open slice
         RandomStream failures;
