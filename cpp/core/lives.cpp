@@ -311,6 +311,20 @@ void Simulator::lose_host_vms(std::int32_t host) {
     while (hosts_[at(host)].first >= 0) lose_vm(hosts_[at(host)].first);
 }
 
+// A host that is not hired at the time is the provider's affair.
+void Simulator::start_maintenance(std::int32_t host) {
+    const HostState state = hosts_[at(host)].state;
+    if (state == HostState::unrented || state == HostState::renting) return;
+    lose_host_vms(host);
+    set_host_state(host, HostState::maintenance);
+}
+
+// After repair or maintenance: on, where the rack has power.
+void Simulator::back_in_service(std::int32_t host) {
+    const auto rack = at(plant_->spec.hosts[at(host)].rack);
+    set_host_state(host, rack_on_[rack] ? HostState::on : HostState::off);
+}
+
 void Simulator::draw_failure(std::int32_t host, double from_s) {
     const Failures& law = plant_->spec.failures;
     if (law.mtbf_h <= 0.0) return;
@@ -442,7 +456,7 @@ void Simulator::play(const Event& event) {
         push(now_ + plant_->spec.failures.repair_h * kHour_s, EventKind::host_repaired, id, truth.epoch);
         return;
     case EventKind::host_repaired:
-        if (truth.epoch == event.epoch) set_host_state(id, HostState::on);
+        if (truth.epoch == event.epoch) back_in_service(id);
         return;
     case EventKind::alarm_on:
         ++truth.alarms;
@@ -452,11 +466,10 @@ void Simulator::play(const Event& event) {
         if (truth.alarms > 0) --truth.alarms;
         return;
     case EventKind::maintenance_starts:
-        lose_host_vms(id);
-        set_host_state(id, HostState::maintenance);
+        start_maintenance(id);
         return;
     case EventKind::maintenance_ends:
-        if (truth.state == HostState::maintenance) set_host_state(id, HostState::on);
+        if (truth.state == HostState::maintenance) back_in_service(id);
         return;
     default: return;
     }

@@ -106,7 +106,8 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     }
     for (const MaintenanceWindow& window : spec.maintenance) {
         if (window.end_s <= now_) continue;
-        push(std::max(now_, window.start_s), EventKind::maintenance_starts, window.host, 0);
+        if (window.start_s > now_) push(window.start_s, EventKind::maintenance_starts, window.host, 0);
+        else start_maintenance(window.host); // before anything can be placed there
         push(window.end_s, EventKind::maintenance_ends, window.host, 0);
     }
     arrivals_and_departures();

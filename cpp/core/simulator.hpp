@@ -245,6 +245,8 @@ class Simulator {
     void lose_vm(std::int32_t vm);
     void set_host_state(std::int32_t host, HostState state);
     void lose_host_vms(std::int32_t host);
+    void start_maintenance(std::int32_t host);
+    void back_in_service(std::int32_t host);
     void draw_failure(std::int32_t host, double from_s);
     void draw_alarm(std::int32_t host, double from_s);
     void arrivals_and_departures();
