@@ -125,15 +125,14 @@ ActionResult Simulator::act_reshape(const Action& action) {
     if (!possible) return {Refusal::not_hotpluggable, -1};
     if (played_ >= 0 && wanted[1] < vm.allocation[1] && wanted[1] < portion_of(vm, action.vm).capped[1])
         return {Refusal::below_usage, -1};
-    reserve(vm.host, vm.allocation, -1.0F);
     const HostTruth& truth = hosts_[at(vm.host)];
     const float* limit = plant_->hosts[at(vm.host)].limit;
-    for (std::size_t r = 0; r < kResources; ++r)
-        if (wanted[r] > vm.allocation[r] && truth.allocated[r] + wanted[r] > limit[r] * (1.0F + 1e-6F)) {
-            reserve(vm.host, vm.allocation, 1.0F);
+    for (std::size_t r = 0; r < kResources; ++r) // nothing is booked before all is checked: x - a + a may not be x
+        if (wanted[r] > vm.allocation[r] &&
+            truth.allocated[r] - vm.allocation[r] + wanted[r] > limit[r] * (1.0F + 1e-6F))
             return {Refusal::no_room, -1};
-        }
     touch(vm.host);
+    reserve(vm.host, vm.allocation, -1.0F);
     for (std::size_t r = 0; r < kResources; ++r) vm.allocation[r] = wanted[r];
     reserve(vm.host, vm.allocation, 1.0F);
     if (vm.kind != VmKind::production) { // helpers are as large as what they are given
