@@ -152,8 +152,12 @@ ActionResult Simulator::act_migrate(const Action& action) {
     if (action.host == vm.host) return {Refusal::same_host, -1};
     const Refusal refusal = can_hold(action.host, vm.allocation);
     if (refusal != Refusal::none) return {refusal, -1};
-    if (vm.kind == VmKind::shadow && vm.primary >= 0 && vms_[at(vm.primary)].host == action.host)
-        return {Refusal::shadow_same_host, -1};
+    for (std::int32_t v = apps_[at(vm.app)].first; v >= 0; v = vms_[at(v)].app_next) {
+        const Vm& other = vms_[at(v)];
+        if ((vm.primary == v || other.primary == action.vm) &&
+            (other.host == action.host || other.destination == action.host))
+            return {Refusal::shadow_same_host, -1};
+    }
     reserve(action.host, vm.allocation, 1.0F);
     ++hosts_[at(action.host)].arriving;
     vm.destination = action.host;
@@ -197,7 +201,8 @@ ActionResult Simulator::act_shadow(const Action& action) {
     if (primary.kind != VmKind::production || primary.host < 0) return {Refusal::vm_not_running, -1};
     if (!(action.value > 0.0F && action.value <= 1.0F) || !(action.value2 >= 0.0F && action.value2 <= 1.0F))
         return {Refusal::bad_value, -1};
-    if (action.host == primary.host) return {Refusal::shadow_same_host, -1};
+    if (action.host == primary.host || (action.host >= 0 && action.host == primary.destination))
+        return {Refusal::shadow_same_host, -1};
     Amounts allocation{};
     for (std::size_t r = 0; r < kResources; ++r) allocation[r] = primary.allocation[r] * action.value;
     const Refusal refusal = can_hold(action.host, allocation.data());
