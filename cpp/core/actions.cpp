@@ -97,6 +97,7 @@ ActionResult Simulator::act_despawn(const Action& action) {
     if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
     if (vm.state == VmState::migrating || vm.state == VmState::stopping || vm.destination >= 0)
         return {Refusal::vm_busy, -1};
+    if (vm.kind == VmKind::production && apps_[at(vm.app)].existing <= 1) return {Refusal::last_member, -1};
     if (vm.host < 0) {
         remove_vm(action.vm);
         return {Refusal::none, action.vm};
