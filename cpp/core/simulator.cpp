@@ -63,7 +63,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     order_ = 0;
     births_ = 0;
     worst_freed_ = 0.0;
-    tick_totals_ = totals_ = Totals{};
+    tick_totals_ = last_totals_ = totals_ = Totals{};
     history_.clear();
     events_.clear();
     migrations_.clear();
