@@ -156,7 +156,7 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
         profile(
             name=f"p{i}", efficiency=[0.95, 0.97, 0.9, 0.92, 1.0] if i else [1.0] * 5, vm_cpu_mhz=25.0 * i,
             vm_memory_mib=128.0 * i, boot_s=[dice.uniform(20, 130), 7.3, 1.7, 2.9], shutdown_s=11.3,
-            cpu_down=i == 0, memory_down=True, swap_factor=12.0, oom_overflow=dice.choice([0.1, 0.6]),
+            cpu_down=i == 0, memory_down=True, swap_factor=12.0, oom_overflow=dice.choice([0.05, 0.6]),
             migration_mbit_s=dice.choice([120.0, 900.0]), migration_setup_s=1.3, downtime_limit_s=0.3,
             resume_s=0.1, max_rounds=dice.choice([4, 30]), max_concurrent=dice.choice([1, 2]),
             migration_cpu_mhz_per_mbit=0.5, migration_slowdown=0.1,
@@ -166,14 +166,14 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
     ]  # fmt: skip
     hosts = [
         host(
-            model=dice.randrange(2), profile=dice.randrange(2), rack=h % 3, overcommit=[3.0, 1.5, 4.0, 4.0, 1.0],
+            model=dice.randrange(2), profile=dice.randrange(2), rack=h % 3, overcommit=[3.0, 2.5, 4.0, 4.0, 1.0],
             rented=h == 5, price_usd_h=0.7 if h == 5 else 0.0, provision_s=77.7,
         )
-        for h in range(7)
+        for h in range(8)
     ]  # fmt: skip
     apps = []
     for a in range(6):
-        want = np.array([[9_000.0, 14_000.0, 220.0, 900.0]]) * dice.uniform(0.3, 1.4)
+        want = np.array([[9_000.0, 24_000.0, 220.0, 900.0]]) * dice.uniform(0.3, 1.4)
         wave = np.array([[dice.uniform(0.2, 1.3) for _ in range(4)] for _ in range(n_ticks)])
         gpu = [dice.uniform(0, 1.5) for _ in range(n_ticks)] if a < 2 else None
         apps.append(App(want * wave, floor=dice.choice([0.0, 0.3]), offloadable=0.35, gpu=gpu))
@@ -184,7 +184,7 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
         vms.append((a, [2_500.0 * size, 4_096.0 * size, 64.0 * size, 256.0 * size, 0.5 if a < 2 else 0.0]))
     arrival = [0 if dice.random() < 0.8 else dice.randrange(1, n_ticks) for _ in vms]
     departure = [n_ticks if dice.random() < 0.8 else dice.randrange(2, n_ticks + 1) for _ in vms]
-    windows = [(2, 0.0, 700.0), (dice.randrange(7), 1_500.0, 2_611.0), (dice.randrange(7), 3_007.5, 3_333.0)]
+    windows = [(2, 0.0, 700.0), (dice.randrange(8), 1_500.0, 2_611.0), (dice.randrange(8), 3_007.5, 3_333.0)]
     law = {"mtbf_h": 1.5, "repair_h": 0.13, "recall": 0.6, "false_alarms_per_host_day": 9.0, "lead_h": 0.2}
     dc = data_centre(
         n_ticks, hosts, models=models, profiles=profiles,
@@ -205,7 +205,7 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
     return dc, workload(n_ticks, apps, vms, arrival, departure, credit)
 
 
-def random_action(dice: random.Random, n_hosts: int = 7, n_vms: int = 20, n_apps: int = 6) -> Spec:
+def random_action(dice: random.Random, n_hosts: int = 8, n_vms: int = 20, n_apps: int = 6) -> Spec:
     """Mostly sensible, sometimes impossible, sometimes nonsense."""
     vm, where = dice.randrange(-1, n_vms + 1), dice.randrange(-1, n_hosts + 1)
     size = dice.choice([0.25, 0.5, 1, 2, 3, 6])
@@ -215,7 +215,7 @@ def random_action(dice: random.Random, n_hosts: int = 7, n_vms: int = 20, n_apps
     app = dice.randrange(-1, n_apps + 1)
     kind = dice.choice(
         [SPAWN, SPAWN, DESPAWN, RESHAPE, RESHAPE, *[MIGRATE] * 5, MICROVM, SHADOW, SHADOW, SHIFT, SHIFT]
-        + [POWER, POWER, RENT, 0]
+        + [POWER, POWER, POWER, RENT, 0]
     )
     if kind == SPAWN:
         if dice.random() < 0.4:
@@ -237,5 +237,5 @@ def random_action(dice: random.Random, n_hosts: int = 7, n_vms: int = 20, n_apps
     if kind == POWER and dice.random() < 0.4:
         return {"kind": kind, "rack": dice.randrange(4), "value": float(dice.randrange(3))}
     if kind in (POWER, RENT):
-        return {"kind": kind, "host": dice.choice([where, 5, 6]), "value": float(dice.randrange(3))}
+        return {"kind": kind, "host": dice.choice([where, 5]), "value": dice.choice([0.0, 1.0, 1.0, 2.0])}
     return {"kind": kind, "vm": vm, "host": where}

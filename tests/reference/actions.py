@@ -225,7 +225,7 @@ class Acting(Lives):
         primary = self.known(a["vm"])
         need(primary.kind == PRODUCTION and primary.host >= 0, "vm_not_running")
         need(0 < a["value"] <= 1 and 0 <= a["value2"] <= 1, "bad_value")
-        need(a["host"] not in (primary.host, primary.destination), "shadow_same_host")
+        need(a["host"] < 0 or a["host"] not in (primary.host, primary.destination), "shadow_same_host")
         allocation = [x * a["value"] for x in primary.allocation]
         self.need_room(a["host"], allocation)
         vm = self.new_vm(primary.app, SHADOW, allocation)

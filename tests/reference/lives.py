@@ -42,18 +42,20 @@ COLD, RESTORED, SPARE, MICRO_BOOT = range(4)
 class Lives(World):
     """A world with events."""
 
-    def __init__(self, dc: Any, work: Mapping[str, Any], seed: int) -> None:
-        super().__init__(dc, work)
+    def __init__(self, dc: Any, work: Mapping[str, Any], seed: int, start_tick: int = 0) -> None:
+        super().__init__(dc, work, start_tick)
         self.events: list[tuple[float, int, str, int, int]] = []
         self.order = 0
         self.streams = [
             (RandomStream(seed, 2 * h), RandomStream(seed, 2 * h + 1)) for h in range(len(self.hosts))
         ]
         for h in range(len(self.hosts)):
-            self.draw_failure(h, 0.0)
-            self.draw_alarm(h, 0.0)
+            self.draw_failure(h, self.now)
+            self.draw_alarm(h, self.now)
         for window in dc.maintenance:
-            if window.start_s > 0:
+            if window.end_s <= self.now:
+                continue
+            if window.start_s > self.now:
                 self.push(window.start_s, "maintenance_starts", window.host)
             else:
                 self.start_maintenance(window.host)

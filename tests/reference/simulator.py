@@ -13,10 +13,10 @@ from .state import CPU, MEMORY, ON, RESOURCES, Accounts, Migration, Vm
 
 
 class ReferenceSimulator(Acting):
-    """Plays the ticks of a workload on a data centre, from tick 0."""
+    """Plays the ticks of a workload on a data centre."""
 
-    def __init__(self, dc: Any, work: Mapping[str, Any], seed: int) -> None:
-        super().__init__(dc, work, seed)
+    def __init__(self, dc: Any, work: Mapping[str, Any], seed: int, start_tick: int = 0) -> None:
+        super().__init__(dc, work, seed, start_tick)
         self.shown: list[Rates] = [Rates() for _ in self.hosts]
         self.workload_moves()
 

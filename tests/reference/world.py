@@ -21,7 +21,7 @@ from .state import (
 class World:
     """A data centre (a ``DataCentre``'s values), a workload (the arguments of ``Plant``), and where they stand."""
 
-    def __init__(self, dc: Any, work: Mapping[str, Any]) -> None:
+    def __init__(self, dc: Any, work: Mapping[str, Any], start_tick: int = 0) -> None:
         self.dc = dc
         self.work = dict(work)
         self.n_ticks = int(self.work["demand"].shape[0])
@@ -32,9 +32,8 @@ class World:
         self._host_profile = [self._profiles[h.profile] for h in self._hosts]
         self._host_server = [self._models[h.model] for h in self._hosts]
         self.racks = list(dc.racks)
-        self.now = 0.0
-        self.tick = 0
-        self.start_tick = 0
+        self.now = start_tick * dc.tick_s
+        self.tick = self.start_tick = start_tick
         self.played = -1
         self.in_tick = False
         self.vms = [
@@ -49,9 +48,9 @@ class World:
             vm.credit = float(self.work["vm_credit"][v])
         self.free = list(range(len(self.vms) - 1, self.n_workload_vms - 1, -1))  # the last is taken first
         self.members: list[list[int]] = [[] for _ in self.work["app_series"]]  # oldest first
-        self.hosts = [HostLife(UNRENTED if h.rented else ON, 0.0) for h in self._hosts]
+        self.hosts = [HostLife(UNRENTED if h.rented else ON, self.now) for h in self._hosts]
         self.rack_on = [True] * len(self.racks)
-        self.rack_ready_s = [0.0] * len(self.racks)
+        self.rack_ready_s = [self.now] * len(self.racks)
         self.waiting: list[int] = []
         self.migrations: list[Migration] = []
         self.totals = Accounts()
