@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cloudsim_reference import MIPS, Reference
+from tests.cloudsim_reference import MIPS, Reference
 
 from foreshade._core import CloudSimPolicy
 from foreshade.envs.cloudsim import CloudSimWorld

@@ -27,6 +27,7 @@ const char* refusal_text(Refusal refusal) {
     case Refusal::below_usage: return "the new memory allocation is below what the VM uses";
     case Refusal::not_allowed: return "the scenario does not allow this kind of action";
     case Refusal::shadow_same_host: return "a shadow may not stand on its primary's host";
+    case Refusal::last_member: return "the application's last production VM cannot go: its load would have nobody";
     }
     return "refused";
 }

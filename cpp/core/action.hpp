@@ -50,6 +50,7 @@ enum class Refusal : std::uint8_t {
     below_usage,
     not_allowed,
     shadow_same_host,
+    last_member,
 };
 
 const char* refusal_text(Refusal refusal);

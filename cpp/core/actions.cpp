@@ -97,6 +97,7 @@ ActionResult Simulator::act_despawn(const Action& action) {
     if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
     if (vm.state == VmState::migrating || vm.state == VmState::stopping || vm.destination >= 0)
         return {Refusal::vm_busy, -1};
+    if (vm.kind == VmKind::production && apps_[at(vm.app)].existing <= 1) return {Refusal::last_member, -1};
     if (vm.host < 0) {
         remove_vm(action.vm);
         return {Refusal::none, action.vm};
@@ -125,15 +126,14 @@ ActionResult Simulator::act_reshape(const Action& action) {
     if (!possible) return {Refusal::not_hotpluggable, -1};
     if (played_ >= 0 && wanted[1] < vm.allocation[1] && wanted[1] < portion_of(vm, action.vm).capped[1])
         return {Refusal::below_usage, -1};
-    reserve(vm.host, vm.allocation, -1.0F);
     const HostTruth& truth = hosts_[at(vm.host)];
     const float* limit = plant_->hosts[at(vm.host)].limit;
-    for (std::size_t r = 0; r < kResources; ++r)
-        if (wanted[r] > vm.allocation[r] && truth.allocated[r] + wanted[r] > limit[r] * (1.0F + 1e-6F)) {
-            reserve(vm.host, vm.allocation, 1.0F);
+    for (std::size_t r = 0; r < kResources; ++r) // nothing is booked before all is checked: x - a + a may not be x
+        if (wanted[r] > vm.allocation[r] &&
+            truth.allocated[r] - vm.allocation[r] + wanted[r] > limit[r] * (1.0F + 1e-6F))
             return {Refusal::no_room, -1};
-        }
     touch(vm.host);
+    reserve(vm.host, vm.allocation, -1.0F);
     for (std::size_t r = 0; r < kResources; ++r) vm.allocation[r] = wanted[r];
     reserve(vm.host, vm.allocation, 1.0F);
     if (vm.kind != VmKind::production) { // helpers are as large as what they are given
@@ -153,8 +153,12 @@ ActionResult Simulator::act_migrate(const Action& action) {
     if (action.host == vm.host) return {Refusal::same_host, -1};
     const Refusal refusal = can_hold(action.host, vm.allocation);
     if (refusal != Refusal::none) return {refusal, -1};
-    if (vm.kind == VmKind::shadow && vm.primary >= 0 && vms_[at(vm.primary)].host == action.host)
-        return {Refusal::shadow_same_host, -1};
+    for (std::int32_t v = apps_[at(vm.app)].first; v >= 0; v = vms_[at(v)].app_next) {
+        const Vm& other = vms_[at(v)];
+        if ((vm.primary == v || other.primary == action.vm) &&
+            (other.host == action.host || other.destination == action.host))
+            return {Refusal::shadow_same_host, -1};
+    }
     reserve(action.host, vm.allocation, 1.0F);
     ++hosts_[at(action.host)].arriving;
     vm.destination = action.host;
@@ -198,7 +202,8 @@ ActionResult Simulator::act_shadow(const Action& action) {
     if (primary.kind != VmKind::production || primary.host < 0) return {Refusal::vm_not_running, -1};
     if (!(action.value > 0.0F && action.value <= 1.0F) || !(action.value2 >= 0.0F && action.value2 <= 1.0F))
         return {Refusal::bad_value, -1};
-    if (action.host == primary.host) return {Refusal::shadow_same_host, -1};
+    if (action.host == primary.host || (action.host >= 0 && action.host == primary.destination))
+        return {Refusal::shadow_same_host, -1};
     Amounts allocation{};
     for (std::size_t r = 0; r < kResources; ++r) allocation[r] = primary.allocation[r] * action.value;
     const Refusal refusal = can_hold(action.host, allocation.data());

@@ -2,7 +2,6 @@
 // "Response time" and "Power". The fast path serves hosts where everybody gets what they want; the slow path all others.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "core/simulator.hpp"
 
@@ -29,9 +28,6 @@ bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
 #endif
 }
 
-// USD per unit·second of unmet demand, from the prices per GHz·h, GiB·h, (100 MiB/s)·h, (Gbit/s)·h and GPU·h.
-constexpr Amounts kPriceUnit{1.0F / 1000.0F / 3600.0F, 1.0F / 1024.0F / 3600.0F, 1.0F / 100.0F / 3600.0F,
-                             1.0F / 1000.0F / 3600.0F, 1.0F / 3600.0F};
 
 } // namespace
 
@@ -240,8 +236,11 @@ Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {
         const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
         const float* want = row() + series * kDense;
         float share = p.useful ? vm.share : 0.0F;
-        if (!p.useful && vm.kind == VmKind::shadow && vm.state == VmState::running && vm.primary >= 0)
-            share = vm.fidelity * vms_[static_cast<std::size_t>(vm.primary)].share;
+        const bool up = vm.state == VmState::running || vm.state == VmState::migrating;
+        if (!p.useful && vm.kind == VmKind::shadow && up) { // what reaches its primary is replayed
+            const Vm& primary = vms_[static_cast<std::size_t>(vm.primary)];
+            share = serves(primary) ? vm.fidelity * primary.share : 0.0F;
+        }
         p.demand[kCpu] = want[kCpu] * share;
         p.demand[kMemory] = want[kMemory] * vm.memory;
         p.demand[kDisk] = want[kDisk] * share;
@@ -267,15 +266,15 @@ void Simulator::fair_share(Resource resource, float capacity) {
         if (p.got[r] > 0.0F) weight += p.allocation[r];
     }
     if (wanted <= capacity) return;
-    sort_scratch_.resize(portions_.size());
-    std::iota(sort_scratch_.begin(), sort_scratch_.end(), std::size_t{0});
+    sort_scratch_.clear(); // only who wants something: 0 / 0 has no place in the order
+    for (std::size_t i = 0; i < portions_.size(); ++i)
+        if (portions_[i].got[r] > 0.0F) sort_scratch_.push_back(i);
     std::stable_sort(sort_scratch_.begin(), sort_scratch_.end(), [this, r](std::size_t a, std::size_t b) {
         return portions_[a].got[r] * portions_[b].allocation[r] < portions_[b].got[r] * portions_[a].allocation[r];
     });
     float left = capacity;
     for (const std::size_t i : sort_scratch_) {
         Portion& p = portions_[i];
-        if (p.got[r] <= 0.0F) continue;
         const float level = weight > 0.0F ? std::max(0.0F, left) / weight : 0.0F;
         p.got[r] = std::min(p.got[r], level * p.allocation[r]);
         left -= p.got[r];
@@ -290,17 +289,17 @@ void Simulator::solve(std::int32_t host) {
     const HypervisorProfile& hypervisor = profile(host);
     const HostTruth& truth = hosts_[h];
     portions_.clear();
-    float memory = truth.arriving_memory;
+    float standing = 0.0F;
     for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
         portions_.push_back(portion_of(vms_[static_cast<std::size_t>(v)], v));
-        memory += portions_.back().capped[kMemory];
+        standing += portions_.back().capped[kMemory];
     }
     const auto n = static_cast<float>(truth.n_vms);
-    memory += n * constants.vm_memory_mib;
+    const float memory = standing + n * constants.vm_memory_mib + truth.arriving_memory;
     const float usable_memory = constants.usable[kMemory];
     const float overflow = std::max(0.0F, memory / usable_memory - 1.0F);
     const float speed = 1.0F / (1.0F + hypervisor.swap_factor * overflow);
-    const float short_memory = overflow > 0.0F ? (memory - usable_memory) / memory : 0.0F;
+    const float short_memory = standing > 0.0F ? std::clamp((memory - usable_memory) / standing, 0.0F, 1.0F) : 0.0F;
     for (Portion& p : portions_) {
         const bool moving = vms_[static_cast<std::size_t>(p.vm)].state == VmState::migrating;
         p.got[kCpu] = p.capped[kCpu] * speed * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
@@ -364,7 +363,7 @@ void Simulator::evaluate_slow(std::int32_t host) {
     const auto model_id = static_cast<std::size_t>(plant_->spec.hosts[h].model);
     rates.late = std::min(served, plant_->late[model_id](rho) * served + tight * plant_->tight_factor);
     rates.contention = capped > 0.0F ? 1.0F - got / capped : 0.0F;
-    rates.overloaded = wanted > constants.usable[kCpu] - overhead;
+    rates.overloaded = wanted > std::max(0.0F, constants.usable[kCpu] - overhead);
 }
 
 // Books a host's open slice up to now.
@@ -419,13 +418,17 @@ void Simulator::settle() {
     dirty_.clear();
 }
 
-// A host far beyond its memory loses the VM that uses most of it.
+// A host far beyond its memory loses the VM that uses most of it. All are found before any is lost: a loss moves load
+// and memory to the other members of its application.
 void Simulator::kill_for_memory() {
-    for (const std::int32_t host : open_hosts_) { // a quiet host has room for all
+    std::vector<std::int32_t> victims;
+    std::vector<std::int32_t> open = open_hosts_; // a quiet host has room for all
+    std::sort(open.begin(), open.end());
+    for (const std::int32_t host : open) {
         const auto h = static_cast<std::size_t>(host);
         if (hosts_[h].state != HostState::on) continue;
         const float usable = plant_->hosts[h].usable[kMemory];
-        if (rates_[h].used[kMemory] < usable) continue;
+        if (rates_[h].used[kMemory] < usable * 0.999F) continue; // rounding of a sum that fills the memory
         solve(host);
         const auto n = static_cast<float>(hosts_[h].n_vms);
         float memory = hosts_[h].arriving_memory + n * plant_->hosts[h].vm_memory_mib;
@@ -437,8 +440,12 @@ void Simulator::kill_for_memory() {
                 largest = &p;
         }
         if (largest == nullptr || memory / usable - 1.0F <= profile(host).oom_overflow) continue;
+        victims.push_back(largest->vm);
+    }
+    for (const std::int32_t id : victims) {
+        if (vms_[static_cast<std::size_t>(id)].state == VmState::absent) continue; // a shadow whose primary just ended
         ++tick_totals_.oom_kills;
-        lose_vm(largest->vm);
+        lose_vm(id);
     }
 }
 

@@ -105,6 +105,14 @@ double Simulator::cumulative(std::int32_t app) const {
 void Simulator::bank_demand(Vm& vm) {
     const double mark = cumulative(vm.app);
     vm.demand += static_cast<double>(vm.share) * (mark - vm.cumulative_mark);
+    if (in_tick_) {
+        const auto series = at(plant_->work.app_series[at(vm.app)]);
+        const double begin =
+            plant_->work.cumulative_cpu[static_cast<std::size_t>(played_) * plant_->work.n_series + series];
+        const auto part = static_cast<float>(mark - std::max(begin, vm.cumulative_mark));
+        vm.tick_demand = (vm.demand_tick == played_ ? vm.tick_demand : 0.0F) + vm.share * part;
+        vm.demand_tick = played_;
+    }
     vm.cumulative_mark = mark;
 }
 
@@ -171,8 +179,7 @@ void Simulator::refresh_app(std::int32_t id) {
     }
     const float most = plant_->work.app_offloadable[at(id)];
     float scale = 1.0F;
-    if (micro > 0.0F && ordinary <= 0.0F) scale = 0.0F;
-    else if (micro > 0.0F && most < 1.0F && micro > most * (micro + ordinary))
+    if (micro > 0.0F && most < 1.0F && micro > most * (micro + ordinary))
         scale = most * ordinary / ((1.0F - most) * micro);
     app.weight = ordinary + scale * micro;
     const bool was_dark = app.dark;
@@ -303,6 +310,20 @@ void Simulator::lose_host_vms(std::int32_t host) {
     while (hosts_[at(host)].first >= 0) lose_vm(hosts_[at(host)].first);
 }
 
+// A host that is not hired at the time is the provider's affair.
+void Simulator::start_maintenance(std::int32_t host) {
+    const HostState state = hosts_[at(host)].state;
+    if (state == HostState::unrented || state == HostState::renting) return;
+    lose_host_vms(host);
+    set_host_state(host, HostState::maintenance);
+}
+
+// After repair or maintenance: on, where the rack has power.
+void Simulator::back_in_service(std::int32_t host) {
+    const auto rack = at(plant_->spec.hosts[at(host)].rack);
+    set_host_state(host, rack_on_[rack] ? HostState::on : HostState::off);
+}
+
 void Simulator::draw_failure(std::int32_t host, double from_s) {
     const Failures& law = plant_->spec.failures;
     if (law.mtbf_h <= 0.0) return;
@@ -409,7 +430,7 @@ void Simulator::play(const Event& event) {
     case EventKind::host_ready:
         if (truth.epoch != event.epoch) return;
         set_host_state(id, HostState::on);
-        if (spec.rented) push(now_, EventKind::rent_hour, id, truth.epoch);
+        if (spec.rented) push(now_, EventKind::rent_hour, id, ++truth.rental);
         return;
     case EventKind::host_down:
         if (truth.epoch == event.epoch) set_host_state(id, HostState::off);
@@ -418,9 +439,9 @@ void Simulator::play(const Event& event) {
         if (truth.epoch == event.epoch) set_host_state(id, HostState::asleep);
         return;
     case EventKind::rent_hour:
-        if (truth.epoch != event.epoch) return;
+        if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting) return;
         tick_totals_.cost[static_cast<std::size_t>(CostTerm::rent)] += static_cast<double>(spec.price_usd_h);
-        push(now_ + kHour_s, EventKind::rent_hour, id, truth.epoch);
+        push(now_ + kHour_s, EventKind::rent_hour, id, event.epoch);
         return;
     case EventKind::host_fails:
         if (truth.state != HostState::on) { // what is not running does not wear
@@ -434,7 +455,7 @@ void Simulator::play(const Event& event) {
         push(now_ + plant_->spec.failures.repair_h * kHour_s, EventKind::host_repaired, id, truth.epoch);
         return;
     case EventKind::host_repaired:
-        if (truth.epoch == event.epoch) set_host_state(id, HostState::on);
+        if (truth.epoch == event.epoch) back_in_service(id);
         return;
     case EventKind::alarm_on:
         ++truth.alarms;
@@ -444,11 +465,10 @@ void Simulator::play(const Event& event) {
         if (truth.alarms > 0) --truth.alarms;
         return;
     case EventKind::maintenance_starts:
-        lose_host_vms(id);
-        set_host_state(id, HostState::maintenance);
+        start_maintenance(id);
         return;
     case EventKind::maintenance_ends:
-        if (truth.state == HostState::maintenance) set_host_state(id, HostState::on);
+        if (truth.state == HostState::maintenance) back_in_service(id);
         return;
     default: return;
     }

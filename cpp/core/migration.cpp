@@ -33,10 +33,11 @@ void Simulator::start_queued() {
         const Vm& vm = vms_[at(m.vm)];
         touch(m.source);
         touch(m.destination);
-        const Portion p = portion_of(vm, m.vm);
+        solve(m.source);
+        const Portion p = *std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& x) { return x.vm == m.vm; });
         const HypervisorProfile& hypervisor = profile(m.source);
         m.memory_mib = static_cast<double>(p.capped[1]);
-        const float busy = vm.allocation[0] > 0.0F ? p.capped[0] / vm.allocation[0] : 0.0F;
+        const float busy = vm.allocation[0] > 0.0F ? p.got[0] / vm.allocation[0] : 0.0F;
         m.dirty_mib_s = static_cast<double>(hypervisor.dirty_share_per_s) * m.memory_mib * static_cast<double>(busy);
         m.working_set_mib = static_cast<double>(hypervisor.working_set) * m.memory_mib;
         m.remaining_mib = m.memory_mib;
@@ -117,6 +118,7 @@ void Simulator::play_migration(std::size_t index) {
         m.downtime_s = next / m.rate_mib_s + static_cast<double>(hypervisor.resume_s);
         m.phase = Phase::stopped;
         m.next_s = now_ + m.downtime_s;
+        replan_links(); // the others get its share
         return;
     }
     case Phase::stopped: finish_migration(index); return;
@@ -134,7 +136,12 @@ void Simulator::finish_migration(std::size_t index) {
     if (portion->useful) {
         const Prices& prices = plant_->spec.prices;
         const double unmet = static_cast<double>(portion->got[0]) * m.downtime_s;
-        tick_totals_.unmet[0] += unmet;
+        double usd = 0.0;
+        for (const std::size_t r : {std::size_t{0}, std::size_t{2}, std::size_t{3}, std::size_t{4}}) { // its memory stays filled
+            const double lost = static_cast<double>(portion->got[r]) * m.downtime_s;
+            tick_totals_.unmet[r] += lost;
+            usd += lost * static_cast<double>(prices.unmet_usd_h[r] * kPriceUnit[r]);
+        }
         tick_totals_.migration_unmet += unmet;
         vm.unmet += unmet;
         vm.tick_unmet += static_cast<float>(unmet);
@@ -142,11 +149,10 @@ void Simulator::finish_migration(std::size_t index) {
             vm.touched = true;
             touched_vms_.push_back(m.vm);
         }
-        const double credit = static_cast<double>(vm.credit) / 3600.0;
-        tick_totals_.cost[static_cast<std::size_t>(CostTerm::unmet)] +=
-            credit * unmet / 1000.0 * static_cast<double>(prices.unmet_usd_h[0]);
+        const auto credit = static_cast<double>(vm.credit);
+        tick_totals_.cost[static_cast<std::size_t>(CostTerm::unmet)] += credit * usd;
         tick_totals_.cost[static_cast<std::size_t>(CostTerm::downtime)] +=
-            credit * m.downtime_s * static_cast<double>(prices.downtime_usd_h);
+            credit * m.downtime_s / 3600.0 * static_cast<double>(prices.downtime_usd_h);
         tick_totals_.dark_s += m.downtime_s;
     }
     tick_totals_.downtime_s += m.downtime_s;

@@ -9,7 +9,7 @@ namespace foreshade {
 namespace {
 
 constexpr double kJoulesPerKwh = 3.6e6;
-constexpr double kViolation = 0.05; // unmet share of a tick's demand beyond which it counts
+constexpr float kViolation = 0.05F; // unmet share of a tick's demand beyond which it counts
 constexpr double kLeastDemand = 3.6e3; // MHz·s: a VM that wanted less than 1 MHz·h has no worst ratio
 
 std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
@@ -72,7 +72,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     order_ = 0;
     births_ = 0;
     worst_freed_ = 0.0;
-    tick_totals_ = totals_ = Totals{};
+    tick_totals_ = last_totals_ = totals_ = Totals{};
     history_.clear();
     events_.clear();
     migrations_.clear();
@@ -116,7 +116,8 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     }
     for (const MaintenanceWindow& window : spec.maintenance) {
         if (window.end_s <= now_) continue;
-        push(std::max(now_, window.start_s), EventKind::maintenance_starts, window.host, 0);
+        if (window.start_s > now_) push(window.start_s, EventKind::maintenance_starts, window.host, 0);
+        else start_maintenance(window.host); // before anything can be placed there
         push(window.end_s, EventKind::maintenance_ends, window.host, 0);
     }
     arrivals_and_departures();
@@ -186,9 +187,8 @@ void Simulator::advance() {
 
     for (const std::int32_t id : touched_vms_) {
         Vm& vm = vms_[at(id)];
-        const auto series = at(plant_->work.app_series[at(vm.app)]);
-        const double wanted = static_cast<double>(vm.share * row()[series * kDense]) * spec.tick_s;
-        if (static_cast<double>(vm.tick_unmet) > kViolation * wanted) ++tick_totals_.sla_violations;
+        bank_demand(vm); // the share may have changed within the tick, and a VM that ended has none
+        if (vm.tick_unmet > kViolation * vm.tick_demand) ++tick_totals_.sla_violations;
         vm.tick_unmet = 0.0F;
         vm.touched = false;
     }

@@ -86,7 +86,10 @@ class Simulator {
 
     // Multiplies the hidden demand of one VM's series from now on, unknown to any observer until it shows in usage;
     // for tests of what a policy can know.
-    void perturb_hidden_demand(float factor) { hidden_factor_ = factor; }
+    void perturb_hidden_demand(float factor) {
+        hidden_factor_ = factor;
+        packed_ = false;
+    }
 
   private:
     enum class EventKind : std::uint8_t {
@@ -131,6 +134,8 @@ class Simulator {
         float credit = 1.0F;
         float unmet_rate = 0.0F; // cpu MHz, in the open slice
         float tick_unmet = 0.0F; // cpu MHz·s in this tick
+        float tick_demand = 0.0F; // likewise, up to cumulative_mark; of the tick demand_tick
+        std::int64_t demand_tick = -1;
         std::uint32_t epoch = 0;
         std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
@@ -157,6 +162,7 @@ class Simulator {
         float arriving_memory = 0.0F;
         float allocated[kResources] = {};
         std::uint32_t epoch = 0;
+        std::uint32_t rental = 0; // tells apart the times that the host was hired
         double since_s = 0.0;
         double slice_s = 0.0; // start of the open slice
         RandomStream failures;
@@ -263,6 +269,8 @@ class Simulator {
     void lose_vm(std::int32_t vm);
     void set_host_state(std::int32_t host, HostState state);
     void lose_host_vms(std::int32_t host);
+    void start_maintenance(std::int32_t host);
+    void back_in_service(std::int32_t host);
     void draw_failure(std::int32_t host, double from_s);
     void draw_alarm(std::int32_t host, double from_s);
     void arrivals_and_departures();

@@ -33,6 +33,8 @@ void DataCentre::validate(std::size_t n_ticks) const {
         require(profile.migration_mbit_s > 0.0F, "hypervisor " + profile.name + ": migration bandwidth must be positive");
         require(profile.max_concurrent > 0, "hypervisor " + profile.name + ": max_concurrent must be at least 1");
     }
+    for (const auto& rack : racks)
+        require(racks.size() == 1 || rack.uplink_mbit_s > 0.0F, "racks: expected an uplink above 0 Mbit/s where there are several");
     for (const auto& host : hosts) {
         require(in_range(host.model, models.size()), "host: server model out of range");
         require(in_range(host.profile, profiles.size()), "host: hypervisor profile out of range");

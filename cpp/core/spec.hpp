@@ -81,6 +81,10 @@ struct Prices {
     float boot_usd = 0.0F;
 };
 
+// USD per unit·second of unmet demand at a price of 1, by Resource: from the units of Prices::unmet_usd_h.
+inline constexpr Amounts kPriceUnit{1.0F / 1000.0F / 3600.0F, 1.0F / 1024.0F / 3600.0F, 1.0F / 100.0F / 3600.0F,
+                                    1.0F / 1000.0F / 3600.0F, 1.0F / 3600.0F};
+
 struct Failures {
     double mtbf_h = 0.0; // 0 = hosts never fail
     double repair_h = 0.0;

@@ -1,0 +1,101 @@
+"""The native simulator beside the plain-Python reading of docs/physics.md: every tick, every number."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.reference.actions import REASONS
+from tests.reference.simulator import ReferenceSimulator
+from tests.worlds import POWER, Native, random_action, random_scenario
+
+TOLERANCE = 1e-4  # single against double precision
+SEEDS = range(12)
+
+
+def assert_close(name: str, native: Any, reference: Any, scale: float = 1.0) -> None:
+    """Within the tolerance of the larger, or of ``scale`` near 0; equal infinities."""
+    a, b = np.asarray(native, float), np.asarray(reference, float)
+    assert a.shape == b.shape, name
+    np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE * scale, err_msg=name)
+
+
+def assert_same_accounts(where: str, native: dict[str, Any], reference: dict[str, Any]) -> None:
+    assert native.keys() == reference.keys()
+    for name, value in native.items():
+        if name == "cost":
+            for term, usd in value.items():
+                assert_close(f"{where} cost {term}", usd, reference["cost"][term], scale=1e-2)
+        elif isinstance(value, int):
+            assert value == reference[name], f"{where} {name}"
+        else:
+            # differences of nearly equal rates keep the error of the rates: 1 MHz × 300 s
+            scale = 1e-2 if name.endswith("kwh") else 1e3
+            assert_close(f"{where} {name}", value, reference[name], scale)
+
+
+def idle_hosts(world: ReferenceSimulator) -> list[int]:
+    """Hosts that could change their power state, or all."""
+    hosts = range(len(world.hosts))
+    return [h for h in hosts if not world.hosts[h].vms and not world.spec(h).rented] or list(hosts)
+
+
+def roll(seed: int, counts: Counter[str]) -> None:
+    dc, work = random_scenario(seed, failures=seed % 3 != 0)
+    start = 3 if seed % 4 == 3 else 0
+    native, reference = Native(dc, work, seed), ReferenceSimulator(dc, work, seed, start)
+    native.sim.reset(seed, start)
+    dice = random.Random(1_000 + seed)
+    columns: dict[str, float] = {"usage": 10.0, "demand": 10.0, "power_w": 1.0}
+    for k in range(start, len(work["demand"])):
+        for _ in range(dice.randrange(14) if k > start else 8):
+            action = random_action(dice)
+            if action["kind"] == POWER and "host" in action and dice.random() < 0.7:
+                action["host"] = dice.choice(idle_hosts(reference))
+            refusal, vm = native.do(**action)
+            reason, expected = reference.execute(action)
+            where = f"seed {seed} tick {k} {action}"
+            assert (refusal == "") == (reason == ""), f"{where}: {refusal!r} or {reason!r}"
+            assert REASONS[reason] in refusal, where
+            if reason == "" and vm >= 0 and expected >= 0:
+                assert vm == expected, where
+            counts[f"{action['kind']} {'refused' if reason else 'begun'}"] += 1
+        native.tick()
+        reference.advance()
+        where = f"seed {seed} tick {k}"
+        hosts, vms = reference.observe()
+        state = native.look()
+        for table, shown in ((hosts, state.hosts), (vms, state.vms)):
+            for name, column in table.items():
+                assert_close(f"{where} {name}", getattr(shown, name), column, columns.get(name, 1.0))
+        assert_same_accounts(where, native.sim.last_tick(), reference.last_accounts.as_native())
+        assert math.isclose(
+            native.sim.worst_vm_unmet, reference.worst_vm_unmet(), rel_tol=1e-3, abs_tol=1e-5
+        ), where
+    assert_same_accounts(f"seed {seed} totals", native.sim.totals(), reference.totals.as_native())
+    for name, value in native.sim.totals().items():
+        for key, number in value.items() if name == "cost" else ((name, value),):
+            counts[key] += int(np.sum(number) > 0)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_native_simulator_agrees_with_the_reference_in_a_random_scenario(seed: int) -> None:
+    roll(seed, Counter())
+
+
+def test_random_scenarios_reach_every_kind_of_action_and_event() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(100, 106):
+        roll(seed, counts)
+    for kind in range(1, 10):
+        assert counts[f"{kind} begun"] > 0, kind
+        assert counts[f"{kind} refused"] > 0, kind
+    for name in ("migrations", "migrations_failed", "migration_downtime_s", "host_shutdowns", "host_boots",
+                 "host_failures", "oom_kills", "sla_violations", "spawned", "scheduled", "dark_s", "overloaded_s",
+                 "migration_unmet_mhz_s", "energy", "carbon", "rent", "late", "downtime", "boot"):  # fmt: skip
+        assert counts[name] > 0, name
