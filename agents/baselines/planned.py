@@ -6,6 +6,8 @@ reckoned as the world does: a move's source keeps its reservation until the copy
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -108,6 +110,19 @@ class Planned:
             self._keep_apart(vm, room)
         return room
 
+    def fits_many(self, vms: I64) -> Mask:
+        """(k, n_hosts) the same for several VMs, each as if it came alone."""
+        room = np.broadcast_to(self.targets, (len(vms), self.n_hosts)).copy()
+        for r in range(N_RESOURCES):
+            need = self.vm_allocation[vms, r, None]
+            room &= (need <= 0.0) | (self.allocated[:, r] + need <= self.limit[:, r])
+        standing = np.flatnonzero(self.place[vms] >= 0)
+        room[standing, self.place[vms[standing]]] = False
+        if len(self._shadows):
+            for row, vm in enumerate(vms):
+                self._keep_apart(int(vm), room[row])
+        return room
+
     def _keep_apart(self, vm: int, room: Mask) -> None:
         primary = self._primary[vm]
         if primary >= 0 and self.place[primary] >= 0:
@@ -157,6 +172,15 @@ class Planned:
             self.place[vm] = source
             self.movable[vm] = True
             self.emptying[source] = False
+
+    def place_pending(self, choose: Callable[[int, Mask], int], reason: str) -> None:
+        """Give each waiting VM, in order of number, the host that ``choose`` picks of those with room, or wake one."""
+        for vm in self.pending.tolist():
+            room = self.fits(vm)
+            if room.any():
+                self.put(vm, choose(vm, room), reason)
+            else:
+                self.await_room(vm, "no room for an arrival")
 
     def _settle(self, vm: int, host: int) -> None:
         self.allocated[host] += self.vm_allocation[vm]
