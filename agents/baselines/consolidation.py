@@ -115,7 +115,9 @@ class _Tick:
         vms = vms[np.argsort(plan.vm_load[vms, Resource.MEMORY], kind="stable")]
         overhead = plan.site.vm_overhead[host, :WATCHED]
         given = np.cumsum(self.history.of_vms(vms) + overhead, axis=1) / plan.capacity[host, :WATCHED]
-        level, limit = self._assess(self.hosts[:, host, None] - given)  # (k, 2): after the first, the second, …
+        level, limit = self._assess(
+            self.hosts[:, host, None] - given
+        )  # (k, 2): after the first, the second, …
         limit[:, np.isinf(self.limit[host])] = np.inf
         relieved = np.flatnonzero((level <= limit).all(axis=1))
         return vms[: relieved[0] + 1] if len(relieved) else vms
