@@ -1,17 +1,18 @@
 """Dynamic consolidation in the manner of Beloglazov & Buyya (CCPE 2012): relieve, drain, switch off.
 
-Each tick: (1) hosts that the detector finds overloaded give VMs away, the quickest to migrate first (MMT: least memory
-in use over the bandwidth, which is one and the same for a host's VMs), until they are not; (2) those VMs and the
-arrivals go, largest CPU demand first, where power grows least (PABFD); (3) from the least utilised host on, a host whose
-VMs all find a place on the other busy hosts is emptied; (4) empty hosts are switched off.
+Each tick: (1) hosts that the detector finds overloaded give VMs away, the quickest to migrate first (MMT:
+least memory in use over the bandwidth, which is one and the same for a host's VMs), until they are not; (2)
+those VMs and the arrivals go, largest CPU demand first, where power grows least (PABFD); (3) from the least
+utilised host on, a host whose VMs all find a place on the other busy hosts is emptied; (4) empty hosts are
+switched off.
 
 Different from the publication and its simulator, because our physics is not theirs:
-- memory counts like CPU where more of it may be promised than there is, and every resource's allocation limit holds,
-  at the target from the start of a copy and at the source until its end;
+- memory counts like CPU where more of it may be promised than there is, and every resource's allocation limit
+  holds, at the target from the start of a copy and at the source until its end;
 - an idle host draws its measured idle power, so placing on an empty host costs all of it;
 - a host that is off takes minutes to boot: relief that finds no room wakes one and waits;
-- VMs that boot or are on the move are left alone, a host that received VMs this tick is not drained (their text says
-  so, their code does not), and each VM moves at most once a tick;
+- VMs that boot or are on the move are left alone, a host that received VMs this tick is not drained (their
+  text says so, their code does not), and each VM moves at most once a tick;
 - VMs are never deleted for being idle.
 """
 
@@ -160,9 +161,10 @@ class _Tick:
         plan = self.plan
         room = np.maximum(0.0, plan.limit[others] - plan.allocated[others])
         need = plan.vm_allocation[vms]
-        if (need.sum(axis=0) > room.sum(axis=0)).any():
+        if bool(np.any(need.sum(axis=0) > room.sum(axis=0))):
             return False
-        return bool((need[:, None, :] <= room[None, :, :]).all(axis=2).any(axis=1).all())
+        each = np.all(need[:, None, :] <= room[None, :, :], axis=2)
+        return bool(each.any(axis=1).all())
 
     def _decreasing(self, vms: I64) -> list[int]:
         """By CPU demand, largest first; lowest number on ties."""

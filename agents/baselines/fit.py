@@ -1,9 +1,10 @@
 """First, best and worst fit: where arrivals go by what is allocated; nothing that runs is moved.
 
-Source: the classical on-line bin-packing rules (Johnson et al., SIAM J. Comput. 3, 1974), as the world's own scheduler
-knows them, by CPU allocation over its limit, lowest host on ties. Different from a cloud scheduler alone: first and
-best fit switch hosts off that have come empty and wake one when an arrival finds no room. Worst fit spreads, so it
-keeps every host on; what has been switched off before is woken only for want of room.
+Source: the classical on-line bin-packing rules (Johnson et al., SIAM J. Comput. 3, 1974), as the world's own
+scheduler knows them, by CPU allocation over its limit, lowest host on ties. Different from a cloud scheduler
+alone: first and best fit switch hosts off that have come empty and wake one when an arrival finds no room.
+Worst fit spreads, so it keeps every host on; what has been switched off before is woken only for want of
+room.
 """
 
 from __future__ import annotations

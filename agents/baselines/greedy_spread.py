@@ -1,11 +1,12 @@
 """Greedy levelling from the fullest to the emptiest host, in the manner of ProxLB.
 
-From its documented behaviour (ProxLB documentation, "balancing"): one resource is balanced, memory by default; when the
-utilisations of the fullest and the emptiest node differ by more than the "balanciness" (10 points by default), guests
-are moved from the fullest node to the emptiest until they differ by less. There is no hold and no switching of hosts.
+From its documented behaviour (ProxLB documentation, "balancing"): one resource is balanced, memory by
+default; when the utilisations of the fullest and the emptiest node differ by more than the "balanciness" (10
+points by default), guests are moved from the fullest node to the emptiest until they differ by less. There is
+no hold and no switching of hosts.
 
-Different here: it runs every tick (its daemon sleeps for hours), moves only what brings the two hosts closer, the VM
-after which they differ least, and takes the next emptiest host where the emptiest has no room.
+Different here: it runs every tick (its daemon sleeps for hours), moves only what brings the two hosts closer,
+the VM after which they differ least, and takes the next emptiest host where the emptiest has no room.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class GreedySpread:
         return plan.actions
 
     def _level(self, plan: Planned) -> bool:
-        """One move off the fullest host; False when the hosts are level or nothing helps. Each VM moves once."""
+        """One move off the fullest host, of a VM that has not moved; False when level or nothing helps."""
         resource = self._config.resource
         used = plan.utilisation(resource)
         hosts = np.flatnonzero(plan.targets)

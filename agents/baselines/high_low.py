@@ -1,12 +1,14 @@
 """High and low marks on smoothed load, in the manner of Xen Orchestra's load balancer in density mode.
 
-From its documented behaviour (Xen Orchestra documentation, "Load balancing"): hosts' loads are averaged over the last
-half hour with more weight on what is new; a host above the high mark (85 % of the critical CPU threshold of 90 %) gives
-VMs away until it is below; in density mode a host below the low mark (25 % of the critical threshold) is evacuated to the
-others and switched off, and hosts are started again when load asks for it. A VM that has moved is left alone for a while.
+From its documented behaviour (Xen Orchestra documentation, "Load balancing"): hosts' loads are averaged over
+the last half hour with more weight on what is new; a host above the high mark (85 % of the critical CPU
+threshold of 90 %) gives VMs away until it is below; in density mode a host below the low mark (25 % of the
+critical threshold) is evacuated to the others and switched off, and hosts are started again when load asks
+for it. A VM that has moved is left alone for a while.
 
-Different here: the average is exponential and kept per VM, so that it moves along with it; memory in use has a high mark
-of its own; the VM that goes is the largest that the fullest possible target can take without passing the mark.
+Different here: the average is exponential and kept per VM, so that it moves along with it; memory in use has
+a high mark of its own; the VM that goes is the largest that the fullest possible target can take without
+passing the mark.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ class _Tick:
         self.config = config
         self.smooth = smooth
         standing = np.flatnonzero(plan.place >= 0)
-        self.load: F64 = plan.count[:, None] * plan.site.vm_overhead[:, list(SMOOTHED)].astype(np.float64)
+        self.load: F64 = plan.count[:, None].astype(np.float64) * plan.site.vm_overhead[:, :2]
         for column in range(len(SMOOTHED)):
             weights = smooth[standing, column]
             self.load[:, column] += np.bincount(plan.place[standing], weights=weights, minlength=plan.n_hosts)
@@ -161,7 +163,7 @@ class _Tick:
         return vms[self.ready[vms]]
 
     def _fullest(self, vm: int, room: Mask) -> int:
-        """Of the hosts with room that stay below the marks, the one of most CPU load; -1 where there is none."""
+        """Of the hosts with room that stay below the marks, the one of most CPU load; -1 = none."""
         overhead = self.plan.site.vm_overhead[:, list(SMOOTHED)]
         room = room & (self.load + self.smooth[vm] + overhead <= self.high).all(axis=1)
         if not room.any():

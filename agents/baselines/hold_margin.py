@@ -1,12 +1,13 @@
 """Rebalancing with a hold and a margin, in the manner of Proxmox VE's cluster resource scheduling.
 
-From its documented behaviour (Proxmox VE Administration Guide, "Cluster Resource Scheduling", automatic rebalancing):
-each round the imbalance of the nodes is checked; when it has passed a threshold for a number of rounds in a row, the one
-migration that lowers it most is carried out, if it lowers it by at least a margin. Nothing is ever switched off.
+From its documented behaviour (Proxmox VE Administration Guide, "Cluster Resource Scheduling", automatic
+rebalancing): each round the imbalance of the nodes is checked; when it has passed a threshold for a number of
+rounds in a row, the one migration that lowers it most is carried out, if it lowers it by at least a margin.
+Nothing is ever switched off.
 
-Different here: a round is a tick (theirs is about 10 s, so the hold lasts longer), a node's load is the mean of its CPU
-and memory utilisation, the imbalance is their coefficient of variation over the hosts that are on, and the best move is
-found among all pairs of VM and host.
+Different here: a round is a tick (theirs is about 10 s, so the hold lasts longer), a node's load is the mean
+of its CPU and memory utilisation, the imbalance is their coefficient of variation over the hosts that are on,
+and the best move is found among all pairs of VM and host.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def variation(loads: F64) -> float:
 
 
 def best_move(plan: Planned) -> tuple[int, int, float]:
-    """The VM and host of the move after which the imbalance is least, and that imbalance; inf where none fits."""
+    """VM and host of the move after which the imbalance is least, and that imbalance; inf if none fits."""
     loads = node_load(plan)
     above: Mask = loads > loads[plan.on].mean()  # a move from below the mean can only make it worse
     vms: I64 = np.flatnonzero(plan.movable)
@@ -115,4 +116,5 @@ def _variation_after(plan: Planned, loads: F64, vms: I64) -> F64:
     gained = (loads + added) ** 2 - loads**2
     mean = total_after / n
     variance = np.maximum(0.0, (squares + left[:, None] + gained) / n - mean**2)
-    return np.sqrt(variance) / np.maximum(mean, 1e-12)
+    after: F64 = np.sqrt(variance) / np.maximum(mean, 1e-12)
+    return after

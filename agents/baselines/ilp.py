@@ -1,18 +1,20 @@
 """Placement by integer program every hour, in the manner of OpenNebula's OneDRS.
 
-From its documented behaviour (OpenNebula documentation, "Distributed Resource Scheduler"): placement and migration of a
-cluster are one integer linear program whose objective weighs balance or consolidation, forecasts and the number of
-migrations. Here everything is weighed in money over the time a placement is expected to last, and HiGHS solves it:
+From its documented behaviour (OpenNebula documentation, "Distributed Resource Scheduler"): placement and
+migration of a cluster are one integer linear program whose objective weighs balance or consolidation,
+forecasts and the number of migrations. Here everything is weighed in money over the time a placement is
+expected to last, and HiGHS solves it:
 
     minimise  sum_h idle_h y_h + sum_vh slope_h cpu_v x_vh + sum of moves * price
               + unmet price * share of the time * sum_h (cpu beyond the target + memory beyond capacity)
     each VM on one host; what comes to a host fits beside all that is reserved there now; x_vh <= y_h.
 
-Different from OneDRS, and from an exact optimum: only VMs on the least and the most loaded hosts may move (the rest is a
-constant), and only to hosts with most free room, so that the program stays small on any cluster; power is a straight line
-between idle and full; what a move frees can be used from the next program on, because a copy's source stays reserved.
-The program is solved on one thread, from the present placement as first solution, and ends on a gap or a number of
-nodes; the time limit stands far above both, so that a run can be repeated.
+Different from OneDRS, and from an exact optimum: only VMs on the least and the most loaded hosts may move
+(the rest is a constant), and only to hosts with most free room, so that the program stays small on any
+cluster; power is a straight line between idle and full; what a move frees can be used from the next program
+on, because a copy's source stays reserved. The program is solved on one thread, from the present placement as
+first solution, and ends on a gap or a number of nodes; the time limit stands far above both, so that a run
+can be repeated.
 """
 
 from __future__ import annotations
@@ -163,7 +165,7 @@ class _Program:
                 if (need > 0.0).any():
                     room = self.config.fill * plan.limit[where, r] - plan.allocated[where, r]
                     table.add(coming, need, -np.inf, max(0.0, room))
-            self._overload(table, k, int(where), here, v[here], (over_cpu + k, over_memory + k))
+            self._overload(table, int(where), here, v[here], (over_cpu + k, over_memory + k))
             if self.can_empty[where]:
                 for x in here:
                     table.add(np.array([x, y[k]]), np.array([1.0, -1.0]), -np.inf, 0.0)
@@ -176,7 +178,7 @@ class _Program:
         self._note_crowded(values[over_cpu:over_memory], hosts)
         return [(int(vms[v[x]]), int(host[x])) for x in picked]
 
-    def _overload(self, table: _Rows, k: int, host: int, here: I64, vms: I64, over: tuple[int, int]) -> None:
+    def _overload(self, table: _Rows, host: int, here: I64, vms: I64, over: tuple[int, int]) -> None:
         plan = self.plan
         mine = plan.place[self.vms] == host
         bound = (self.config.cpu_target, 1.0)
@@ -202,7 +204,7 @@ class _Program:
         lp.a_matrix_.value_ = np.concatenate(table.value)
         kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
         lp.integrality_ = [kinds[int(is_integer)] for is_integer in integer]
-        solver = highspy.Highs()
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
         for option, value in (
             ("output_flag", False),
             ("threads", 1),

@@ -1,7 +1,7 @@
 """When a host counts as overloaded: five published rules over the recent utilisation of its VMs.
 
-Source of all: Beloglazov & Buyya, "Optimal online deterministic algorithms and adaptive heuristics for energy and
-performance efficient dynamic consolidation of virtual machines in Cloud data centers", CCPE 24(13), 2012.
+Source of all: Beloglazov & Buyya, "Optimal online deterministic algorithms and adaptive heuristics for energy
+and performance efficient dynamic consolidation of virtual machines in Cloud data centers", CCPE 24(13), 2012.
 A rule maps utilisation (oldest first) to a *level*, now or as predicted, and the *limit* it may not pass.
 """
 
@@ -92,11 +92,11 @@ class MedianAbsoluteDeviation:
 
 
 class LocalRegression:
-    """LR and LRR: Cleveland's loess line through the last samples, predicted one tick ahead, times s, passes 1.
+    """LR and LRR: overloaded if s times the loess line (Cleveland) one tick ahead passes 1.
 
-    The line is weighted by the tricube of the distance to the newest sample; LRR weighs each sample again by the
-    bisquare of its residual and fits once more. CloudSim's code, which the published figures come from, fits an
-    unweighted line in both (see docs/baselines.md); here both are as the paper writes them.
+    The line is weighted by the tricube of the distance to the newest sample; LRR weighs each sample again
+    by the bisquare of its residual and fits once more. The published figures come from a simulator that fits
+    an unweighted line in both (docs/baselines.md); here both are as the paper writes them.
     """
 
     least_samples = 10
@@ -142,14 +142,15 @@ def _quantile(ordered: F64, q: float) -> F64:
     position = q * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+    low: F64 = ordered[below]
+    high: F64 = ordered[above]
+    return low + (position - below) * (high - low)
 
 
 class DemandHistory:
     """The last demands of every VM, so that a host's history is that of the VMs on it now.
 
-    A VM takes its history along when it moves: a host's own record would show each migration as a change of load.
-    Before a VM's first sample its history is its present estimate, so that its arrival is no trend either.
+    load. Before a VM's first sample its history is its present estimate, so that arrivals are no trend.
     """
 
     def __init__(self, window: int) -> None:
@@ -176,7 +177,7 @@ class DemandHistory:
         return self._values[:, vms]
 
     def of_hosts(self, plan: Planned) -> F64:
-        """(window, n_hosts, 2) fraction of capacity: the VMs that will stand on each host, hypervisor included."""
+        """(window, n_hosts, 2) fraction of capacity: VMs that will stand on each host, and overhead."""
         standing = np.flatnonzero(plan.place >= 0)
         order = standing[np.argsort(plan.place[standing], kind="stable")]
         occupied = np.flatnonzero(plan.count)
