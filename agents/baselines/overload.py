@@ -150,7 +150,8 @@ def _quantile(ordered: F64, q: float) -> F64:
 class DemandHistory:
     """The last demands of every VM, so that a host's history is that of the VMs on it now.
 
-    load. Before a VM's first sample its history is its present estimate, so that arrivals are no trend.
+    A VM takes its history along when it moves: a host's own record would show each migration as a change
+    of load. Before a VM's first sample its history is its present estimate, so that arrivals are no trend.
     """
 
     def __init__(self, window: int) -> None:
