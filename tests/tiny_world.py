@@ -15,7 +15,7 @@ from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.workload import Workload, WorkloadApps, WorkloadVms
 
-#: One host: 9,800 MHz and 64,225 MiB usable (KVM's 98 % of 10 cores of 1 GHz and 64 GiB), 22.6 W idle, 98.2 W full.
+#: One host: 9,800 MHz and 64,225 MiB usable (KVM's 98 %), 22.6 W idle, 98.2 W full.
 MACHINE = {"server": "hpe-ml30-gen11", "cores": 10, "mhz": 1000, "memory_mib": 65536}
 N_TICKS = 60
 
@@ -91,7 +91,7 @@ class Stage:
         off: Sequence[int] = (),
         **changes: Any,
     ) -> None:
-        """VM i starts on host ``on[i]`` (-1 = arrives later); hosts of ``off`` are switched off; one tick passes."""
+        """VM i starts on host ``on[i]`` (-1 = later), hosts of ``off`` are switched off; one tick passes."""
         self.world = SimulatedWorld(scenario(hosts, **changes), load)
         self.agent = agent
         agent.reset(site_of(self.world, 0))
