@@ -1,9 +1,10 @@
 """First, best and worst fit: where arrivals go by what is allocated; nothing that runs is moved.
 
-Source: the classical on-line bin-packing rules (Johnson et al., SIAM J. Comput. 3, 1974), as the world's own scheduler
-knows them, by CPU allocation over its limit, lowest host on ties. Different from a cloud scheduler alone: first and
-best fit switch hosts off that have come empty and wake one when an arrival finds no room. Worst fit spreads, so it
-keeps every host on; what has been switched off before is woken only for want of room.
+Source: the classical on-line bin-packing rules (Johnson et al., SIAM J. Comput. 3, 1974), as the world's own
+scheduler knows them, by CPU allocation over its limit, lowest host on ties. Different from a cloud scheduler
+alone: first and best fit switch hosts off that have come empty and wake one when an arrival finds no room.
+Worst fit spreads, so it keeps every host on; what has been switched off before is woken only for want of
+room.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from foreshade._core import ClusterState
 from foreshade.agents.agent import Site
-from foreshade.agents.baselines.planned import Planned
+from foreshade.agents.baselines.planned import Mask, Planned
 from foreshade.envs.model.action import Action
 from foreshade.envs.model.state import Resource
 
@@ -39,21 +40,14 @@ class Fit:
         """Arrivals first, then empty hosts off."""
         assert self._site is not None  # noqa: S101 - reset comes first by the protocol
         plan = Planned(state, self._site)
-        for vm in plan.pending:
-            host = self._choose(plan, int(vm))
-            if host >= 0:
-                plan.put(int(vm), host, self.name)
-            else:
-                plan.await_room(int(vm), "no room for an arrival")
+        plan.place_pending(lambda _, room: self._choose(plan, room), self.name)
         if self.name != "worst-fit":
             plan.switch_off_empty()
         return plan.actions
 
-    def _choose(self, plan: Planned, vm: int) -> int:
-        room = np.flatnonzero(plan.fits(vm))
-        if not len(room):
-            return -1
+    def _choose(self, plan: Planned, room: Mask) -> int:
+        hosts = np.flatnonzero(room)
         if self.name == "first-fit":
-            return int(room[0])
-        share = plan.allocated[room, Resource.CPU] / plan.limit[room, Resource.CPU]
-        return int(room[np.argmax(share) if self.name == "best-fit" else np.argmin(share)])
+            return int(hosts[0])
+        share = plan.allocated[hosts, Resource.CPU] / plan.limit[hosts, Resource.CPU]
+        return int(hosts[np.argmax(share) if self.name == "best-fit" else np.argmin(share)])

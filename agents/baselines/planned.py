@@ -1,10 +1,13 @@
 """The cluster as it will be once this tick's decisions and the moves under way are done.
 
-An agent books every decision here, so that the next one sees it; the booked actions are the tick's plan. Room is
-reckoned as the world does: a move's source keeps its reservation until the copy is done, its target has it at once.
+An agent books every decision here, so that the next one sees it; the booked actions are the tick's plan. Room
+is reckoned as the world does: a move's source keeps its reservation until the copy is done, its target has it
+at once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +31,7 @@ class Planned:
     """Tentative view of one tick; lives until the tick's plan is handed over."""
 
     def __init__(self, state: ClusterState, site: Site) -> None:
-        """Read the snapshot; arrays of hosts have shape (n_hosts, 5), of VMs (n_vms, 5), units as in Resource."""
+        """Read the snapshot; arrays are (n_hosts, 5) and (n_vms, 5), units as in Resource."""
         hosts, vms = state.hosts, state.vms
         self.site = site
         self.actions: list[Action] = []
@@ -58,7 +61,7 @@ class Planned:
         standing = np.flatnonzero(placed)
         there = self.place[standing]
         self.count: I64 = np.bincount(there, minlength=self.n_hosts)
-        self.load: F64 = self.count[:, None] * site.vm_overhead.astype(np.float64)
+        self.load: F64 = self.count[:, None].astype(np.float64) * site.vm_overhead
         for r in range(N_RESOURCES):
             self.load[:, r] += np.bincount(there, weights=self.vm_load[standing, r], minlength=self.n_hosts)
         self._stands: Mask = (hosts.n_vms > 0) | (hosts.arriving > 0)
@@ -96,7 +99,7 @@ class Planned:
         return np.flatnonzero((self.place == host) & self.movable)
 
     def fits(self, vm: int) -> Mask:
-        """(n_hosts,) targets with room for the VM's allocation that its shadow or primary does not stand on."""
+        """(n_hosts,) targets with room for the VM, but for those of its shadow or primary."""
         need = self.vm_allocation[vm]
         room = self.targets
         for r in range(N_RESOURCES):
@@ -108,6 +111,19 @@ class Planned:
             self._keep_apart(vm, room)
         return room
 
+    def fits_many(self, vms: I64) -> Mask:
+        """(k, n_hosts) the same for several VMs, each as if it came alone."""
+        room = np.broadcast_to(self.targets, (len(vms), self.n_hosts)).copy()
+        for r in range(N_RESOURCES):
+            need = self.vm_allocation[vms, r, None]
+            room &= (need <= 0.0) | (self.allocated[:, r] + need <= self.limit[:, r])
+        standing = np.flatnonzero(self.place[vms] >= 0)
+        room[standing, self.place[vms[standing]]] = False
+        if len(self._shadows):
+            for row, vm in enumerate(vms):
+                self._keep_apart(int(vm), room[row])
+        return room
+
     def _keep_apart(self, vm: int, room: Mask) -> None:
         primary = self._primary[vm]
         if primary >= 0 and self.place[primary] >= 0:
@@ -116,19 +132,21 @@ class Planned:
         room[apart[apart >= 0]] = False
 
     def power_w(self, cpu: F64) -> F64:
-        """(n_hosts,) power of hosts that are on under a CPU load in MHz: straight lines between SPECpower's points."""
+        """(n_hosts,) power under a CPU load in MHz: straight lines between SPECpower's points."""
         share = np.clip(cpu / self.capacity[:, Resource.CPU], 0.0, 1.0) * 10.0
         below = np.minimum(share.astype(np.int64), 9)
         rows = np.arange(self.n_hosts)
-        low = self.site.power_w[rows, below]
-        return low + (share - below) * (self.site.power_w[rows, below + 1] - low)
+        low: F64 = self.site.power_w[rows, below].astype(np.float64)
+        high: F64 = self.site.power_w[rows, below + 1].astype(np.float64)
+        return low + (share - below) * (high - low)
 
     def power_increase_w(self, vm: int) -> F64:
-        """(n_hosts,) W that the VM would add; an empty host costs all its power, as it would be off without it."""
+        """(n_hosts,) W that the VM would add; an empty host, which would else be off, costs all it draws."""
         now = self.load[:, Resource.CPU]
         added = self.vm_load[vm, Resource.CPU] + self.site.vm_overhead[:, Resource.CPU]
         before = np.where(self.count > 0, self.power_w(now), self.site.off_w)
-        return self.power_w(now + added) - before
+        after: F64 = self.power_w(now + added)
+        return after - before
 
     # ---- decisions
 
@@ -158,6 +176,15 @@ class Planned:
             self.movable[vm] = True
             self.emptying[source] = False
 
+    def place_pending(self, choose: Callable[[int, Mask], int], reason: str) -> None:
+        """Give each waiting VM, by number, the host that ``choose`` picks of those with room, or wake one."""
+        for vm in self.pending.tolist():
+            room = self.fits(vm)
+            if room.any():
+                self.put(vm, choose(vm, room), reason)
+            else:
+                self.await_room(vm, "no room for an arrival")
+
     def _settle(self, vm: int, host: int) -> None:
         self.allocated[host] += self.vm_allocation[vm]
         self._book(vm, host, 1.0)
@@ -168,7 +195,7 @@ class Planned:
         self.count[host] += int(sign)
 
     def await_room(self, vm: int, reason: str) -> bool:
-        """Let the VM wait for a host that is coming up, waking the one with the best full-load MHz/W if none is.
+        """Let the VM wait for a host that is coming up; if none is, wake the one of least W/MHz at full load.
 
         False where no host that can come up would hold it, or none may be switched.
         """

@@ -1,7 +1,8 @@
 """Doing nothing: what a data centre costs when no VM moves and no host is switched.
 
-Both leave the placement of arrivals to the world's own scheduler. On our physics they differ from CloudSim's agents of
-the same names in that an idle host is not off: it draws what SPECpower_ssj2008 measured at active idle.
+Both leave the placement of arrivals to the world's own scheduler. On our physics they differ from CloudSim's
+agents of the same names in that an idle host is not off: it draws what SPECpower_ssj2008 measured at active
+idle.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from foreshade.envs.model.action import Action
 
 
 class NonPowerAware:
-    """``npa``: every host that is on draws its full power, whatever its load (Beloglazov & Buyya, CCPE 2012)."""
+    """``npa``: every host that is on draws its full power always (Beloglazov & Buyya, CCPE 2012)."""
 
     name = "npa"
     power_managed = False
