@@ -26,6 +26,11 @@ SERIES_UNITS: Mapping[str, str] = {
 #: Where a trace counts cores and gives no clock, one core is taken as this many MHz.
 REFERENCE_CORE_MHZ = 2500.0
 
+#: Share of a request that is demanded where nothing was measured. CPU: above the mean and below the 95th
+#: percentile of what VMs use of their request in the sets that measure it (``docs/workloads.md``,
+#: Statistics); memory and GPUs are held from start to end, so the whole request.
+UNMEASURED_SHARE: Mapping[str, float] = {"cpu": 0.3, "memory": 1.0, "gpu": 1.0}
+
 
 @dataclass(frozen=True, slots=True)
 class VmTable:
@@ -52,7 +57,8 @@ class Trace:
     ``series`` maps a name of ``SERIES_UNITS`` to ``(n_ticks, n_vms) float32`` in that unit; NaN = not
     measured (a gap, or outside the VM's life). A series that the source does not have is absent.
     ``defects`` counts what was met and mended while reading, by kind (``gap_slots``, ``duplicate_slots``,
-    ``zero_capacity_vms``, …); nothing is mended without a count.
+    ``zero_capacity_vms``, …); nothing is mended without a count. A source of requests alone has no series:
+    then ``n_slots`` gives the length of the clock and ``assumed`` the share of each request that is demanded.
     """
 
     name: str
@@ -63,6 +69,8 @@ class Trace:
     series: Mapping[str, FloatArray]
     defects: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # e.g. "header says ms, the unit is s"
+    n_slots: int = 0  # slots on the clock where there is no series to count them
+    assumed: Mapping[str, float] = field(default_factory=lambda: dict(UNMEASURED_SHARE))
 
     def __post_init__(self) -> None:
         n_vms = len(self.vms)
@@ -79,8 +87,10 @@ class Trace:
                 )
         if len({v.shape[0] for v in self.series.values()}) > 1:
             raise WorkloadError(f"{self.source}: the series have different lengths")
+        if self.n_ticks <= 0:
+            raise WorkloadError(f"{self.source}: expected at least one slot on the clock, found none")
 
     @property
     def n_ticks(self) -> int:
         """Number of slots on the clock."""
-        return next((int(v.shape[0]) for v in self.series.values()), 0)
+        return next((int(v.shape[0]) for v in self.series.values()), self.n_slots)
