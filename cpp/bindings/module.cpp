@@ -6,4 +6,6 @@ PYBIND11_MODULE(_core, module) {
     register_cluster_state(module);
     register_data_centre(module);
     register_simulator(module);
+    register_expected_cost(module);
+    register_packing(module);
 }
