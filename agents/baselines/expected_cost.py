@@ -10,6 +10,8 @@ from foreshade.agents.agent import Site
 from foreshade.agents.baselines.packer import SWAP_FACTOR, Packer, PackerKnobs
 from foreshade.envs.model.action import Action
 
+#: Every knob at a plain value.
+START = PackerKnobs()
 #: Tuned on training data, see docs/packers.md.
 TUNED = PackerKnobs()
 

@@ -15,6 +15,8 @@ from foreshade.agents.agent import Site
 from foreshade.agents.baselines.packer import Packer, PackerKnobs
 from foreshade.envs.model.action import Action
 
+#: The textbook's two sigma, with every other knob at a plain value.
+START = PackerKnobs(z=2.0, target=1.0, relief=1.0)
 #: Tuned on training data, see docs/packers.md.
 TUNED = PackerKnobs(z=2.0, target=0.8, relief=0.95)
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import F32, Site
-from foreshade.agents.baselines.demand_window import DemandWindow, WindowKnobs
+from foreshade.agents.baselines.demand_window import WindowKnobs
 from foreshade.envs.model.action import Action, ActionKind, PowerTarget, migrate, place, power
 from foreshade.envs.model.state import HostState, Resource, VmState
 
@@ -26,6 +26,8 @@ MIGRATION_DOWNTIME_S = 0.5
 MIGRATION_SLOWDOWN = 0.1
 #: A graceful shutdown draws idle power for so long.
 SHUTDOWN_S = 60.0
+#: Ticks between two looks at how many VMs came in the last hours.
+LOOK_AT_ARRIVALS = 12
 #: Whole hosts and single moves per tick beyond which planning goes on in the next one.
 MOST_MOVES = 100_000
 
@@ -72,6 +74,7 @@ class Packer:
         self._usd_kwh = (sums[knobs.horizon_ticks :] - sums[: -knobs.horizon_ticks]) / knobs.horizon_ticks
         # Arrivals of the last four hours: how many, and how large.
         self._came: deque[F32] = deque(maxlen=max(1, round(4 * 3600.0 / site.tick_s)))
+        self._looked, self._coming, self._large = 0, 0, [0.0] * 5
         self._known: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
 
     def plan(self, state: ClusterState) -> Sequence[Action]:
@@ -80,6 +83,7 @@ class Packer:
             self._begin(state)
         self._window.update(state)
         self._watch_arrivals(state)
+        self._sample, self._reserve = self._room_for_arrivals()
         hosts, vms = state.hosts, state.vms
         usd_kwh = float(self._usd_kwh[min(state.tick, len(self._usd_kwh) - 1)])
         self._cost.set_energy_price(usd_kwh)
@@ -101,14 +105,13 @@ class Packer:
             self._rebalance(state)
         woken = self._wake(state, waiting) if self._powered else []
         if self._moving and state.tick > 0:
-            sample, reserve = self._reserve()
             self._packing.drain(
                 self._knobs.drain_hosts,
                 self._knobs.drain_trials,
                 self._cycle_usd,
                 self._off_usd_h,
-                sample,
-                reserve,
+                self._sample,
+                self._reserve,
             )
         return [*self._actions(), *woken, *self._switch_off(state)]
 
@@ -116,7 +119,7 @@ class Packer:
         hosts = state.hosts
         site, knobs = self._site, self._knobs
         self._began = True
-        self._window = DemandWindow(knobs.window, len(state.vms.state), site.tick_s)
+        self._window = knobs.window.window(len(state.vms.state), site.tick_s)
         self._off_w = site.off_w
         # GPUs draw idle power that the CPU's curve does not have.
         power_w = site.power_w + (hosts.idle_w - site.power_w[:, 0])[:, None]
@@ -224,8 +227,9 @@ class Packer:
         """Power hosts on for the VMs that wait, for those that crowd, and for those that will come."""
         hosts, vms = state.hosts, state.vms
         limit = hosts.capacity * hosts.overcommit
-        coming = np.isin(hosts.state, (HostState.BOOTING, HostState.WAKING)) & ~self._site.rented
-        off = np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP)) & ~self._site.rented
+        status = hosts.state
+        coming = ((status == HostState.BOOTING) | (status == HostState.WAKING)) & ~self._site.rented
+        off = ((status == HostState.OFF) | (status == HostState.ASLEEP)) & ~self._site.rented
         ranked = [h for h in self._order.tolist() if off[h]]
         room = {int(h): limit[h].copy() for h in np.flatnonzero(coming)}
         actions: list[Action] = []
@@ -246,8 +250,8 @@ class Packer:
             room[chosen] -= need
         if room or not ranked:
             return actions
-        sample, reserve = self._reserve()
-        if reserve > 0 and self._packing.room_for(sample) * 2 < reserve and not self._spare.any():
+        short = self._reserve > 0 and self._packing.room_for(self._sample) * 2 < self._reserve
+        if short and not self._spare.any():
             wake(ranked[0], "room for the VMs that come in a tick is running out")
             return actions
         if self._knobs.z is not None:
@@ -269,9 +273,11 @@ class Packer:
         """Hosts that are empty and stay so, unless the next arrivals would need them."""
         if not self._powered:
             return []
-        sample, reserve = self._reserve()
+        if not self._empty.any():
+            return []
+        reserve = self._reserve
         actions: list[Action] = []
-        free = self._packing.room_for(sample) if reserve else 0
+        free = self._packing.room_for(self._sample) if reserve else 0
         for host in reversed(self._order.tolist()):
             if not self._empty[host]:
                 continue
@@ -292,13 +298,15 @@ class Packer:
         if state.tick > 0:
             self._came.append(state.vms.allocation[new].copy())
 
-    def _reserve(self) -> tuple[list[float], int]:
-        """A large arrival, and how many such must find room."""
-        most = max((len(rows) for rows in self._came), default=0)
-        count = math.ceil(self._knobs.reserve * most)
-        if count == 0:
-            return [0.0] * 5, 0
-        rows = np.concatenate(list(self._came))
-        sample = np.quantile(rows, 0.9, axis=0)
-        sample[Resource.GPU] = 0.0  # GPUs are too few to be kept free
-        return [float(x) for x in sample], count
+    def _room_for_arrivals(self) -> tuple[list[float], int]:
+        """A large arrival of the last hours, and how many such must find room; looked at anew every hour."""
+        if self._looked % LOOK_AT_ARRIVALS == 0:
+            most = max((len(rows) for rows in self._came), default=0)
+            self._coming = math.ceil(self._knobs.reserve * most)
+            if most > 0:
+                rows = np.sort(np.concatenate(list(self._came)), axis=0)
+                large = rows[(9 * len(rows)) // 10]
+                large[Resource.GPU] = 0.0  # GPUs are too few to be kept free
+                self._large = [float(x) for x in large]
+        self._looked += 1
+        return self._large, self._coming

@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, module) {
     register_simulator(module);
     register_expected_cost(module);
     register_packing(module);
+    register_demand_window(module);
 }
