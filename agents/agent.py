@@ -28,6 +28,7 @@ class Economy:
     downtime_usd_h: float
     migration_usd: float
     boot_usd: float
+    slo_stretch: float = 2.0  # response time promised over the unloaded one; beyond it work counts as late
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
             downtime_usd_h=prices.downtime_usd_h,
             migration_usd=prices.migration_usd,
             boot_usd=prices.boot_usd,
+            slo_stretch=scenario.response.slo_stretch,
         ),
         power_w=power,
         cores=np.array([model.cores for model in models], dtype=np.int32),

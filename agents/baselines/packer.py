@@ -1,0 +1,312 @@
+"""The tick that both packers share: observe, place, relieve, wake, drain, power off."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshade import _core
+from foreshade._core import ClusterState
+from foreshade.agents.agent import F32, Site
+from foreshade.agents.baselines.demand_window import WindowKnobs
+from foreshade.envs.model.action import Action, ActionKind, PowerTarget, migrate, place, power
+from foreshade.envs.model.state import HostState, Resource, VmState
+
+#: Slow-down of a VM whose host's memory overflows, per share of overflow: tenfold at 10 % (docs/physics.md).
+SWAP_FACTOR = 90.0
+#: What a live migration is reckoned to take; the profile of KVM in the catalogue.
+MIGRATION_MBIT_S = 10_000.0
+MIGRATION_SETUP_S = 1.0
+MIGRATION_DOWNTIME_S = 0.5
+MIGRATION_SLOWDOWN = 0.1
+#: A graceful shutdown draws idle power for so long.
+SHUTDOWN_S = 60.0
+#: Ticks between two looks at how many VMs came in the last hours.
+LOOK_AT_ARRIVALS = 12
+#: Whole hosts and single moves per tick beyond which planning goes on in the next one.
+MOST_MOVES = 100_000
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class PackerKnobs:
+    """What a packer can be tuned by; the defaults of each agent are in its own file."""
+
+    window: WindowKnobs = field(default_factory=WindowKnobs)
+    horizon_ticks: int = 24  # over which a saving counts
+    margin_usd: float = 0.0  # least gain of a move
+    move_weight: float = 1.0  # times what a migration is reckoned to cost
+    drain_hosts: int = 4  # hosts emptied in a tick at most
+    drain_trials: int = 64  # hosts looked at for it
+    reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
+    grace_s: float = 600.0  # a host that has come up is left on so long
+    hazard_per_h: float = 0.1  # failure hazard above which a host is emptied and shunned
+    wake_trials: int = 2  # hosts that are off whose opening is weighed in a tick
+    # The n-sigma measure; without it cost alone decides.
+    z: float | None = None
+    target: float = 1.0
+    relief: float = 1.0
+    fullest: bool = False
+    sigma_scale: float = 1.0  # of the expected cost
+
+
+class Packer:
+    """Plans one tick on the native tentative view; all that lasts between ticks is the window and the arrivals."""
+
+    def __init__(self, knobs: PackerKnobs, prices: _core.CostPrices, site: Site) -> None:
+        self._knobs = knobs
+        self._site = site
+        self._prices = prices
+        self._began = False
+        self._powered = ActionKind.POWER in site.capabilities
+        self._moving = ActionKind.MIGRATE in site.capabilities
+        self._horizon_h = knobs.horizon_ticks * site.tick_s / 3600.0
+        economy = site.economy
+        per_kwh = (economy.electricity_usd_kwh + economy.carbon_usd_kwh) * economy.pue
+        ahead = np.concatenate([per_kwh, np.full(knobs.horizon_ticks, per_kwh[-1], dtype=np.float32)])
+        sums = np.concatenate([[0.0], np.cumsum(ahead, dtype=np.float64)])
+        self._usd_kwh = (sums[knobs.horizon_ticks :] - sums[: -knobs.horizon_ticks]) / knobs.horizon_ticks
+        # Arrivals of the last four hours: how many, and how large.
+        self._came: deque[F32] = deque(maxlen=max(1, round(4 * 3600.0 / site.tick_s)))
+        self._looked, self._coming, self._large = 0, 0, [0.0] * 5
+        self._known: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
+
+    def plan(self, state: ClusterState) -> Sequence[Action]:
+        """The actions of this tick."""
+        if not self._began:
+            self._begin(state)
+        self._window.update(state)
+        self._watch_arrivals(state)
+        self._sample, self._reserve = self._room_for_arrivals()
+        hosts, vms = state.hosts, state.vms
+        usd_kwh = float(self._usd_kwh[min(state.tick, len(self._usd_kwh) - 1)])
+        self._cost.set_energy_price(usd_kwh)
+        self._on_usd_h = (hosts.idle_w - self._off_w) * (usd_kwh * 1e-3)
+        boot_kwh = (hosts.peak_w * hosts.boot_s + hosts.idle_w * SHUTDOWN_S) / 3.6e6
+        self._cycle_usd = (
+            (self._site.economy.boot_usd + boot_kwh * usd_kwh).astype(np.float32)
+            if self._powered
+            else np.zeros(len(hosts.state), dtype=np.float32)
+        )
+        self._off_usd_h = (self._off_w * (usd_kwh * 1e-3)).astype(np.float32)
+        use = self._uses(state)
+        fixed = np.zeros(len(vms.state), dtype=np.uint8)
+        self._packing.begin(
+            state, self._window.mean, self._window.variance, self._move_usd(state), fixed, use, self._native
+        )
+        waiting = self._place(state)
+        if self._moving:
+            self._rebalance(state)
+        woken = self._wake(state, waiting) if self._powered else []
+        if self._moving and state.tick > 0:
+            self._packing.drain(
+                self._knobs.drain_hosts,
+                self._knobs.drain_trials,
+                self._cycle_usd,
+                self._off_usd_h,
+                self._sample,
+                self._reserve,
+            )
+        return [*self._actions(), *woken, *self._switch_off(state)]
+
+    def _begin(self, state: ClusterState) -> None:
+        hosts = state.hosts
+        site, knobs = self._site, self._knobs
+        self._began = True
+        self._window = knobs.window.window(len(state.vms.state), site.tick_s)
+        self._off_w = site.off_w
+        # GPUs draw idle power that the CPU's curve does not have.
+        power_w = site.power_w + (hosts.idle_w - site.power_w[:, 0])[:, None]
+        self._cost = _core.ExpectedCost(
+            self._prices, hosts.capacity.copy(), site.vm_overhead, power_w.astype(np.float32), site.cores
+        )
+        self._packing = _core.Packing(self._cost)
+        native = _core.PackingKnobs()
+        native.horizon_h, native.margin_usd = self._horizon_h, knobs.margin_usd
+        native.peaks, native.fullest = knobs.z is not None, knobs.fullest
+        native.z = knobs.z or 0.0
+        native.target, native.relief = [knobs.target] * 4, [knobs.relief] * 4
+        self._native = native
+        self._cost.set_energy_price(float(self._usd_kwh[0]))
+        self._order = self._opening_order(state)
+        self._known = np.zeros(len(state.vms.state), dtype=bool)
+
+    def _opening_order(self, state: ClusterState) -> IntArray:
+        """Hosts by what they draw at 60 % for the share of the cluster that they can hold, the best first."""
+        hosts, vms = state.hosts, state.vms
+        there = (vms.state != VmState.ABSENT)[:, None]
+        wanted = np.maximum((vms.allocation * there).sum(axis=0), 1e-6)
+        share = np.array(self._knobs.window.prior_mean)
+        cpu = 0.6 * hosts.capacity[:, Resource.CPU] / (wanted[Resource.CPU] * share[Resource.CPU])
+        memory = (
+            hosts.capacity[:, Resource.MEMORY]
+            * hosts.overcommit[:, Resource.MEMORY]
+            / wanted[Resource.MEMORY]
+        )
+        held = np.minimum(cpu, memory)
+        watts = np.array([self._cost.power_w(h, 0.6) for h in range(len(held))])
+        return np.argsort(watts / held, kind="stable")
+
+    def _uses(self, state: ClusterState) -> npt.NDArray[np.uint8]:
+        hosts = state.hosts
+        on = (hosts.state == HostState.ON) & ~self._site.rented
+        empty = (hosts.n_vms == 0) & (hosts.arriving == 0)
+        shunned = hosts.hazard_per_h > self._knobs.hazard_per_h
+        use = np.full(len(on), int(_core.HostUse.none), dtype=np.uint8)
+        use[on] = int(_core.HostUse.target)
+        use[on & shunned] = int(_core.HostUse.leaving)
+        use[on & empty] = int(_core.HostUse.spare)
+        use[on & empty & shunned] = int(_core.HostUse.none)
+        self._spare = on & empty & ~shunned
+        self._empty = on & empty
+        return use
+
+    def _move_usd(self, state: ClusterState) -> F32:
+        """USD of migrating each VM: the declared price, its slow-down and its downtime."""
+        economy = self._site.economy
+        memory_mbit = self._window.mean[:, Resource.MEMORY] * (8.0 * 1.048576)
+        seconds = MIGRATION_SETUP_S + memory_mbit / MIGRATION_MBIT_S
+        slowed = MIGRATION_SLOWDOWN * self._window.mean[:, Resource.CPU] * economy.unmet_usd_h[0] * seconds
+        dark = economy.downtime_usd_h * MIGRATION_DOWNTIME_S
+        usd = economy.migration_usd + (slowed + dark) / 3600.0 * state.vms.credit
+        return (usd * self._knobs.move_weight).astype(np.float32)
+
+    def _place(self, state: ClusterState) -> list[int]:
+        """Give waiting VMs hosts, the largest first; those that found none."""
+        vms = state.vms
+        waiting = np.flatnonzero((vms.state == VmState.PENDING) | (vms.state == VmState.FAILED))
+        if len(waiting) == 0:
+            return []
+        size = (vms.allocation[waiting] / state.hosts.capacity.max(axis=0).clip(1e-6)).max(axis=1)
+        left = []
+        for vm in waiting[np.argsort(-size, kind="stable")].tolist():
+            if not self._put(state, vm):
+                left.append(vm)
+        return left
+
+    def _put(self, state: ClusterState, vm: int) -> bool:
+        if self._packing.place(vm, self._spares(), self._spare_usd_h()) < 0:
+            return False
+        self._note_opened()
+        return True
+
+    def _spares(self) -> npt.NDArray[np.int32]:
+        return self._order[self._spare[self._order]].astype(np.int32)
+
+    def _spare_usd_h(self) -> F32:
+        return self._on_usd_h.astype(np.float32)
+
+    def _note_opened(self) -> None:
+        for host in self._packing.opened():
+            self._spare[host] = False
+            self._empty[host] = False
+
+    def _rebalance(self, state: ClusterState) -> None:
+        if self._knobs.z is None:
+            self._packing.improve(MOST_MOVES)
+        else:
+            self._above = self._packing.relieve(MOST_MOVES)
+        # An empty host that is still on costs no boot.
+        for host in self._spares()[: self._knobs.wake_trials].tolist():
+            if self._knobs.z is None:
+                price = float(self._on_usd_h[host]) * self._horizon_h
+                if self._packing.try_open(host, price, MOST_MOVES, keep=True) <= 0.0:
+                    continue
+            elif self._above:
+                self._packing.open(host)
+                self._above = self._packing.relieve(MOST_MOVES)
+            self._note_opened()
+
+    def _wake(self, state: ClusterState, waiting: Sequence[int]) -> list[Action]:
+        """Power hosts on for the VMs that wait, for those that crowd, and for those that will come."""
+        hosts, vms = state.hosts, state.vms
+        limit = hosts.capacity * hosts.overcommit
+        status = hosts.state
+        coming = ((status == HostState.BOOTING) | (status == HostState.WAKING)) & ~self._site.rented
+        off = ((status == HostState.OFF) | (status == HostState.ASLEEP)) & ~self._site.rented
+        ranked = [h for h in self._order.tolist() if off[h]]
+        room = {int(h): limit[h].copy() for h in np.flatnonzero(coming)}
+        actions: list[Action] = []
+
+        def wake(host: int, why: str) -> None:
+            actions.append(power(host, PowerTarget.ON, why))
+            room[host] = limit[host].copy()
+            ranked.remove(host)
+
+        for vm in waiting:
+            need = vms.allocation[vm]
+            chosen = next((h for h, free in room.items() if bool((free >= need).all())), -1)
+            if chosen < 0:
+                chosen = next((h for h in ranked if bool((limit[h] >= need).all())), -1)
+                if chosen < 0:
+                    continue
+                wake(chosen, "a VM waits and no host has room")
+            room[chosen] -= need
+        if room or not ranked:
+            return actions
+        short = self._reserve > 0 and self._packing.room_for(self._sample) * 2 < self._reserve
+        if short and not self._spare.any():
+            wake(ranked[0], "room for the VMs that come in a tick is running out")
+            return actions
+        if self._knobs.z is not None:
+            if self._moving and self._above:
+                wake(ranked[0], "hosts above the relief level find no target")
+            return actions
+        if self._moving:
+            for host in ranked[: self._knobs.wake_trials]:
+                price = float(self._on_usd_h[host]) * self._horizon_h + float(self._cycle_usd[host])
+                if self._packing.try_open(host, price, MOST_MOVES, keep=False) > 0.0:
+                    wake(host, "relief is worth more than a boot")
+                    break
+        return actions
+
+    def _actions(self) -> list[Action]:
+        return [place(vm, to) if source < 0 else migrate(vm, to) for vm, source, to in self._packing.moves()]
+
+    def _switch_off(self, state: ClusterState) -> list[Action]:
+        """Hosts that are empty and stay so, unless the next arrivals would need them."""
+        if not self._powered:
+            return []
+        if not self._empty.any():
+            return []
+        reserve = self._reserve
+        actions: list[Action] = []
+        free = self._packing.room_for(self._sample) if reserve else 0
+        for host in reversed(self._order.tolist()):
+            if not self._empty[host]:
+                continue
+            if self._spare[host] and state.tick > 0:
+                if state.hosts.since_s[host] < self._knobs.grace_s:
+                    continue
+                if reserve and free < reserve:
+                    free += 1  # one host is kept for what comes; the next tick looks again
+                    reserve = 0
+                    continue
+            actions.append(power(host, PowerTarget.OFF, "empty"))
+        return actions
+
+    def _watch_arrivals(self, state: ClusterState) -> None:
+        there = state.vms.state != VmState.ABSENT
+        new = there & ~self._known
+        self._known = there
+        if state.tick > 0:
+            self._came.append(state.vms.allocation[new].copy())
+
+    def _room_for_arrivals(self) -> tuple[list[float], int]:
+        """A large arrival of the last hours, and how many such must find room; looked at anew every hour."""
+        if self._looked % LOOK_AT_ARRIVALS == 0:
+            most = max((len(rows) for rows in self._came), default=0)
+            self._coming = math.ceil(self._knobs.reserve * most)
+            if most > 0:
+                rows = np.sort(np.concatenate(list(self._came)), axis=0)
+                large = rows[(9 * len(rows)) // 10]
+                large[Resource.GPU] = 0.0  # GPUs are too few to be kept free
+                self._large = [float(x) for x in large]
+        self._looked += 1
+        return self._large, self._coming

@@ -1,0 +1,253 @@
+"""Tune the packers one knob after the other on training data, or report them on data held out.
+
+    FORESHADE_DATA=... python benchmarks/tune_packers.py tune expected-cost --log tuning.jsonl
+    FORESHADE_DATA=... python benchmarks/tune_packers.py report --log tuning.jsonl
+
+Coordinate descent: each knob in turn takes the value of its grid with the least mean cost over the training cases,
+relative to the world that nobody manages; a second pass follows. Every run is written to the log at once and never
+repeated, so a broken search goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foreshade.agents.baselines import expected_cost, n_sigma
+from foreshade.agents.baselines.expected_cost import ExpectedCost
+from foreshade.agents.baselines.n_sigma import NSigma
+from foreshade.agents.baselines.packer import PackerKnobs
+from foreshade.agents.site import site_of
+from foreshade.envs.model.action import Plan
+from foreshade.envs.scenarios.load import load_scenario
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.workloads.from_trace import to_workload
+from foreshade.envs.workloads.selection import select
+from foreshade.envs.workloads.spec import load_trace, load_workload
+from foreshade.envs.workloads.workload import Workload
+
+DAY_S = 86_400.0
+TRAINING = (
+    "enterprise:100",
+    "enterprise:101",
+    "planetlab:20110306",
+    "planetlab:20110309",
+    "planetlab:20110322",
+    "bitbrains:first:0",
+    "bitbrains:first:6",
+)
+HELD_OUT = (
+    *(f"enterprise:{seed}" for seed in range(5)),
+    "planetlab:20110303",
+    "planetlab:20110325",
+    "bitbrains:other:14",
+    "bitbrains:other:21",
+    "bitbrains:first:20",
+)
+BITBRAINS_DAYS = 4.0
+
+#: What each knob is tried at, in the order of the search.
+GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
+    "n-sigma": {
+        "z": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
+        "target": (0.55, 0.65, 0.75, 0.85, 0.95),
+        "relief": (0.7, 0.8, 0.9, 1.0, 1.2),
+        "window.ticks": (6, 12, 24, 48),
+        "window.last": (0.0, 0.25, 0.5),
+        "floor": (0.0, 0.02, 0.04, 0.08),
+        "drain_hosts": (1, 4, 20),
+        "horizon_ticks": (6, 12, 24, 48, 96),
+        "fullest": (False, True),
+        "reserve": (0.0, 0.5, 1.0, 2.0),
+        "hazard_per_h": (0.1, 1e9),
+    },
+    "expected-cost": {
+        "horizon_ticks": (6, 12, 24, 48),
+        "sigma_scale": (0.5, 0.75, 1.0, 1.5, 2.0),
+        "window.ticks": (6, 12, 24, 48),
+        "window.last": (0.0, 0.25, 0.5, 0.75),
+        "floor": (0.0, 0.02, 0.04, 0.08),
+        "margin_usd": (0.0, 0.0005, 0.001, 0.002),
+        "move_weight": (0.5, 1.0, 2.0),
+        "drain_hosts": (1, 4, 20),
+        "reserve": (0.0, 0.5, 1.0, 2.0),
+        "hazard_per_h": (0.1, 1e9),
+        "window.prior_ticks": (0.5, 2.0, 4.0),
+    },
+}
+
+
+def changed(knobs: PackerKnobs, knob: str, value: Any) -> PackerKnobs:
+    """The knobs with one of them set; ``floor`` is the CPU's least sigma."""
+    if knob == "floor":
+        floor = (value, *knobs.window.floor_sigma[1:])
+        return replace(knobs, window=replace(knobs.window, floor_sigma=floor))
+    if knob.startswith("window."):
+        return replace(knobs, window=replace(knobs.window, **{knob.removeprefix("window."): value}))
+    return replace(knobs, **{knob: value})
+
+
+@cache
+def bitbrains(part: str, from_day: int) -> Workload:
+    """Days of the first 125 VMs by number, or of the others."""
+    trace = load_trace("bitbrains")
+    order = np.argsort([int(name) for name in trace.vms.name], kind="stable")
+    keep = np.sort(order[:125] if part == "first" else order[125:])
+    vms = replace(
+        trace.vms,
+        name=tuple(trace.vms.name[k] for k in keep),
+        application=tuple(trace.vms.application[k] for k in keep),
+        **{
+            column: getattr(trace.vms, column)[keep]
+            for column in ("cores", "cpu_mhz", "memory_mib", "gpus", "arrival_s", "departure_s")
+        },
+    )
+    series = {key: np.ascontiguousarray(values[:, keep]) for key, values in trace.series.items()}
+    part_of = replace(trace, vms=vms, series=series)
+    return to_workload(select(part_of, from_s=from_day * DAY_S, length_s=BITBRAINS_DAYS * DAY_S))
+
+
+@cache
+def world_of(case: str) -> Callable[[], SimulatedWorld]:
+    """A maker of the case's world."""
+    name, _, rest = case.partition(":")
+    scenario = load_scenario(name)
+    seed = 0
+    if name == "enterprise":
+        seed = int(rest)
+        workload = load_workload("generated:enterprise", days=2, seed=seed)
+    elif name == "planetlab":
+        workload = load_workload("planetlab", day=rest)
+    else:
+        part, from_day = rest.split(":")
+        workload = bitbrains(part, int(from_day))
+        scenario = scenario.model_copy(update={"days": BITBRAINS_DAYS})
+    return lambda: SimulatedWorld(scenario, workload, seed)
+
+
+def run(case: str, agent: NSigma | ExpectedCost | None) -> dict[str, Any]:
+    """Play a case; what it cost, and the time that deciding took."""
+    world = world_of(case)()
+    spent = 0.0
+    if agent is not None:
+        agent.reset(site_of(world, 0))
+    while not world.done:
+        state = world.observe()
+        if agent is not None:
+            begin = time.perf_counter()
+            actions = agent.act(state)
+            spent += time.perf_counter() - begin
+            world.execute(Plan(state.tick, actions))
+        world.advance()
+    m = world.metrics()
+    return {
+        "cost_usd": m.cost_usd,
+        "terms": dict(m.cost_terms),
+        "kwh": m.energy_kwh,
+        "unmet": m.unmet_demand,
+        "worst": m.unmet_demand_worst_vm,
+        "migrations": m.migrations,
+        "boots": m.counts["host_boots"],
+        "refused": m.counts["refused"],
+        "ms": 1e3 * spent / m.ticks,
+    }
+
+
+class Log:
+    """Results by agent, knobs and case; each line is one run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._runs: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            for line in path.read_text().splitlines():
+                said = json.loads(line)
+                self._runs[said["key"]] = said["result"]
+
+    def run(self, kind: str, knobs: PackerKnobs | None, case: str) -> dict[str, Any]:
+        key = json.dumps([kind, asdict(knobs) if knobs else None, case], sort_keys=True)
+        if key not in self._runs:
+            agent = None
+            if knobs is not None:
+                agent = NSigma(knobs.z or 0.0, knobs) if kind == "n-sigma" else ExpectedCost(knobs)
+            self._runs[key] = run(case, agent)
+            with self._path.open("a") as out:
+                out.write(json.dumps({"key": key, "result": self._runs[key]}) + "\n")
+        return self._runs[key]
+
+    def score(self, kind: str, knobs: PackerKnobs, cases: tuple[str, ...] = TRAINING) -> float:
+        """Mean over the cases of cost over that of the world that nobody manages."""
+        costs = [self.run(kind, knobs, c)["cost_usd"] / self.run("none", None, c)["cost_usd"] for c in cases]
+        return float(np.mean(costs))
+
+
+def tune(kind: str, log: Log, passes: int) -> None:
+    knobs = n_sigma.START if kind == "n-sigma" else expected_cost.START
+    best = log.score(kind, knobs)
+    print(f"{kind} start: {best:.4f}", flush=True)
+    for turn in range(passes):
+        for knob, grid in GRIDS[kind].items():
+            before = best
+            tried = {}
+            chosen = knobs
+            for value in grid:
+                candidate = changed(knobs, knob, value)
+                score = log.score(kind, candidate)
+                tried[value] = round(score, 4)
+                if score < best - 1e-6:
+                    best, chosen = score, candidate
+            knobs = chosen
+            print(f"{turn} {knob}: {tried} brought {100 * (before - best):.2f} % -> {best:.4f}", flush=True)
+    print(json.dumps(asdict(knobs)))
+
+
+def report(log: Log) -> None:
+    agents: list[tuple[str, str, PackerKnobs | None]] = [
+        ("none", "none", None),
+        ("n-sigma-2", "n-sigma", n_sigma.START),
+        ("n-sigma tuned", "n-sigma", n_sigma.TUNED),
+        ("expected-cost", "expected-cost", expected_cost.TUNED),
+    ]
+    print("| case | agent | cost USD | energy+carbon | unmet | late | downtime | moves | boots | unmet CPU % | refused |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for cases in (TRAINING, HELD_OUT):
+        for case in cases:
+            for name, kind, knobs in agents:
+                r = log.run(kind, knobs, case)
+                t = r["terms"]
+                print(
+                    f"| {case} | {name} | {r['cost_usd']:.2f} | {t['energy'] + t['carbon']:.2f} | {t['unmet']:.2f} | "
+                    f"{t['late']:.2f} | {t['downtime']:.2f} | {r['migrations']} | {r['boots']} | "
+                    f"{100 * r['unmet']:.3f} | {r['refused']} |",
+                    flush=True,
+                )
+        for name, kind, knobs in agents[1:]:
+            assert knobs is not None
+            print(f"mean over cost of none, {name}: {log.score(kind, knobs, cases):.4f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("what", choices=("tune", "report"))
+    parser.add_argument("agent", nargs="?", choices=tuple(GRIDS))
+    parser.add_argument("--log", type=Path, default=Path("packers.jsonl"))
+    parser.add_argument("--passes", type=int, default=2)
+    args = parser.parse_args()
+    if args.what == "tune":
+        if args.agent is None:
+            parser.error("tune: expected n-sigma or expected-cost")
+        tune(args.agent, Log(args.log), args.passes)
+    else:
+        report(Log(args.log))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+// What every VM is expected to want next: mean and variance over its last samples, a prior where it has few.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/cluster_state.hpp"
+
+namespace foreshade {
+
+// Shares are of the VM's allocation.
+struct WindowKnobs {
+    std::size_t ticks = 12; // length of the window
+    float last = 0.0F;      // weight of the newest sample in the mean, beside the window's
+    float prior_ticks = 2.0F; // samples that the prior counts for
+    Amounts prior_mean{};  // before any telemetry; then the cluster's own share of use takes its place
+    Amounts prior_sigma{};
+    Amounts floor_sigma{};
+};
+
+// Sums over a sliding window, O(n_vms) a tick whatever its length.
+//
+// A sample counts when it is younger than a tick and the VM serves: what a booting VM wants says nothing of its load.
+// A slot that was absent, or that another application has taken, starts afresh.
+class DemandWindow {
+  public:
+    // Throws std::invalid_argument on a window without ticks.
+    DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float tick_s);
+
+    // Takes in what is seen now; throws std::invalid_argument where the number of VMs has changed.
+    void update(const ClusterState& state);
+
+    std::span<const float> mean() const { return mean_; }         // (n_vms, 5)
+    std::span<const float> variance() const { return variance_; } // (n_vms, 5)
+
+  private:
+    void forget(std::size_t v);
+
+    WindowKnobs knobs_;
+    std::size_t n_;
+    float tick_s_;
+    std::size_t slot_ = 0;
+    Amounts share_;                   // of allocation that serving VMs use, smoothed
+    std::vector<float> samples_;      // (n_vms, ticks, 5)
+    std::vector<std::uint8_t> there_; // (n_vms, ticks)
+    std::vector<double> sum_, square_; // (n_vms, 5)
+    std::vector<float> last_;         // (n_vms, 5)
+    std::vector<std::int32_t> count_, app_; // (n_vms,)
+    std::vector<float> mean_, variance_;
+};
+
+} // namespace foreshade

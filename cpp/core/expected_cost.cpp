@@ -1,0 +1,309 @@
+#include "core/expected_cost.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "core/curves.hpp"
+
+namespace foreshade {
+
+namespace {
+
+using Int4 = std::int32_t __attribute__((vector_size(16)));
+
+constexpr float kLeastSigma = 1e-6F; // keeps a = excess / sigma finite where nothing varies
+constexpr float kFarBelow = -5.5F;   // beyond it E(D - C)^+ is less than 2e-9 sigma
+
+Vec4 splat(float x) { return Vec4{x, x, x, x}; }
+
+Vec4 sqrt4(Vec4 v) {
+#ifdef __SSE__
+    return __builtin_ia32_sqrtps(v);
+#else
+    return Vec4{std::sqrt(v[0]), std::sqrt(v[1]), std::sqrt(v[2]), std::sqrt(v[3])};
+#endif
+}
+
+// Whether any lane of a comparison holds.
+bool any4(Int4 flags) {
+#ifdef __SSE__
+    return __builtin_ia32_movmskps(reinterpret_cast<Vec4>(flags)) != 0;
+#else
+    return (flags[0] | flags[1] | flags[2] | flags[3]) != 0;
+#endif
+}
+
+// e^(-t²/2), t in [0, 9]: 2^k · 2^f with |f| <= 1/2, a minimax polynomial of degree 5 (relative error 8e-8 before rounding).
+Vec4 gauss4(Vec4 t) {
+    constexpr float kRound = 12582912.0F; // 1.5 · 2^23: adding it leaves no bits for a fraction
+    const Vec4 y = t * t * splat(-0.72134752F);
+    const Vec4 k = (y + splat(kRound)) - splat(kRound);
+    const Vec4 f = y - k;
+    Vec4 p = splat(0.001327637815847993F);
+    p = p * f + splat(0.009675545617938042F);
+    p = p * f + splat(0.05550713464617729F);
+    p = p * f + splat(0.24022120237350464F);
+    p = p * f + splat(0.6931469440460205F);
+    p = p * f + splat(1.0F);
+    const Int4 bits = (__builtin_convertvector(k, Int4) + 127) << 23;
+    return p * reinterpret_cast<Vec4>(bits);
+}
+
+// E(D - C)^+ = σ G(a), and G(a) = max(a, 0) + e^(-a²/2) Q(|a|). 1/Q is fitted by a polynomial of degree 6 (least maximum
+// of the relative error, 6e-5, on [0, 9]); Q falls as 1/t², so its inverse is the smooth one.
+Vec4 excess4(Vec4 excess, Vec4 sigma) {
+    const Vec4 zero{};
+    const Vec4 a = excess / sigma;
+    if (!any4(a > splat(kFarBelow))) return zero;
+    const Vec4 t = min4(max4(a, -a), splat(9.0F));
+    Vec4 p = splat(-6.744117854395881e-05F);
+    p = p * t + splat(0.002219266025349498F);
+    p = p * t + splat(-0.030507713556289673F);
+    p = p * t + splat(0.23139365017414093F);
+    p = p * t + splat(1.4305884838104248F);
+    p = p * t + splat(3.139918327331543F);
+    p = p * t + splat(2.5067758560180664F);
+    return max4(excess, zero) + sigma * gauss4(t) / p;
+}
+
+} // namespace
+
+float expected_excess(float excess, float sigma) {
+    return excess4(splat(excess), splat(std::max(sigma, kLeastSigma)))[0];
+}
+
+void HostSet::resize(std::size_t n) {
+    n_ = n;
+    const std::size_t room = padded(n);
+    for (std::size_t r = 0; r < kDense; ++r) {
+        mean[r].assign(room, 0.0F);
+        variance[r].assign(room, 0.0F);
+        capacity[r].assign(room, 1.0F);
+        overhead[r].assign(room, 0.0F);
+    }
+    credit.assign(room, 0.0F);
+    inverse_cpu.assign(room, 1.0F);
+    curve.assign(room, 0);
+}
+
+void HostSet::clear_loads() {
+    for (std::size_t r = 0; r < kDense; ++r) {
+        std::fill(mean[r].begin(), mean[r].end(), 0.0F);
+        std::fill(variance[r].begin(), variance[r].end(), 0.0F);
+    }
+    std::fill(credit.begin(), credit.end(), 0.0F);
+}
+
+void HostSet::add(std::size_t i, const Load& load, float sign) {
+    for (std::size_t r = 0; r < kDense; ++r) {
+        mean[r][i] += sign * load.mean[r];
+        variance[r][i] += sign * load.variance[r];
+    }
+    credit[i] += sign * load.credit;
+}
+
+void HostSet::copy_loads(const HostSet& other) {
+    for (std::size_t r = 0; r < kDense; ++r) {
+        mean[r] = other.mean[r];
+        variance[r] = other.variance[r];
+    }
+    credit = other.credit;
+}
+
+ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
+    : prices_(prices), n_hosts_(hosts.cores.size()), curve_(n_hosts_) {
+    const std::size_t n = n_hosts_;
+    if (hosts.capacity.size() != n * kResources || hosts.vm_overhead.size() != n * kResources ||
+        hosts.power_w.size() != n * 11)
+        throw std::invalid_argument("expected cost: expected capacity and overhead (n, 5), power (n, 11) for n = " +
+                                    std::to_string(n) + " hosts");
+    std::vector<std::pair<float, std::int32_t>> kinds; // CPU capacity and cores of each curve
+    for (std::size_t r = 0; r < kDense; ++r) {
+        capacity_[r].resize(n);
+        overhead_[r].resize(n);
+    }
+    for (std::size_t h = 0; h < n; ++h) {
+        for (std::size_t r = 0; r < kDense; ++r) {
+            capacity_[r][h] = hosts.capacity[h * kResources + r];
+            overhead_[r][h] = hosts.vm_overhead[h * kResources + r];
+            if (!(capacity_[r][h] > 0.0F))
+                throw std::invalid_argument("expected cost: host " + std::to_string(h) +
+                                            ": expected a positive capacity of resource " + std::to_string(r));
+        }
+        std::array<float, 11> watts{};
+        std::copy_n(hosts.power_w.data() + h * 11, 11, watts.begin());
+        const std::pair kind{capacity_[0][h], hosts.cores[h]};
+        std::size_t c = 0;
+        while (c < kinds.size() && !(kinds[c] == kind && watts_[c] == watts)) ++c;
+        if (c == kinds.size()) {
+            kinds.push_back(kind);
+            watts_.push_back(watts);
+            const LateCurve late(kind.second, prices.slo_stretch);
+            for (std::size_t i = 0; i < kStride; ++i) {
+                const float share = std::min(1.0F, static_cast<float>(i) / static_cast<float>(kSteps));
+                late_usd_h_.push_back(prices.late_usd_mhz_h * late(share) * share * kind.first);
+            }
+        }
+        curve_[h] = static_cast<std::int32_t>(c * kStride);
+    }
+    running_.resize(late_usd_h_.size());
+    set_energy_price(0.0F);
+}
+
+void ExpectedCost::set_energy_price(float usd_kwh) {
+    for (std::size_t c = 0; c < watts_.size(); ++c) {
+        const PowerCurve power(watts_[c]);
+        for (std::size_t i = 0; i < kStride; ++i)
+            running_[c * kStride + i] = usd_kwh * 1e-3F * power(static_cast<float>(i) / static_cast<float>(kSteps)) +
+                                        late_usd_h_[c * kStride + i];
+    }
+}
+
+float ExpectedCost::power_w(std::size_t host, float share) const {
+    return PowerCurve(watts_[static_cast<std::size_t>(curve_[host]) / kStride])(share);
+}
+
+void ExpectedCost::select(std::span<const std::int32_t> hosts, HostSet& out) const {
+    out.resize(hosts.size());
+    for (std::size_t i = 0; i < hosts.size(); ++i) {
+        const auto h = static_cast<std::size_t>(hosts[i]);
+        for (std::size_t r = 0; r < kDense; ++r) {
+            out.capacity[r][i] = capacity_[r][h];
+            out.overhead[r][i] = overhead_[r][h];
+        }
+        out.inverse_cpu[i] = 1.0F / capacity_[0][h];
+        out.curve[i] = curve_[h];
+    }
+}
+
+Load ExpectedCost::standing(const HostSet& hosts, std::size_t i, const Load& vm) {
+    Load load = vm;
+    for (std::size_t r = 0; r < kDense; ++r) load.mean[r] += hosts.overhead[r][i];
+    load.credit += hosts.overhead[0][i]; // so that the mean credit of a host is a quotient of sums
+    return load;
+}
+
+struct ExpectedCost::Four {
+    std::array<Vec4, kDense> mean, variance, capacity;
+    Vec4 credit, inverse_cpu;
+    const std::int32_t* curve;
+};
+
+ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) const {
+    Four x;
+    for (std::size_t r = 0; r < kDense; ++r) {
+        x.mean[r] = load4(hosts.mean[r].data() + i);
+        x.variance[r] = load4(hosts.variance[r].data() + i);
+        x.capacity[r] = load4(hosts.capacity[r].data() + i);
+    }
+    x.credit = load4(hosts.credit.data() + i);
+    x.inverse_cpu = load4(hosts.inverse_cpu.data() + i);
+    x.curve = hosts.curve.data() + i;
+    return x;
+}
+
+Vec4 ExpectedCost::evaluate(const Four& x) const {
+    const Vec4 zero{};
+    const Vec4 s2 = splat(prices_.sigma_scale * prices_.sigma_scale);
+    const auto sigma = [&](std::size_t r) {
+        return sqrt4(max4(x.variance[r] * s2, splat(kLeastSigma * kLeastSigma)));
+    };
+    const Vec4 sd = sigma(0);
+    const Vec4 to_steps = x.inverse_cpu * splat(static_cast<float>(kSteps));
+    const auto running = [&](Vec4 cpu) {
+        const Vec4 at = min4(max4(cpu * to_steps, zero), splat(static_cast<float>(kSteps)));
+        const Int4 step = __builtin_convertvector(at, Int4);
+        const Vec4 part = at - __builtin_convertvector(step, Vec4);
+        Vec4 below{};
+        Vec4 above{};
+        for (int lane = 0; lane < 4; ++lane) {
+            const float* cost = running_.data() + x.curve[lane] + step[lane];
+            below[lane] = cost[0];
+            above[lane] = cost[1];
+        }
+        return below + (above - below) * part;
+    };
+    Vec4 usd = splat(0.5F) * (running(x.mean[0] - sd) + running(x.mean[0] + sd));
+    Vec4 unmet = splat(prices_.unmet_usd_h[0]) * excess4(x.mean[0] - x.capacity[0], sd);
+    const Vec4 short_memory = excess4(x.mean[1] - x.capacity[1], sigma(1));
+    unmet += splat(prices_.unmet_usd_h[1]) * short_memory;
+    if (any4(short_memory > zero)) {
+        const Vec4 lost = min4(splat(1.0F), splat(prices_.swap_factor) * short_memory / x.capacity[1]);
+        unmet += splat(prices_.unmet_usd_h[0]) * max4(x.mean[0], zero) * lost;
+    }
+    unmet += splat(prices_.unmet_usd_h[2]) * excess4(x.mean[2] - x.capacity[2], sigma(2));
+    unmet += splat(prices_.unmet_usd_h[3]) * excess4(x.mean[3] - x.capacity[3], sigma(3));
+    if (any4(unmet > zero)) usd += unmet * max4(x.credit, zero) / max4(x.mean[0], splat(kLeastSigma));
+    return usd;
+}
+
+void ExpectedCost::of_set(const HostSet& hosts, std::span<float> out) const {
+    for (std::size_t i = 0; i < hosts.size(); i += 4) {
+        const Vec4 usd = evaluate(load_four(hosts, i));
+        std::memcpy(out.data() + i, &usd, sizeof(usd));
+    }
+}
+
+Vec4 ExpectedCost::four_with_vm(const HostSet& hosts, const Load& vm, std::size_t i) const {
+    Four x = load_four(hosts, i);
+    for (std::size_t r = 0; r < kDense; ++r) {
+        x.mean[r] += splat(vm.mean[r]) + load4(hosts.overhead[r].data() + i);
+        x.variance[r] += splat(vm.variance[r]);
+    }
+    x.credit += splat(vm.credit) + load4(hosts.overhead[0].data() + i);
+    return evaluate(x);
+}
+
+void ExpectedCost::with_vm(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> fours,
+                           std::span<float> out) const {
+    for (const std::uint32_t i : fours) {
+        const Vec4 usd = four_with_vm(hosts, vm, i);
+        std::memcpy(out.data() + i, &usd, sizeof(usd));
+    }
+}
+
+void ExpectedCost::with_vm(const HostSet& hosts, const Load& vm, std::span<float> out) const {
+    for (std::size_t i = 0; i < hosts.size(); i += 4) {
+        const Vec4 usd = four_with_vm(hosts, vm, i);
+        std::memcpy(out.data() + i, &usd, sizeof(usd));
+    }
+}
+
+float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
+    const std::size_t first = i / 4 * 4;
+    const auto lane = static_cast<int>(i - first);
+    const Load load = standing(hosts, i, vm);
+    Four x = load_four(hosts, first);
+    for (std::size_t r = 0; r < kDense; ++r) {
+        x.mean[r] += splat(sign * load.mean[r]);
+        x.variance[r] += splat(sign * load.variance[r]);
+    }
+    x.credit += splat(sign * load.credit);
+    return evaluate(x)[lane];
+}
+
+void ExpectedCost::moves(const HostSet& hosts, std::span<const Load> vms, std::span<const std::int32_t> source,
+                         std::span<float> out, std::vector<float>& scratch) const {
+    const std::size_t n = hosts.size();
+    const std::size_t room = padded(n);
+    scratch.resize(2 * room);
+    const std::span<float> before(scratch.data(), room);
+    const std::span<float> after(scratch.data() + room, room);
+    of_set(hosts, before);
+    for (std::size_t k = 0; k < vms.size(); ++k) {
+        with_vm(hosts, vms[k], after);
+        float saved = 0.0F;
+        if (source[k] >= 0) {
+            const auto from = static_cast<std::size_t>(source[k]);
+            saved = before[from] - of_host(hosts, from, vms[k], -1.0F);
+        }
+        float* row = out.data() + k * n;
+        for (std::size_t h = 0; h < n; ++h) row[h] = after[h] - before[h] - saved;
+        if (source[k] >= 0) row[source[k]] = 0.0F;
+    }
+}
+
+} // namespace foreshade

@@ -1,0 +1,121 @@
+// What a host is expected to cost while its load is uncertain: the score behind moves, drains and candidates.
+//
+// A host's demand for each resource is taken as normal, D ~ N(mean, (s sigma)^2), the sum of independent VMs. In USD/h
+//   cost = E[price * P(D_cpu) + late price * L(D_cpu) * min(D_cpu, C_cpu)]      two-point rule at mean -+ s sigma
+//        + sum over resources: credit * unmet price * E(D - C)^+                closed form
+//        + credit * CPU price * mean_cpu * min(1, swap factor * E(D_mem - C_mem)^+ / C_mem)
+// with E(D - C)^+ = sigma phi(a) + (mean - C) Phi(a), a = (mean - C) / sigma. Units and laws: docs/physics.md.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/resources.hpp"
+
+namespace foreshade {
+
+struct CostPrices {
+    std::array<float, kDense> unmet_usd_h{}; // per MHz·h, MiB·h, (MiB/s)·h, (Mbit/s)·h
+    float late_usd_mhz_h = 0.0F; // 0 = lateness is left out
+    float slo_stretch = 2.0F;    // response time allowed over the unloaded one
+    float swap_factor = 0.0F;    // slow-down per overflow of memory; 0 = what is short costs its price alone
+    float sigma_scale = 1.0F;    // s
+};
+
+// Borrowed columns, a row for each host.
+struct CostHosts {
+    std::span<const float> capacity;     // (n, 5)
+    std::span<const float> vm_overhead;  // (n, 5) what the hypervisor takes for each VM
+    std::span<const float> power_w;      // (n, 11) at 0, 10, … 100 % CPU, GPUs' idle power included
+    std::span<const std::int32_t> cores; // (n,)
+};
+
+// Demand of one VM, or of the VMs of one host.
+struct Load {
+    std::array<float, kDense> mean{};
+    std::array<float, kDense> variance{};
+    float credit = 0.0F; // sum of credit * mean CPU
+};
+
+// A set of hosts and what they bear, column by column and padded to whole registers. Refilled, never re-allocated.
+class HostSet {
+  public:
+    std::size_t size() const { return n_; }
+    void resize(std::size_t n); // loads become 0
+    void clear_loads();
+    void add(std::size_t i, const Load& load, float sign = 1.0F);
+
+    // Copies what is borne, not the hosts: for trials that are taken back.
+    void copy_loads(const HostSet& other);
+
+    std::array<std::vector<float>, kDense> mean, variance, capacity, overhead;
+    std::vector<float> credit, inverse_cpu;
+    std::vector<std::int32_t> curve; // offset of the host's running cost
+
+  private:
+    std::size_t n_ = 0;
+};
+
+class ExpectedCost {
+  public:
+    // Throws std::invalid_argument where the columns' lengths differ or a capacity is not positive.
+    ExpectedCost(const CostPrices& prices, const CostHosts& hosts);
+
+    // USD/kWh at the meter: tariff and carbon, times PUE.
+    void set_energy_price(float usd_kwh);
+
+    std::size_t n_hosts() const { return n_hosts_; }
+    const CostPrices& prices() const { return prices_; }
+
+    // The constants of `hosts`, in that order, with nothing on them.
+    void select(std::span<const std::int32_t> hosts, HostSet& out) const;
+
+    // A VM's load where it stands at place i: its own and the hypervisor's overhead there.
+    static Load standing(const HostSet& hosts, std::size_t i, const Load& vm);
+
+    // USD/h of each host of the set; `out` has room for whole registers (padded(n)).
+    void of_set(const HostSet& hosts, std::span<float> out) const;
+
+    // USD/h of each host once a VM stands there too; of the fours that begin at `fours` alone, or of all.
+    void with_vm(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> fours, std::span<float> out) const;
+    void with_vm(const HostSet& hosts, const Load& vm, std::span<float> out) const;
+
+    // USD/h of one host, with `vm` added (sign 1), taken away (-1) or left as it is (0).
+    float of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const;
+
+    // USD/h that the cluster changes by when VM k of `vms`, now at place `source[k]` (-1 = nowhere), goes to place h:
+    // (n_vms, n) row-major, 0 where it stands. `scratch` is resized as needed.
+    void moves(const HostSet& hosts, std::span<const Load> vms, std::span<const std::int32_t> source,
+               std::span<float> out, std::vector<float>& scratch) const;
+
+    // W at the meter at a CPU share, as the curve has it.
+    float power_w(std::size_t host, float share) const;
+
+  private:
+    static constexpr std::size_t kSteps = 160; // sixteen to each straight line of a power curve
+    static constexpr std::size_t kStride = kSteps + 2;
+
+    struct Four; // four hosts in registers
+    Vec4 evaluate(const Four& x) const;
+    Four load_four(const HostSet& hosts, std::size_t i) const;
+    Vec4 four_with_vm(const HostSet& hosts, const Load& vm, std::size_t i) const;
+
+    CostPrices prices_;
+    std::size_t n_hosts_ = 0;
+    std::array<std::vector<float>, kDense> capacity_, overhead_;
+    std::vector<std::int32_t> curve_;          // (n_hosts,) offset into running_
+    std::vector<std::array<float, 11>> watts_; // by curve
+    std::vector<float> late_usd_h_;            // (n_curves * kStride,)
+    std::vector<float> running_;               // (n_curves * kStride,) USD/h: energy and lateness
+};
+
+// Length that an output for n hosts must have.
+constexpr std::size_t padded(std::size_t n) { return (n + 3) / 4 * 4; }
+
+// E(D - C)^+ for D ~ N(mean, sigma^2) and excess = mean - C; relative error below 1e-4 where a > -9, else below 1e-18 sigma.
+float expected_excess(float excess, float sigma);
+
+} // namespace foreshade

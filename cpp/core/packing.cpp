@@ -1,0 +1,413 @@
+#include "core/packing.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <queue>
+#include <stdexcept>
+
+namespace foreshade {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+
+} // namespace
+
+Packing::Packing(std::shared_ptr<const ExpectedCost> cost) : cost_(std::move(cost)), n_hosts_(cost_->n_hosts()) {
+    std::vector<std::int32_t> all(n_hosts_);
+    for (std::size_t h = 0; h < n_hosts_; ++h) all[h] = static_cast<std::int32_t>(h);
+    cost_->select(all, hosts_);
+    trial_ = saved_ = hosts_;
+    const std::size_t room = padded(n_hosts_);
+    now_.resize(room);
+    after_.resize(room);
+    trial_now_.resize(room);
+}
+
+void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
+                    const PackingKnobs& knobs) {
+    const std::size_t n_vms = state.n_vms();
+    if (state.n_hosts() != n_hosts_ || use.size() != n_hosts_ || vms.mean.size() != n_vms * kResources ||
+        vms.variance.size() != n_vms * kResources || vms.move_usd.size() != n_vms || vms.fixed.size() != n_vms)
+        throw std::invalid_argument("packing: expected columns for the state's hosts and VMs");
+    knobs_ = knobs;
+    use_.assign(use.begin(), use.end());
+    moves_.clear();
+    opened_.clear();
+    reserved_ = state.hosts.allocated;
+    limit_.resize(n_hosts_ * kResources);
+    for (std::size_t i = 0; i < limit_.size(); ++i)
+        limit_[i] = state.hosts.capacity[i] * state.hosts.overcommit[i] * (1.0F + 1e-6F);
+    allocation_ = state.vms.allocation;
+    move_usd_.assign(vms.move_usd.begin(), vms.move_usd.end());
+    fixed_.assign(vms.fixed.begin(), vms.fixed.end());
+    load_.resize(n_vms);
+    at_.assign(n_vms, -1);
+    away_from_.assign(n_vms, -1);
+    primary_.assign(state.vms.primary.begin(), state.vms.primary.end());
+    n_here_.assign(n_hosts_, 0);
+    n_fixed_.assign(n_hosts_, 0);
+    hosts_.clear_loads();
+    for (std::size_t v = 0; v < n_vms; ++v) {
+        Load& load = load_[v];
+        for (std::size_t r = 0; r < kDense; ++r) {
+            load.mean[r] = vms.mean[v * kResources + r];
+            load.variance[r] = vms.variance[v * kResources + r];
+        }
+        load.credit = load.mean[0] * state.vms.credit[v];
+        const std::int32_t h = state.vms.destination[v] >= 0 ? state.vms.destination[v] : state.vms.host[v];
+        const VmState said = state.vms.state[v];
+        if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;
+        at_[v] = h;
+        ++n_here_[at(h)];
+        if (said != VmState::running) fixed_[v] = 1;
+        if (fixed_[v] != 0) ++n_fixed_[at(h)];
+        // While it is copied away it still holds its source.
+        if (state.vms.destination[v] >= 0 && state.vms.host[v] >= 0) {
+            ++n_here_[at(state.vms.host[v])];
+            ++n_fixed_[at(state.vms.host[v])];
+        }
+        hosts_.add(at(h), ExpectedCost::standing(hosts_, at(h), load));
+    }
+    for (std::size_t v = 0; v < n_vms; ++v) {
+        if (primary_[v] < 0 || at_[v] < 0) continue;
+        away_from_[v] = at_[at(primary_[v])];
+        if (fixed_[at(primary_[v])] == 0 && at_[at(primary_[v])] >= 0) { // a pair stays where it is
+            fixed_[at(primary_[v])] = 1;
+            ++n_fixed_[at(at_[at(primary_[v])])];
+        }
+    }
+    // VMs by host, the largest share of a host first: small ones still find room when large ones have it.
+    first_.assign(n_hosts_ + 1, 0);
+    for (const std::int32_t h : at_)
+        if (h >= 0) ++first_[at(h) + 1];
+    for (std::size_t h = 0; h < n_hosts_; ++h) first_[h + 1] += first_[h];
+    order_.resize(at(first_[n_hosts_]));
+    std::vector<std::int32_t> next(first_.begin(), first_.end() - 1);
+    for (std::size_t v = 0; v < n_vms; ++v)
+        if (at_[v] >= 0) order_[at(next[at(at_[v])]++)] = static_cast<std::int32_t>(v);
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        const auto size = [&](std::int32_t v) {
+            return load_[at(v)].mean[0] * hosts_.inverse_cpu[h] + allocation_[at(v) * kResources + 1] / limit_[h * kResources + 1];
+        };
+        std::sort(order_.begin() + first_[h], order_.begin() + first_[h + 1], [&](std::int32_t a, std::int32_t b) {
+            const float x = size(a);
+            const float y = size(b);
+            return x != y ? x > y : a < b;
+        });
+    }
+    cost_->of_set(hosts_, now_);
+    list_fours();
+}
+
+void Packing::list_fours() {
+    fours_.clear();
+    for (std::size_t i = 0; i < n_hosts_; i += 4)
+        for (std::size_t h = i; h < std::min(i + 4, n_hosts_); ++h)
+            if (use_[h] == HostUse::target) {
+                fours_.push_back(static_cast<std::uint32_t>(i));
+                break;
+            }
+}
+
+bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
+    for (std::size_t r = 0; r < kResources; ++r)
+        if (reserved[h * kResources + r] + allocation_[v * kResources + r] > limit_[h * kResources + r]) return false;
+    return true;
+}
+
+// Whether the peaks stay below the given shares with `load` added.
+bool Packing::below(const HostSet& hosts, const Load& load, std::size_t h, const std::array<float, kDense>& share) const {
+    for (std::size_t r = 0; r < kDense; ++r) {
+        const float mean = hosts.mean[r][h] + load.mean[r] + hosts.overhead[r][h];
+        const float variance = std::max(0.0F, hosts.variance[r][h] + load.variance[r]);
+        if (mean + knobs_.z * std::sqrt(variance) > share[r] * hosts.capacity[r][h]) return false;
+    }
+    return true;
+}
+
+float Packing::fullness(const HostSet& hosts, std::size_t h) const {
+    const float cpu = hosts.mean[0][h] + knobs_.z * std::sqrt(std::max(0.0F, hosts.variance[0][h]));
+    return cpu * hosts.inverse_cpu[h] + hosts.mean[1][h] / hosts.capacity[1][h];
+}
+
+float Packing::peak_share(std::int32_t host, std::size_t r) const {
+    const std::size_t h = at(host);
+    return (hosts_.mean[r][h] + knobs_.z * std::sqrt(std::max(0.0F, hosts_.variance[r][h]))) / hosts_.capacity[r][h];
+}
+
+// The target where the VM adds least, and leaves in after_ what each host would cost.
+std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
+                               const std::vector<float>& reserved, std::int32_t except) {
+    cost_->with_vm(hosts, load_[v], fours_, after_);
+    std::int32_t best = -1;
+    float least = kInfinity;
+    for (const std::uint32_t i : fours_)
+        for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h) {
+            const auto host = static_cast<std::int32_t>(h);
+            if (use_[h] != HostUse::target || host == except || host == away_from_[v]) continue;
+            if (!knobs_.fullest && after_[h] - now[h] >= least) continue;
+            if (!fits(v, h, reserved)) continue;
+            if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;
+            const float score = knobs_.fullest ? -fullness(hosts, h) : after_[h] - now[h];
+            if (score >= least) continue;
+            least = score;
+            best = host;
+        }
+    return best;
+}
+
+void Packing::book(std::size_t v, std::size_t to) {
+    moves_.push_back({static_cast<std::int32_t>(v), at_[v], static_cast<std::int32_t>(to)});
+    if (at_[v] >= 0) {
+        const std::size_t from = at(at_[v]);
+        hosts_.add(from, ExpectedCost::standing(hosts_, from, load_[v]), -1.0F);
+        now_[from] = cost_->of_host(hosts_, from, {}, 0.0F);
+        --n_here_[from];
+    }
+    hosts_.add(to, ExpectedCost::standing(hosts_, to, load_[v]));
+    now_[to] = cost_->of_host(hosts_, to, {}, 0.0F);
+    for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += allocation_[v * kResources + r];
+    at_[v] = static_cast<std::int32_t>(to);
+    fixed_[v] = 1;
+    ++n_here_[to];
+    ++n_fixed_[to];
+}
+
+std::int32_t Packing::place(std::int32_t vm, std::span<const std::int32_t> spares, std::span<const float> on_usd_h) {
+    const std::size_t v = at(vm);
+    if (v >= load_.size() || at_[v] >= 0) throw std::invalid_argument("place: expected a VM that has no host");
+    if (on_usd_h.size() != n_hosts_) throw std::invalid_argument("place: expected a price for every host");
+    std::int32_t to = cheapest(v, hosts_, now_, reserved_, -1);
+    std::int32_t spare = -1;
+    for (const std::int32_t h : spares)
+        if (use_[at(h)] == HostUse::spare && fits(v, at(h), reserved_)) {
+            spare = h;
+            break;
+        }
+    if (spare >= 0) {
+        const std::size_t h = at(spare);
+        const float opened = cost_->of_host(hosts_, h, load_[v], 1.0F) - now_[h] + on_usd_h[h];
+        const bool dear = to >= 0 && !knobs_.peaks && after_[at(to)] - now_[at(to)] > opened;
+        if (to < 0 || dear) {
+            open(spare);
+            to = spare;
+        }
+    }
+    if (to < 0 && knobs_.peaks) { // better a full host than none
+        knobs_.peaks = false;
+        to = cheapest(v, hosts_, now_, reserved_, -1);
+        knobs_.peaks = true;
+    }
+    if (to >= 0) book(v, at(to));
+    return to;
+}
+
+void Packing::open(std::int32_t host) {
+    if (use_[at(host)] != HostUse::spare) return;
+    use_[at(host)] = HostUse::target;
+    opened_.push_back(host);
+    list_fours();
+}
+
+// USD/h that its host costs less without it.
+float Packing::leaving_saves(std::size_t v) const {
+    const std::size_t h = at(at_[v]);
+    return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
+}
+
+float Packing::improve(std::size_t budget) {
+    struct Offer {
+        float gain;
+        std::int32_t vm;
+        bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : vm > other.vm; }
+    };
+    std::priority_queue<Offer> offers; // gains of single moves, as they were when last looked at
+    std::int32_t to = -1;
+    const auto gain_of = [&](std::size_t v) {
+        to = -1;
+        // What it adds elsewhere is not negative: most VMs need no look at the targets.
+        const float most = leaving_saves(v) * knobs_.horizon_h - move_usd_[v];
+        if (most <= knobs_.margin_usd) return -kInfinity;
+        to = cheapest(v, hosts_, now_, reserved_, at_[v]);
+        return to < 0 ? -kInfinity : most - (after_[at(to)] - now_[at(to)]) * knobs_.horizon_h;
+    };
+    for (std::size_t v = 0; v < at_.size(); ++v) {
+        if (at_[v] < 0 || fixed_[v] != 0) continue;
+        const float gain = gain_of(v);
+        if (gain > knobs_.margin_usd) offers.push({gain, static_cast<std::int32_t>(v)});
+    }
+    float total = 0.0F;
+    while (budget > 0 && !offers.empty()) {
+        const Offer offer = offers.top();
+        offers.pop();
+        const float gain = gain_of(at(offer.vm)); // earlier moves may have taken its point
+        if (gain <= knobs_.margin_usd) continue;
+        if (!offers.empty() && gain < offers.top().gain) {
+            offers.push({gain, offer.vm});
+            continue;
+        }
+        book(at(offer.vm), at(to));
+        total += gain;
+        --budget;
+    }
+    return total;
+}
+
+std::size_t Packing::relieve(std::size_t budget) {
+    std::size_t left = 0;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (n_here_[h] == 0 || (use_[h] != HostUse::target && use_[h] != HostUse::leaving)) continue;
+        while (true) {
+            Load less; // undoes the overhead that below() adds for one VM more
+            for (std::size_t r = 0; r < kDense; ++r) less.mean[r] = -hosts_.overhead[r][h];
+            if (below(hosts_, less, h, knobs_.relief)) break;
+            // The smallest VM whose leaving is enough, else the largest that finds a place.
+            std::int32_t chosen = -1;
+            std::int32_t to = -1;
+            for (auto k = at(first_[h]); budget > 0 && k < at(first_[h + 1]); ++k) {
+                const std::size_t v = at(order_[k]);
+                if (fixed_[v] != 0 || at_[v] != static_cast<std::int32_t>(h)) continue;
+                Load without; // one VM less, and below() adds one VM's overhead
+                for (std::size_t r = 0; r < kDense; ++r) {
+                    without.mean[r] = -load_[v].mean[r] - 2.0F * hosts_.overhead[r][h];
+                    without.variance[r] = -load_[v].variance[r];
+                }
+                const bool enough = below(hosts_, without, h, knobs_.relief);
+                if (!enough && chosen >= 0) continue;
+                const std::int32_t place = cheapest(v, hosts_, now_, reserved_, static_cast<std::int32_t>(h));
+                if (place < 0) continue;
+                chosen = static_cast<std::int32_t>(v);
+                to = place;
+            }
+            if (chosen < 0) {
+                ++left;
+                break;
+            }
+            book(at(chosen), at(to));
+            --budget;
+        }
+    }
+    return left;
+}
+
+float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, bool keep) {
+    saved_.copy_loads(hosts_);
+    saved_now_ = now_;
+    saved_reserved_ = reserved_;
+    saved_at_ = at_;
+    saved_fixed_ = fixed_;
+    saved_here_ = n_here_;
+    saved_nfixed_ = n_fixed_;
+    saved_use_ = use_;
+    const std::size_t n_moves = moves_.size();
+    const std::size_t n_opened = opened_.size();
+    use_[at(host)] = HostUse::spare;
+    open(host);
+    const float gain = improve(budget) - price_usd;
+    if (keep && gain > 0.0F) return gain;
+    hosts_.copy_loads(saved_);
+    now_ = saved_now_;
+    reserved_ = saved_reserved_;
+    at_ = saved_at_;
+    fixed_ = saved_fixed_;
+    n_here_ = saved_here_;
+    n_fixed_ = saved_nfixed_;
+    use_ = saved_use_;
+    moves_.resize(n_moves);
+    opened_.resize(n_opened);
+    list_fours();
+    return gain;
+}
+
+bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
+    trial_.copy_loads(hosts_);
+    trial_now_ = now_;
+    trial_reserved_ = reserved_;
+    trial_moves_.clear();
+    float added_usd_h = 0.0F;
+    float paid_usd = price_usd;
+    for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k) {
+        const std::size_t v = at(order_[k]);
+        if (at_[v] != static_cast<std::int32_t>(h)) continue;
+        const std::int32_t to = cheapest(v, trial_, trial_now_, trial_reserved_, static_cast<std::int32_t>(h));
+        if (to < 0) return false;
+        const std::size_t t = at(to);
+        added_usd_h += after_[t] - trial_now_[t];
+        paid_usd += move_usd_[v] + knobs_.margin_usd;
+        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h <= paid_usd) return false;
+        trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
+        trial_now_[t] = after_[t];
+        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += allocation_[v * kResources + r];
+        trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
+    }
+    gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h - paid_usd;
+    return gain > 0.0F;
+}
+
+std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
+                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve) {
+    if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
+        throw std::invalid_argument("drain: expected prices for every host");
+    struct Offer {
+        float gain; // at most, until it was tried
+        std::int32_t host;
+        bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : host > other.host; }
+    };
+    std::priority_queue<Offer> offers;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
+        float paid = price_usd[h];
+        for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k)
+            if (at_[at(order_[k])] == static_cast<std::int32_t>(h)) paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
+        const float most = (now_[h] - kept_usd_h[h]) * knobs_.horizon_h - paid;
+        if (most > 0.0F) offers.push({most, static_cast<std::int32_t>(h)});
+    }
+    std::vector<std::int32_t> drained;
+    while (drained.size() < budget && trials > 0 && !offers.empty()) {
+        const Offer offer = offers.top();
+        offers.pop();
+        const std::size_t h = at(offer.host);
+        if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
+        --trials;
+        const HostUse was = use_[h];
+        float gain = 0.0F;
+        if (!try_drain(h, price_usd[h], kept_usd_h[h], gain)) continue;
+        if (!offers.empty() && gain < offers.top().gain) { // another may pay more: look at it first
+            offers.push({gain, offer.host});
+            continue;
+        }
+        if (reserve > 0) {
+            std::swap(reserved_, trial_reserved_);
+            use_[h] = HostUse::leaving;
+            const bool enough = room_for(sample) >= reserve;
+            std::swap(reserved_, trial_reserved_);
+            use_[h] = was;
+            if (!enough) continue;
+        }
+        const std::vector<Move> plan = trial_moves_;
+        for (const Move& move : plan) book(at(move.vm), at(move.destination));
+        use_[h] = HostUse::leaving;
+        list_fours();
+        drained.push_back(offer.host);
+    }
+    return drained;
+}
+
+std::size_t Packing::room_for(const Amounts& sample) const {
+    std::size_t count = 0;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (use_[h] != HostUse::target) continue;
+        float room = 1e6F;
+        for (std::size_t r = 0; r < kResources; ++r)
+            if (sample[r] > 0.0F)
+                room = std::min(room, (limit_[h * kResources + r] - reserved_[h * kResources + r]) / sample[r]);
+        if (room >= 1.0F) count += static_cast<std::size_t>(room);
+    }
+    return count;
+}
+
+} // namespace foreshade

@@ -1,0 +1,124 @@
+// One tick's plan on a tentative view of a cluster: every move is booked at once, so that the next one sees it.
+//
+// One greedy serves two baselines. `expected-cost` moves wherever the expected money (core/expected_cost.hpp) of the
+// horizon falls by more than the move costs. `n-sigma` counts energy alone and keeps every host's peak, mean + z sigma
+// of each resource, below a share of its capacity. A VM moves at most once a tick. What a source holds stays reserved
+// until the world has moved it, so nothing that is planned here can find its room taken.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/cluster_state.hpp"
+#include "core/expected_cost.hpp"
+
+namespace foreshade {
+
+struct PackingKnobs {
+    float horizon_h = 1.0F;  // over which a saving counts
+    float margin_usd = 0.0F; // least gain of a move, and of a drain for each of its VMs
+    bool peaks = false;      // whether the limits below hold
+    float z = 0.0F;
+    std::array<float, kDense> target{}; // share of capacity that a host's peak may reach by what is put there
+    std::array<float, kDense> relief{}; // share at which VMs are taken away
+    bool fullest = false; // among hosts below the target take the one with the highest peak, not the least dearer one
+};
+
+struct Move {
+    std::int32_t vm = -1;
+    std::int32_t source = -1; // -1 = it had no host
+    std::int32_t destination = -1;
+};
+
+// What a host may be used for this tick.
+enum class HostUse : std::uint8_t {
+    none,   // not there, or not ours to plan
+    spare,  // there and empty: nothing is put on it until it is opened
+    target, // holds VMs and takes more
+    leaving, // holds VMs and takes none
+};
+
+// Columns of the VMs that the plan is made from; rows as in the state.
+struct PackingVms {
+    std::span<const float> mean;        // (n_vms, 5) demand over the horizon
+    std::span<const float> variance;    // (n_vms, 5)
+    std::span<const float> move_usd;    // (n_vms,) what migrating it costs
+    std::span<const std::uint8_t> fixed; // (n_vms,) 1 = may not be moved
+};
+
+class Packing {
+  public:
+    explicit Packing(std::shared_ptr<const ExpectedCost> cost);
+
+    // Starts from what is seen; `state` and the columns are not kept. Throws std::invalid_argument on wrong lengths.
+    void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use, const PackingKnobs& knobs);
+
+    // Gives a waiting VM the host where it costs least; its number, or -1 where none has room. Opens the first of
+    // `spares` that holds it, which costs `on_usd_h` (n_hosts,), if that is cheaper or nothing else is left.
+    std::int32_t place(std::int32_t vm, std::span<const std::int32_t> spares, std::span<const float> on_usd_h);
+
+    // Lets a spare host take VMs.
+    void open(std::int32_t host);
+
+    // Moves VMs singly while that pays more than the margin; the USD gained over the horizon.
+    float improve(std::size_t budget);
+
+    // Takes VMs away from hosts whose peak is above the relief level; the number of hosts that stay above.
+    std::size_t relieve(std::size_t budget);
+
+    // What opening `host` and improving would gain beyond `price_usd`, the cost of its being on; undone unless it
+    // is positive and to be kept.
+    float try_open(std::int32_t host, float price_usd, std::size_t budget, bool keep);
+
+    // Empties hosts, the one that pays most first. `price_usd` (n_hosts,): what a cycle of off and on costs;
+    // `kept_usd_h` (n_hosts,): what the host still costs while off. After each drain at least `reserve` VMs of
+    // `sample` must find room. Returns the hosts, which take no VMs from then on.
+    std::vector<std::int32_t> drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
+                                    std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve);
+
+    // How many VMs like `sample` the targets have room for.
+    std::size_t room_for(const Amounts& sample) const;
+
+    std::span<const Move> moves() const { return moves_; }
+    std::span<const std::int32_t> opened() const { return opened_; } // since begin, in order
+    std::span<const float> usd_h() const { return {now_.data(), n_hosts_}; } // (n_hosts,)
+    float peak_share(std::int32_t host, std::size_t resource) const;
+
+  private:
+    bool fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const;
+    bool below(const HostSet& hosts, const Load& load, std::size_t h, const std::array<float, kDense>& share) const;
+    float fullness(const HostSet& hosts, std::size_t h) const;
+    std::int32_t cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
+                          const std::vector<float>& reserved, std::int32_t except);
+    float leaving_saves(std::size_t v) const;
+    void book(std::size_t v, std::size_t to);
+    bool try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain);
+    void list_fours();
+
+    std::shared_ptr<const ExpectedCost> cost_;
+    PackingKnobs knobs_;
+    std::size_t n_hosts_ = 0;
+    HostSet hosts_, trial_, saved_;
+    std::vector<HostUse> use_;
+    std::vector<std::uint32_t> fours_;               // blocks in which some host is a target
+    std::vector<float> now_, after_, trial_now_, saved_now_; // (padded(n_hosts),) USD/h
+    std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
+    std::vector<Load> load_;                         // (n_vms,)
+    std::vector<float> allocation_;                  // (n_vms, 5)
+    std::vector<float> move_usd_;                    // (n_vms,)
+    std::vector<std::int32_t> at_, away_from_;       // (n_vms,) host or -1; host of the primary or -1
+    std::vector<std::int32_t> primary_;              // (n_vms,)
+    std::vector<std::uint8_t> fixed_, saved_fixed_;  // (n_vms,)
+    std::vector<std::int32_t> saved_at_;
+    std::vector<std::int32_t> first_, order_;        // VMs of each host, largest first
+    std::vector<std::int32_t> n_here_, n_fixed_;     // (n_hosts,) VMs that stand there; of those that cannot leave
+    std::vector<std::int32_t> saved_here_, saved_nfixed_;
+    std::vector<HostUse> saved_use_;
+    std::vector<Move> moves_, trial_moves_;
+    std::vector<std::int32_t> opened_;
+};
+
+} // namespace foreshade
