@@ -81,6 +81,7 @@ def render(
     environment = Environment(
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys as given: terms, agents
     return environment.get_template("report.html.j2").render(
         cases=[_view(case, against) for case, against in zip(found, references, strict=True)],
         data=[_data(case, against) for case, against in zip(found, references, strict=True)],
@@ -119,6 +120,7 @@ def _view(case: Case, reference: str) -> Mapping[str, Any]:
         "several": any(len(runs) > 1 for runs in case.runs.values()),
         "seeds": case.seeds,
         "columns": columns,
+        "marked": any(column.best for column in columns),
         "rows": [(agent, len(case.runs[agent]), [_cell(c, agent) for c in columns]) for agent in case.agents],
         "compared": [column for column in columns if column.measure.key in COMPARED],
         "differences": {other: _differences(case, other, columns) for other in case.agents},
@@ -189,9 +191,7 @@ def _differences(case: Case, reference: str, columns: Sequence[Column]) -> list[
     return rows
 
 
-def _share_of_reference(
-    case: Case, agent: str, reference: str, column: Column, difference: Estimate
-) -> str:
+def _share_of_reference(case: Case, agent: str, reference: str, column: Column, difference: Estimate) -> str:
     """The difference in per cent of the reference, for amounts only: a share of a share misleads."""
     seeds = case.shared_seeds(agent, reference)
     if column.measure.unit == "%" or column.measure.key == "esv" or not seeds:
@@ -254,7 +254,8 @@ def _data(case: Case, reference: str) -> Mapping[str, Any]:
         "times": times,
         "lines": lines,
         "terms": {
-            term: {agent: _known(usd) for agent, usd in by_agent.items()} for term, by_agent in _terms(case).items()
+            term: {agent: _known(usd) for agent, usd in by_agent.items()}
+            for term, by_agent in _terms(case).items()
         },
         "points": {
             agent: {

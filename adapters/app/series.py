@@ -81,7 +81,7 @@ def thinned(metrics: RunMetrics, most: int = MOST_POINTS) -> dict[str, list[floa
 
 
 def _plain(values: F64) -> list[float | None]:
-    """Five significant digits, which no plot can show and a third of the bytes; None where there is no number."""
+    """Five significant digits: more than a plot can show, in a third of the bytes; None for no number."""
     return [_short(value) if np.isfinite(value) else None for value in values.tolist()]
 
 

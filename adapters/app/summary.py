@@ -19,17 +19,17 @@ def sentences(case: Case, reference: str) -> tuple[str, ...]:
     their_unmet = _said(case, reference, "unmet_demand")
     if best == reference:
         said = [
-            f"No agent was cheaper than {reference}: it cost {cost} and used {energy} at the hosts, "
-            f"and {unmet} of the CPU demand went unmet."
+            f"No agent was cheaper than {reference}: {cost} and {energy} at the hosts, with {unmet} unmet."
         ]
+    elif math.isfinite(case.difference(best, reference, _BY_KEY["cost_usd"]).mean):
+        money, power = (_against(case, best, reference, key) for key in ("cost_usd", "energy_kwh"))
+        first = f"{best} was the cheapest of {len(case.agents)} agents: {cost}, {money} than {reference}. "
+        second = f"Its hosts used {energy}, {power}, and {unmet} of the CPU demand went unmet"
+        said = [f"{first}{second} ({reference}: {their_unmet}).", _trust(case, best, reference)]
     else:
-        said = [
-            f"{best} was the cheapest of {len(case.agents)} agents: {cost}, "
-            f"{_against(case, best, reference, 'cost_usd')} than {reference}. "
-            f"Its hosts used {energy}, {_against(case, best, reference, 'energy_kwh')}, and {unmet} of the CPU demand "
-            f"went unmet ({reference}: {their_unmet})."
-        ]
-        said.append(_trust(case, best, reference))
+        first = f"{best} was the cheapest of {len(case.agents)} agents: {cost} and {energy} at the hosts, "
+        second = f"with {unmet} of the CPU demand unmet. "
+        said = [f"{first}{second}The runs of {reference} cannot be compared with it."]
     if (thrifty := _least_energy(case)) not in (best, reference):
         said.append(
             f"{thrifty} used the least energy, {_said(case, thrifty, 'energy_kwh')}, but cost "
@@ -52,7 +52,7 @@ def _against(case: Case, agent: str, reference: str, key: str) -> str:
     difference = case.difference(agent, reference, measure).mean
     theirs = sum(measure.value(case.runs[reference][seed]) for seed in seeds) / max(1, len(seeds))
     if not math.isfinite(difference):
-        return "with no seed in common to compare"
+        return "which cannot be compared"
     if base.number(difference) == base.number(0.0):
         return "no more and no less"
     amount = share(difference, theirs) or f"{base.number(abs(difference))} {base.unit}"

@@ -38,8 +38,7 @@
       xaxis: axis(extra.xaxis), yaxis: axis(extra.yaxis),
     };
   }
-  const config = { displaylogo: false, responsive: true, displayModeBar: coarse ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"] };
+  const config = { displayModeBar: false, responsive: true, doubleClick: "reset" };
 
   // ---- cost by term -------------------------------------------------------------------------------------------
   function terms(data) {
@@ -56,7 +55,7 @@
     }));
     const extra = {
       barmode: "relative", bargap: 0.35, showlegend: true, hovermode: "closest",
-      height: Math.max(340, 110 + 30 * agents.length),
+      height: Math.max(200, 130 + 30 * agents.length),
       legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, xanchor: "left", traceorder: "normal" },
       xaxis: { title: { text: "USD" }, tickformat: "~s" },
       yaxis: { type: "category", tickvals: keys, ticktext: agents.map((a) => short(a, 22)), showgrid: false, fixedrange: true },
@@ -85,7 +84,10 @@
     }
     traces.push({ type: "scatter", mode: "lines", x: best.map((p) => p.x), y: best.map((p) => p.y), hoverinfo: "skip",
       line: { dash: "dot", width: 1.5, color: NEUTRAL[scheme()] } });
-    const labelled = placed(at);
+    const xs = padded(data.agents.flatMap((a) => data.points[a].unmet), 0.14);
+    const ys = padded(data.agents.flatMap((a) => data.points[a].energy), 0.1);
+    const height = Math.max(340, 110 + 30 * data.agents.length);
+    const labelled = placed(at, xs, ys, height);
     for (const p of at) {
       const style = look(data, p.agent);
       traces.push({ type: "scatter", mode: "markers+text", x: [p.x], y: [p.y], text: [labelled.has(p) ? short(p.agent, 18) : ""],
@@ -93,10 +95,9 @@
         marker: { size: 12, color: style.color, symbol: style.symbol }, customdata: [plain(p.agent)],
         hovertemplate: "<b>%{customdata}</b><br>%{x:.3~f} % unmet, %{y:,.1f} kWh<extra></extra>" });
     }
-    const all = data.agents.flatMap((a) => data.points[a].unmet);
-    return [traces, { height: Math.max(340, 110 + 30 * data.agents.length), hovermode: "closest",
-      xaxis: { title: { text: "CPU demand unmet (%)" }, range: padded(all, 0.14) },
-      yaxis: { title: { text: "Energy of the hosts (kWh)" }, tickformat: ",", range: padded(data.agents.flatMap((a) => data.points[a].energy), 0.1) } }];
+    return [traces, { height, hovermode: "closest",
+      xaxis: { title: { text: "CPU demand unmet (%)" }, range: xs },
+      yaxis: { title: { text: "Energy of the hosts (kWh)" }, tickformat: ",", range: ys } }];
   }
   function padded(values, share) {
     const known = values.filter((v) => v !== null);
@@ -104,20 +105,24 @@
     const room = (high - low || Math.abs(high) || 1) * share;
     return [low >= 0 && low < 2 * (high - low) ? -room / 3 : low - room, high + room];
   }
-  // Labels above or below their marks, and none where one would lie on another: hovering tells the rest.
-  function placed(at) {
-    const xs = at.map((p) => p.x), ys = at.map((p) => p.y);
-    const dx = (Math.max(...xs) - Math.min(...xs) || 1), dy = (Math.max(...ys) - Math.min(...ys) || 1);
-    const taken = [], found = new Map();
-    for (const p of at) {
-      for (const [where, shift] of [["top center", 0.06], ["bottom center", -0.06]]) {
-        const spot = { x: p.x / dx, y: p.y / dy + shift };
-        if (taken.some((t) => Math.abs(t.x - spot.x) < 0.3 && Math.abs(t.y - spot.y) < 0.07)) continue;
+  // Each label on the first side of its mark where it lies on nothing; none where no side is free: hovering tells.
+  function placed(at, [left, right], [low, high], height) {
+    const WIDE = 420, TALL = height - 90; // px, about what the axes leave
+    const spots = at.map((p) => ({ x: WIDE * (p.x - left) / (right - left), y: TALL * (p.y - low) / (high - low) }));
+    const taken = spots.map((s) => ({ ...s, half: 7 }));
+    const found = new Map();
+    at.forEach((p, i) => {
+      const half = 3.4 * Math.min(p.agent.length, 18);
+      const sides = { "top center": [0, 15], "bottom center": [0, -15], "middle right": [half + 9, 0], "middle left": [-half - 9, 0] };
+      for (const [where, [dx, dy]] of Object.entries(sides)) {
+        const spot = { x: spots[i].x + dx, y: spots[i].y + dy, half };
+        if (spot.x - half < 0 || spot.x + half > WIDE) continue;
+        if (taken.some((t) => Math.abs(t.x - spot.x) < t.half + half && Math.abs(t.y - spot.y) < 13)) continue;
         taken.push(spot);
         found.set(p, where);
         break;
       }
-    }
+    });
     return found;
   }
 
@@ -158,23 +163,26 @@
     }
     const xaxis = data.start_ms === null ? { title: { text: "hours since the start" }, hoverformat: ".2f" } : { type: "date", hoverformat: "%a %d %b %H:%M" };
     if (state.range) Object.assign(xaxis, { range: [...state.range], autorange: false });
-    return [traces, { hovermode: "x unified", hoverdistance: 40,
-      xaxis: { ...xaxis, showgrid: false, nticks: 6 }, yaxis: { title: { text: spec.unit }, rangemode: "tozero", tickformat: "~f", separatethousands: true } }];
+    // Fixed margins: the six time axes stand under each other, and a click does not lay the plot out twice.
+    return [traces, { hovermode: "x unified", hoverdistance: 40, margin: { l: 58, r: 12, t: 12, b: 42 },
+      xaxis: { ...xaxis, showgrid: false, nticks: innerWidth < 480 ? 4 : 6, automargin: false },
+      yaxis: { title: { text: spec.unit }, automargin: false, rangemode: "tozero", tickformat: "~f", separatethousands: true } }];
   }
 
   // ---- the page -----------------------------------------------------------------------------------------------
+  // Only what is on the screen is painted; the rest waits until it is scrolled to, so that a click answers at once.
   const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      seen.unobserve(entry.target);
-      entry.target.draw();
+    for (const { target, isIntersecting } of entries) {
+      target.near = isIntersecting;
+      if (isIntersecting && target.stale) target.paint();
     }
-  }, { rootMargin: "400px" });
+  }, { rootMargin: "150px" });
   const redrawn = [];
   const drawAll = () => redrawn.forEach((redraw) => redraw(true));
 
   document.querySelectorAll("section.case").forEach((section) => {
     const data = cases[Number(section.dataset.case)];
+    let queued = 0;
     const state = { drawn: new Set(data.drawn), seed: "", range: null };
     const plots = [...section.querySelectorAll(".plot")];
     const timed = plots.filter((plot) => plot.dataset.chart in TIMES);
@@ -183,7 +191,7 @@
     function paint(plot) {
       const kind = plot.dataset.chart;
       const made = kind === "terms" ? terms(data) : kind === "front" ? front(data) : overTime(data, state, TIMES[kind]);
-      plot.drawn = true;
+      plot.stale = false;
       if (!made) {
         plot.textContent = "Not recorded in these runs.";
         plot.classList.add("absent");
@@ -202,14 +210,25 @@
       else return;
       if (JSON.stringify(range) === JSON.stringify(state.range)) return;
       state.range = range;
-      timed.filter((plot) => plot !== source && plot.drawn).forEach(paint);
+      repaint(timed.filter((plot) => plot !== source));
+    }
+    function repaint(some) {
+      some.forEach((plot) => { plot.stale = true; });
+      if (printing) some.forEach(paint);
+      else if (!queued) queued = requestAnimationFrame(paintNext);
+    }
+    // One plot a frame: the box that was ticked shows it at once, and quick clicks are painted together.
+    function paintNext() {
+      const next = plots.find((plot) => plot.near && plot.stale);
+      if (next) paint(next);
+      queued = next ? requestAnimationFrame(paintNext) : 0;
     }
     function redraw(everything) {
       section.querySelectorAll(".agents label").forEach((label, i) => {
         const { color, dash } = look(data, data.agents[i]);
         label.querySelector(".line").style.borderTop = "3px " + (dash === "solid" ? "solid" : dash === "dash" ? "dashed" : "dotted") + " " + color;
       });
-      (everything ? plots : timed).filter((plot) => plot.drawn).forEach(paint);
+      repaint(everything ? plots : timed);
     }
     redrawn.push(redraw);
 
@@ -238,8 +257,11 @@
       choose(); // a browser may restore the choice of an earlier visit
     }
     section.querySelectorAll("table.sortable").forEach(sortable);
-    redraw(false);
-    plots.forEach((plot) => { plot.draw = () => { if (!plot.drawn) paint(plot); }; seen.observe(plot); });
+    redraw(true);
+    plots.forEach((plot) => {
+      plot.paint = () => paint(plot);
+      seen.observe(plot);
+    });
   });
 
   function sortable(table) {
@@ -262,7 +284,6 @@
   dark.addEventListener("change", drawAll);
   addEventListener("beforeprint", () => {
     printing = true;
-    document.querySelectorAll(".plot").forEach((plot) => plot.draw());
     drawAll();
   });
   addEventListener("afterprint", () => { printing = false; drawAll(); });
