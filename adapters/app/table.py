@@ -14,11 +14,14 @@ from foreshade.adapters.app.results import RunResult
 
 #: Characters of an agent's name that are shown; with the ten measures the table then fits 120.
 _LONGEST_NAME = 24
+_FILE_WIDTH = 120
 
 
 def print_results(results: Sequence[RunResult], console: Console | None = None) -> None:
-    """Write a table per case to ``console`` (standard output unless given)."""
+    """Write a table per case to ``console``; standard output unless given, 120 wide in a file or pipe."""
     out = console or Console()
+    if console is None and not out.is_terminal:
+        out.width = max(out.width, _FILE_WIDTH)  # rich takes 80, and would cut numbers off
     for table in result_tables(results):
         out.print(table)
 
