@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from foreshade import _core as core
+
 from tests.worlds import (
     DESPAWN,
     MICROVM,
@@ -133,10 +133,12 @@ def test_a_micro_vm_expires_after_its_lifetime_and_frees_its_slot() -> None:
 
 
 def test_a_vm_that_ends_within_a_tick_is_judged_by_what_it_wanted_until_then() -> None:
-    # Weight 3,900 / 4,000: for 150 s the micro-VM wants 8,000 × 3.9 / 7.9 = 3,949.4 of its 3,900, 1.25 % unmet: fine.
-    # The production VM then wants 8,000 of its 4,200: a violation.
+    # Weight 3,900 / 4,000: for 150 s the micro-VM wants 8,000 × 3.9 / 7.9 = 3,949.4 of its 3,900, 1.25 %
+    # unmet: fine. The production VM then wants 8,000 of its 4,200: a violation.
     big = [4_200.0, 4_096.0, 100.0, 100.0, 0.0]
-    world = served(App([8_000, 100, 0, 0]), models=[server(capacity=[20_000.0, 10_240.0, 100.0, 1_000.0, 0.0])])
+    world = served(
+        App([8_000, 100, 0, 0]), models=[server(capacity=[20_000.0, 10_240.0, 100.0, 1_000.0, 0.0])]
+    )
     world.must(kind=RESHAPE, vm=0, allocation=big)
     world.must(kind=MICROVM, app=0, host=1, allocation=[3_900.0, 1_024.0, 0.0, 0.0, 0.0], value2=150.0)
     last = world.tick()
