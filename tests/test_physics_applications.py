@@ -52,6 +52,16 @@ def test_demand_follows_the_traffic_weights_and_part_of_the_memory_stays() -> No
     assert last["unmet"] == [0] * 5
 
 
+def test_weights_are_finite_and_not_negative() -> None:
+    world = served(App([6_000, 100, 0, 0]), members=2)
+    for weight in (-1.0, float("nan"), float("inf"), 3e38):
+        assert "out of range" in world.do(kind=SHIFT, vm=0, value=weight)[0]
+    for v in range(2):
+        world.must(kind=SHIFT, vm=v, value=1e6)
+    world.tick()
+    np.testing.assert_allclose(world.look().vms.usage[:2, 0], [3_000, 3_000])
+
+
 def test_a_shadow_replays_its_share_and_nobody_wants_it() -> None:
     # fidelity 0.2 of 2,000 MHz, within the shadow's 500 MHz; memory: ⅛ of the floor's 2,000
     world = served(App([2_000, 4_000, 0, 0], floor=0.5))

@@ -90,6 +90,14 @@ def test_vms_without_a_resource_do_not_disturb_its_fair_shares() -> None:
     np.testing.assert_allclose(world.look().vms.usage[:, 2], [450, 0, 450, 0, 100], rtol=1e-6)
 
 
+def test_a_host_whose_overheads_fill_it_is_overloaded_only_by_what_vms_want() -> None:
+    for want, seconds in ((0, 0), (100, 300)):
+        world = one_host([([1_000, 512, 0, 0, 0], [want, 256, 0, 0])], profiles=[profile(vm_cpu_mhz=20_000.0)])
+        last = world.tick()
+        assert last["overloaded_s"] == seconds
+        assert last["unmet"][0] == want * 300
+
+
 def test_swapping_slows_every_vm_and_leaves_memory_unmet() -> None:
     # M = 2 × 8,192 on 10,240 MiB: o = 0.6, s = 1 / (1 + 20 × 0.6) = 1/13. 1,300 MHz wanted become 100.
     # Unmet memory 6,144 MiB, half each.
@@ -128,9 +136,9 @@ def test_a_host_far_beyond_its_memory_loses_the_vm_that_uses_most() -> None:
 
 
 def test_all_hosts_are_judged_before_any_vm_is_killed() -> None:
-    # Two members of one application use 10,700 MiB each: far too much for host 0's 6,144, a little too much for
-    # host 1's 10,240 (o = 0.04 of 0.1). With member 0 lost, member 1 uses all of its 15,360; that is the next
-    # tick's affair.
+    # Two members of one application use 10,700 MiB each: far too much for host 0's 6,144, a little too much
+    # for host 1's 10,240 (o = 0.04 of 0.1). With member 0 lost, member 1 uses all of its 15,360; that is the
+    # next tick's affair.
     small = server(capacity=[10_000.0, 6_144.0, 1_000.0, 1_000.0, 0.0])
     made = [host(overcommit=ROOMY, model=1), host(overcommit=ROOMY)]
     dc = data_centre(4, made, models=[server(), small], profiles=[profile(oom_overflow=0.1, swap_factor=1.0)])

@@ -240,7 +240,7 @@ class Acting(Lives):
         """Traffic weight."""
         vm = self.known(a["vm"])
         need(vm.up, "vm_not_running")
-        need(a["value"] >= 0 and math.isfinite(a["value"]), "bad_value")
+        need(0 <= a["value"] <= 1e6, "bad_value")
         vm.weight = a["value"]
         return vm.id
 
