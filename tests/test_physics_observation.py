@@ -92,6 +92,11 @@ def test_the_future_of_a_trace_is_invisible() -> None:
             unknown.tick()
 
 
+def test_a_state_that_was_not_prepared_is_rejected() -> None:
+    with pytest.raises(ValueError, match="not prepared"):
+        small(1_000).sim.observe(core.ClusterState())
+
+
 def test_columns_are_read_only_and_a_copy_is_independent() -> None:
     world = small(1_000)
     state = world.look()
