@@ -97,6 +97,13 @@ def test_a_state_that_was_not_prepared_is_rejected() -> None:
         small(1_000).sim.observe(core.ClusterState())
 
 
+@pytest.mark.parametrize("column", ["app_members", "app_offloadable", "vm_flavour", "vm_credit", "vm_arrival"])
+def test_a_workload_with_a_short_column_is_rejected(column: str) -> None:
+    dc, work = random_scenario(1)
+    with pytest.raises(ValueError, match="differ in length"):
+        core.Plant(dc, **(work | {column: work[column][:-1]}))
+
+
 def test_columns_are_read_only_and_a_copy_is_independent() -> None:
     world = small(1_000)
     state = world.look()
