@@ -16,6 +16,11 @@ from tests.worlds import POWER, Native, random_action, random_scenario
 
 TOLERANCE = 1e-4  # single against double precision
 SEEDS = range(12)
+HAPPENINGS = """
+    migrations migrations_failed migration_downtime_s migration_unmet_mhz_s host_shutdowns host_boots
+    host_failures oom_kills sla_violations spawned scheduled dark_s overloaded_s energy carbon rent
+    late downtime boot
+"""
 
 
 def assert_close(name: str, native: Any, reference: Any, scale: float = 1.0) -> None:
@@ -95,7 +100,5 @@ def test_random_scenarios_reach_every_kind_of_action_and_event() -> None:
     for kind in range(1, 10):
         assert counts[f"{kind} begun"] > 0, kind
         assert counts[f"{kind} refused"] > 0, kind
-    for name in ("migrations", "migrations_failed", "migration_downtime_s", "host_shutdowns", "host_boots",
-                 "host_failures", "oom_kills", "sla_violations", "spawned", "scheduled", "dark_s", "overloaded_s",
-                 "migration_unmet_mhz_s", "energy", "carbon", "rent", "late", "downtime", "boot"):  # fmt: skip
+    for name in HAPPENINGS.split():
         assert counts[name] > 0, name

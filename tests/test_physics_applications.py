@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from foreshade import _core as core
+
 from tests.worlds import (
     DESPAWN,
     MICROVM,
@@ -50,6 +50,16 @@ def test_demand_follows_the_traffic_weights_and_part_of_the_memory_stays() -> No
     np.testing.assert_allclose(world.look().vms.usage[:2], expected, rtol=1e-5)
     np.testing.assert_allclose(last["demand"], [6_000 * 300, 4_000 * 300, 60 * 300, 30 * 300, 0], rtol=1e-5)
     assert last["unmet"] == [0] * 5
+
+
+def test_weights_are_finite_and_not_negative() -> None:
+    world = served(App([6_000, 100, 0, 0]), members=2)
+    for weight in (-1.0, float("nan"), float("inf"), 3e38):
+        assert "out of range" in world.do(kind=SHIFT, vm=0, value=weight)[0]
+    for v in range(2):
+        world.must(kind=SHIFT, vm=v, value=1e6)
+    world.tick()
+    np.testing.assert_allclose(world.look().vms.usage[:2, 0], [3_000, 3_000])
 
 
 def test_a_shadow_replays_its_share_and_nobody_wants_it() -> None:
@@ -133,10 +143,12 @@ def test_a_micro_vm_expires_after_its_lifetime_and_frees_its_slot() -> None:
 
 
 def test_a_vm_that_ends_within_a_tick_is_judged_by_what_it_wanted_until_then() -> None:
-    # Weight 3,900 / 4,000: for 150 s the micro-VM wants 8,000 × 3.9 / 7.9 = 3,949.4 of its 3,900, 1.25 % unmet: fine.
-    # The production VM then wants 8,000 of its 4,200: a violation.
+    # Weight 3,900 / 4,000: for 150 s the micro-VM wants 8,000 × 3.9 / 7.9 = 3,949.4 of its 3,900, 1.25 %
+    # unmet: fine. The production VM then wants 8,000 of its 4,200: a violation.
     big = [4_200.0, 4_096.0, 100.0, 100.0, 0.0]
-    world = served(App([8_000, 100, 0, 0]), models=[server(capacity=[20_000.0, 10_240.0, 100.0, 1_000.0, 0.0])])
+    world = served(
+        App([8_000, 100, 0, 0]), models=[server(capacity=[20_000.0, 10_240.0, 100.0, 1_000.0, 0.0])]
+    )
     world.must(kind=RESHAPE, vm=0, allocation=big)
     world.must(kind=MICROVM, app=0, host=1, allocation=[3_900.0, 1_024.0, 0.0, 0.0, 0.0], value2=150.0)
     last = world.tick()

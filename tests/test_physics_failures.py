@@ -1,4 +1,4 @@
-"""Hosts that break, go into maintenance or wake up, and the scheduler that places what waits; 300 s a tick."""
+"""Hosts that break, go into maintenance or wake up, and the scheduler that places VMs; 300 s a tick."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from foreshade import _core as core
+
 from tests.reference.random_stream import RandomStream
-from tests.worlds import DESPAWN, POWER, SPAWN, App, Native, data_centre, filled, host, profile, rack, server, workload
+from tests.worlds import (
+    DESPAWN,
+    POWER,
+    SPAWN,
+    App,
+    Native,
+    data_centre,
+    filled,
+    host,
+    profile,
+    rack,
+    server,
+    workload,
+)
 
 PENDING, BOOTING, RUNNING, VM_FAILED = 1, 2, 3, 7
 OFF, HOST_BOOTING, ON, ASLEEP, WAKING, HOST_FAILED, MAINTENANCE = 0, 1, 2, 4, 5, 6, 9
@@ -17,7 +30,11 @@ SIZE = [4_000.0, 4_096.0, 0.0, 0.0, 0.0]
 
 
 def placed(
-    loads: list[list[float]], n_hosts: int = 3, arrival: list[int] | None = None, n_ticks: int = 12, **values: Any
+    loads: list[list[float]],
+    n_hosts: int = 3,
+    arrival: list[int] | None = None,
+    n_ticks: int = 12,
+    **values: Any,
 ) -> Native:
     """VMs with the given flavours, an application of 1,000 MHz each."""
     apps = [App([1_000, 512, 0, 0]) for _ in loads]
@@ -68,7 +85,8 @@ MACHINE = {"boot_s": 180.0, "shutdown_s": 60.0, "sleep_enter_s": 10.0, "wake_s":
 def test_a_vm_without_room_wakes_the_first_host_that_would_hold_it(
     target: float, rising: int, ready_s: float
 ) -> None:
-    # hosts 1 and 2 are down when a VM arrives that host 0 cannot take; it waits until the tick after host 1 is on
+    # hosts 1 and 2 are down when a VM arrives that host 0 cannot take; it waits until the tick after host 1
+    # is on
     world = placed([[9_000.0, 512.0, 0, 0, 0], SIZE], arrival=[0, 2], models=[server(**MACHINE)])
     for h in (1, 2):
         world.must(kind=POWER, host=h, value=target)

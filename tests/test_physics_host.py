@@ -1,7 +1,7 @@
-"""Caps, contention, swapping, response time and power of one host, on worlds small enough to work out by hand.
+"""Caps, contention, swapping, response time and power of one host, worked out by hand on small worlds.
 
-Unless a test says otherwise a host has 10,000 MHz, 10,240 MiB, 1,000 MiB/s and 1,000 Mbit/s, draws 100 W idle and 200 W
-at full load, and a tick lasts 300 s.
+Unless a test says otherwise a host has 10,000 MHz, 10,240 MiB, 1,000 MiB/s and 1,000 Mbit/s, draws 100 W
+idle and 200 W at full load, and a tick lasts 300 s.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.worlds import App, Native, data_centre, host, profile, server, workload
+from tests.worlds import SPAWN, App, Native, data_centre, host, profile, server, workload
 
 ROOMY = [4.0, 4.0, 4.0, 4.0, 1.0]
 
 
-def one_host(
-    vms: list[tuple[list[float], list[float]]], gpu: float | None = None, **values: Any
-) -> Native:
+def one_host(vms: list[tuple[list[float], list[float]]], gpu: float | None = None, **values: Any) -> Native:
     """A host with VMs given as (flavour, want), each an application of its own."""
     apps = [App(want, gpu=gpu) for _, want in vms]
     dc = data_centre(4, [host(overcommit=ROOMY)], **values)
@@ -66,7 +64,8 @@ def test_a_vm_gets_no_more_than_its_allocation_and_the_rest_is_unmet() -> None:
 
 
 def test_scarce_cpu_is_shared_by_allocation_after_the_modest_are_met() -> None:
-    # 12,500 wanted of 10,000. VM 0 wants 500 of its 2,000 and is met; 9,500 go to 12,000 of allocation: λ = 19/24
+    # 12,500 wanted of 10,000. VM 0 wants 500 of its 2,000 and is met; 9,500 go to 12,000 of allocation: λ =
+    # 19/24
     world = one_host(
         [
             ([2_000, 512, 0, 0, 0], [500, 256, 0, 0]),
@@ -89,6 +88,14 @@ def test_vms_without_a_resource_do_not_disturb_its_fair_shares() -> None:
     world = one_host([([1_000, 512, disk, 0, 0], [100, 256, want, 0]) for disk, want in disks])
     world.tick()
     np.testing.assert_allclose(world.look().vms.usage[:, 2], [450, 0, 450, 0, 100], rtol=1e-6)
+
+
+def test_a_host_whose_overheads_fill_it_is_overloaded_only_by_what_vms_want() -> None:
+    for want, seconds in ((0, 0), (100, 300)):
+        world = one_host([([1_000, 512, 0, 0, 0], [want, 256, 0, 0])], profiles=[profile(vm_cpu_mhz=20_000.0)])
+        last = world.tick()
+        assert last["overloaded_s"] == seconds
+        assert last["unmet"][0] == want * 300
 
 
 def test_swapping_slows_every_vm_and_leaves_memory_unmet() -> None:
@@ -117,22 +124,42 @@ def test_overheads_are_not_swapped_so_vms_bear_all_of_the_overflow() -> None:
 
 
 def test_a_host_far_beyond_its_memory_loses_the_vm_that_uses_most() -> None:
-    # o = (8,000 + 9,000) / 10,240 − 1 = 0.66 > 0.25: VM 1 goes at the tick's end and is placed anew in the next
-    world = one_host([([1_000, 9_216, 0, 0, 0], [100, 8_000, 0, 0]), ([1_000, 9_216, 0, 0, 0], [100, 9_000, 0, 0])])
+    # o = (8,000 + 9,000) / 10,240 − 1 = 0.66 > 0.25: VM 1 goes at the tick's end and is placed anew in the
+    # next
+    world = one_host(
+        [([1_000, 9_216, 0, 0, 0], [100, 8_000, 0, 0]), ([1_000, 9_216, 0, 0, 0], [100, 9_000, 0, 0])]
+    )
     assert world.tick()["oom_kills"] == 1
     assert list(world.look().vms.state) == [3, 7]  # running, failed
     assert list(world.state.vms.host) == [0, -1]
     assert world.tick()["scheduled"] == 1
 
 
+def test_all_hosts_are_judged_before_any_vm_is_killed() -> None:
+    # Two members of one application use 10,700 MiB each: far too much for host 0's 6,144, a little too much
+    # for host 1's 10,240 (o = 0.04 of 0.1). With member 0 lost, member 1 uses all of its 15,360; that is the
+    # next tick's affair.
+    small = server(capacity=[10_000.0, 6_144.0, 1_000.0, 1_000.0, 0.0])
+    made = [host(overcommit=ROOMY, model=1), host(overcommit=ROOMY)]
+    dc = data_centre(4, made, models=[server(), small], profiles=[profile(oom_overflow=0.1, swap_factor=1.0)])
+    flavour = [1_000.0, 15_360.0, 0.0, 0.0, 0.0]
+    world = Native(dc, workload(4, [App([500, 21_400, 0, 0])], [(0, flavour)] * 2))
+    for v in range(2):
+        world.must(kind=SPAWN, vm=v, host=v)
+    assert world.tick()["oom_kills"] == 1
+    assert list(world.look().vms.state) == [7, 3]
+
+
 def test_late_share_of_one_core_follows_the_queue() -> None:
-    # c = 1: L(ρ) = ρ·exp(−(1 − ρ)(S − 1)); ρ = 0.5, S = 5: 0.5·e⁻² of 5,000 MHz. 5,000 is below the knee of 10,000.
+    # c = 1: L(ρ) = ρ·exp(−(1 − ρ)(S − 1)); ρ = 0.5, S = 5: 0.5·e⁻² of 5,000 MHz. 5,000 is below the knee of
+    # 10,000.
     world = one_host([([10_000, 512, 0, 0, 0], [5_000, 256, 0, 0])], models=[server(cores=1)])
     assert world.tick()["late_mhz_s"] == pytest.approx(0.5 * math.exp(-2) * 5_000 * 300)
 
 
 def test_late_demand_rises_from_the_knee_to_the_cap() -> None:
-    # 64 cores at ρ = 0.45 queue for nothing. 4,500 of 5,000 is halfway from the knee (4,000) to the cap: 500 / 0.2
+    # 64 cores at ρ = 0.45 queue for nothing. 4,500 of 5,000 is halfway from the knee (4,000) to the cap:
+    # 500 / 0.2
     many = [server(cores=64)]
     world = one_host([([5_000, 512, 0, 0, 0], [4_500, 256, 0, 0])], models=many)
     assert world.tick()["late_mhz_s"] == pytest.approx(2_500 * 300)
@@ -152,9 +179,7 @@ def test_unmet_demand_is_credited_by_resource_and_by_vm() -> None:
     # 1 GHz, 512 MiB over the cap, 100 MiB/s, 0.5 Gbit/s for 300 s = 1/12 h, credit 2
     prices = {"unmet_usd_h": [0.6, 0.24, 0.12, 0.48, 0.0], "late_usd_ghz_h": 1.2}
     dc = data_centre(2, [host()], prices)
-    work = workload(
-        2, [App([3_000, 1_024, 200, 600])], [(0, [2_000, 512, 100, 100, 0])], credit=[2.0]
-    )
+    work = workload(2, [App([3_000, 1_024, 200, 600])], [(0, [2_000, 512, 100, 100, 0])], credit=[2.0])
     world = Native(dc, work)
     cost = world.tick()["cost"]
     assert cost["unmet"] == pytest.approx(2 * (0.6 + 0.24 / 2 + 0.12 + 0.48 / 2) / 12)

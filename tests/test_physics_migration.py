@@ -1,4 +1,4 @@
-"""Pre-copy worked out by hand. A link of 838.8608 Mbit/s carries 100 MiB/s; setup takes 2 s, resuming 0.1 s."""
+"""Pre-copy worked out by hand. A link of 838.8608 Mbit/s carries 100 MiB/s; setup takes 2 s, resume 0.1 s."""
 
 from __future__ import annotations
 
@@ -6,23 +6,48 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from foreshade import _core as core
-from tests.worlds import DESPAWN, MIGRATE, POWER, RESHAPE, SHADOW, App, Native, data_centre, filled, host, profile, rack, workload
+
+from tests.worlds import (
+    DESPAWN,
+    MIGRATE,
+    POWER,
+    RESHAPE,
+    SHADOW,
+    SPAWN,
+    App,
+    Native,
+    data_centre,
+    filled,
+    host,
+    profile,
+    rack,
+    workload,
+)
 
 LINK = 838.8608  # Mbit/s = 100 MiB/s
 RUNNING, MIGRATING, FAILED = 3, 4, 7
 
 
 def world_of(
-    memory: list[float], hosts: int = 3, cpu: float = 2_500.0, prices: dict[str, Any] | None = None, **values: Any
+    memory: list[float],
+    hosts: int = 3,
+    cpu: float = 2_500.0,
+    prices: dict[str, Any] | None = None,
+    **values: Any,
 ) -> Native:
     """VMs of 5,000 MHz on host 0 (first fit), each using the given memory and half its cpu."""
     carrier = {"migration_mbit_s": LINK, "migration_setup_s": 2.0, "downtime_limit_s": 0.3, "resume_s": 0.1}
     carrier |= values.pop("carrier", {})
     made = values.pop("made", [host(overcommit=[4.0] * 5) for _ in range(hosts)])
     dc = data_centre(
-        6, made, prices, profiles=[profile(**carrier)], scheduler=core.Scheduler.first_fit, spare_slots=2, **values
+        6,
+        made,
+        prices,
+        profiles=[profile(**carrier)],
+        scheduler=core.Scheduler.first_fit,
+        spare_slots=2,
+        **values,
     )
     apps = [App([cpu, mib, 0, 0]) for mib in memory]
     world = Native(dc, workload(6, apps, [(a, [5_000, 4_096, 0, 0, 0]) for a in range(len(memory))]))
@@ -37,8 +62,8 @@ def moved_at(world: Native, vm: int) -> float:
 
 
 def test_a_copy_converges_until_the_rest_fits_the_downtime_limit() -> None:
-    # V₀ = 2,000 MiB; D = 0.01 × 2,000 × ½ = 10 MiB/s; X = 200. Rounds: 20 s leave 200, 2 s leave 20 ≤ 100 × 0.3.
-    # Downtime 0.2 + 0.1; there at 2 + 20 + 2 + 0.3 = 24.3 s.
+    # V₀ = 2,000 MiB; D = 0.01 × 2,000 × ½ = 10 MiB/s; X = 200. Rounds: 20 s leave 200, 2 s leave 20 ≤ 100 ×
+    # 0.3. Downtime 0.2 + 0.1; there at 2 + 20 + 2 + 0.3 = 24.3 s.
     world = world_of([2_000.0], carrier={"dirty_share_per_s": 0.01, "working_set": 0.1})
     world.must(kind=MIGRATE, vm=0, host=1)
     last = world.tick()
@@ -50,7 +75,8 @@ def test_a_copy_converges_until_the_rest_fits_the_downtime_limit() -> None:
 
 
 def test_a_copy_that_does_not_converge_stops_after_its_rounds() -> None:
-    # D = 0.1 × 2,000 × ½ = 100 MiB/s, so every round leaves X = 200: 20 + 2 + 2 + 2 s, downtime 2.1 s, there at 30.1 s
+    # D = 0.1 × 2,000 × ½ = 100 MiB/s, so every round leaves X = 200: 20 + 2 + 2 + 2 s, downtime 2.1 s,
+    # there at 30.1 s
     world = world_of([2_000.0], carrier={"dirty_share_per_s": 0.1, "working_set": 0.1, "max_rounds": 4})
     world.must(kind=MIGRATE, vm=0, host=1)
     assert world.tick()["migration_downtime_s"] == pytest.approx(2.1, rel=1e-4)
@@ -58,7 +84,8 @@ def test_a_copy_that_does_not_converge_stops_after_its_rounds() -> None:
 
 
 def test_a_starved_vm_dirties_its_memory_slower() -> None:
-    # Four VMs want 5,000 MHz each of 10,000: each gets 2,500, half its allocation, and dirties like the first test's
+    # Four VMs want 5,000 MHz each of 10,000: each gets 2,500, half its allocation, and dirties like the
+    # first test's
     world = world_of([2_000.0] * 4, cpu=5_000.0, carrier={"dirty_share_per_s": 0.01, "working_set": 0.1})
     world.must(kind=MIGRATE, vm=0, host=1)
     assert world.tick()["migration_downtime_s"] == pytest.approx(0.3, rel=1e-4)
@@ -79,8 +106,26 @@ def test_slow_down_and_downtime_are_unmet_because_of_migration() -> None:
     assert last["migrations"] == 1
 
 
+def test_disk_and_network_stand_still_during_the_downtime_too() -> None:
+    # resuming takes 0.1 s; 20 MiB/s and 40 Mbit/s were served until then, memory stays where it is
+    dc = data_centre(
+        2,
+        [host(), host()],
+        {"unmet_usd_h": [0.0, 9.0, 3.6, 7.2, 0.0]},
+        profiles=[profile(migration_mbit_s=LINK, resume_s=0.1)],
+    )
+    world = Native(dc, workload(2, [App([2_500, 1_000, 20, 40])], [(0, [5_000, 4_096, 50, 50, 0])]))
+    world.must(kind=SPAWN, vm=0, host=0)
+    world.must(kind=MIGRATE, vm=0, host=1)
+    last = world.tick()
+    np.testing.assert_allclose(last["unmet"], [250, 0, 2, 4, 0], rtol=1e-4)
+    # 2 MiB/s·s at 3.6 USD per 100 MiB/s·h and 4 Mbit/s·s at 7.2 USD per Gbit/s·h
+    assert last["cost"]["unmet"] == pytest.approx(2 / 100 / 1_000 + 4 / 1_000 / 500, rel=1e-4)
+
+
 def test_two_copies_share_the_sources_link_and_the_second_speeds_up_when_the_first_stops() -> None:
-    # 1,000 and 2,000 MiB at 50 MiB/s from 2 s: the first is sent at 22 s, the other has 1,000 left for 10 s at 100
+    # 1,000 and 2,000 MiB at 50 MiB/s from 2 s: the first is sent at 22 s, the other has 1,000 left for 10 s
+    # at 100
     world = world_of([1_000.0, 2_000.0])
     world.must(kind=MIGRATE, vm=0, host=1)
     world.must(kind=MIGRATE, vm=1, host=2)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from foreshade import _core as core
+
 from tests.worlds import SPAWN, App, Native, data_centre, host, random_scenario, workload
 
 HOST_COLUMNS = [name for name in dir(core.HostColumns) if not name.startswith("_")]
@@ -52,7 +52,8 @@ def test_demand_within_the_caps_shows_in_usage() -> None:
 
 
 def test_demand_is_estimated_from_usage_and_contention() -> None:
-    # 8,000 and 4,000 wanted of 10,000 by equal VMs: 6,000 and 4,000; the run-queue delay shows what was missing
+    # 8,000 and 4,000 wanted of 10,000 by equal VMs: 6,000 and 4,000; the run-queue delay shows what was
+    # missing
     dc = data_centre(2, [host(overcommit=[2.0, 1.0, 1.0, 1.0, 1.0])])
     apps = [App([cpu, 512, 0, 0]) for cpu in (8_000, 4_000)]
     world = Native(dc, workload(2, apps, [(a, [10_000, 1_024, 0, 0, 0]) for a in range(2)]))
@@ -89,6 +90,18 @@ def test_the_future_of_a_trace_is_invisible() -> None:
         if k < 6:
             known.tick()
             unknown.tick()
+
+
+def test_a_state_that_was_not_prepared_is_rejected() -> None:
+    with pytest.raises(ValueError, match="not prepared"):
+        small(1_000).sim.observe(core.ClusterState())
+
+
+@pytest.mark.parametrize("column", ["app_members", "app_offloadable", "vm_flavour", "vm_credit", "vm_arrival"])
+def test_a_workload_with_a_short_column_is_rejected(column: str) -> None:
+    dc, work = random_scenario(1)
+    with pytest.raises(ValueError, match="differ in length"):
+        core.Plant(dc, **(work | {column: work[column][:-1]}))
 
 
 def test_columns_are_read_only_and_a_copy_is_independent() -> None:

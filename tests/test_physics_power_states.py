@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from foreshade import _core as core
+
 from tests.worlds import POWER, RENT, App, Native, data_centre, filled, host, rack, server, workload
 
 OFF, ON, SLEEP = 0.0, 1.0, 2.0
 MACHINE = {
-    "off_w": 8.0, "sleep_w": 12.0, "boot_w": 150.0, "boot_s": 180.0, "shutdown_s": 60.0, "sleep_enter_s": 10.0, "wake_s": 20.0,
-}  # fmt: skip
+    "off_w": 8.0,
+    "sleep_w": 12.0,
+    "boot_w": 150.0,
+    "boot_s": 180.0,
+    "shutdown_s": 60.0,
+    "sleep_enter_s": 10.0,
+    "wake_s": 20.0,
+}
 
 
 def empty(n_ticks: int = 20, hosts: list[Any] | None = None, **values: Any) -> Native:
@@ -141,4 +147,3 @@ def test_a_host_that_nobody_hired_does_not_come_out_of_maintenance_for_free() ->
 
 def test_only_cloud_hosts_can_be_hired() -> None:
     assert "can be rented" in empty().do(kind=RENT, host=0, value=1.0)[0]
-

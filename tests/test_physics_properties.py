@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreshade import _core as core
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreshade import _core as core
-from tests.worlds import App, Native, Spec, data_centre, host, profile, random_action, random_scenario, workload
+from tests.worlds import (
+    App,
+    Native,
+    Spec,
+    data_centre,
+    host,
+    profile,
+    random_action,
+    random_scenario,
+    workload,
+)
 
 # Derandomised, without a database: a run depends on nothing but the code.
 bounded = settings(derandomize=True, max_examples=12, deadline=None, database=None)
@@ -88,7 +98,8 @@ def test_what_is_not_served_is_unmet(vms: list[tuple[int, int, int, int]]) -> No
 @bounded
 @given(wants_and_sizes())
 def test_shares_of_a_scarce_resource_are_max_min_fair(vms: list[tuple[int, int, int, int]]) -> None:
-    # swapping is off, so the wants are the caps; nobody who misses something may get less per weight than another
+    # swapping is off, so the wants are the caps; nobody who misses something may get less per weight than
+    # another
     world = full_host(vms, swap_factor=0.0)
     world.tick()
     got = world.look().vms.usage[:, 0].astype(float)
@@ -112,8 +123,10 @@ def test_usage_stays_within_capacity_and_allocation(seed: int) -> None:
     for snap in play(world, seed):
         assert (snap["hosts.usage"] <= snap["hosts.capacity"] * (1 + 1e-5)).all()
         assert (snap["vms.usage"] <= snap["vms.allocation"] * (1 + 1e-6)).all()
-        assert (snap["hosts.allocated"] <= snap["hosts.capacity"] * snap["hosts.overcommit"] * (1 + 1e-5)).all()
-        assert ((0 <= snap["vms.contention"]) & (snap["vms.contention"] <= 1)).all()
+        assert (
+            snap["hosts.allocated"] <= snap["hosts.capacity"] * snap["hosts.overcommit"] * (1 + 1e-5)
+        ).all()
+        assert ((snap["vms.contention"] >= 0) & (snap["vms.contention"] <= 1)).all()
         for name in ("unmet", "demand"):
             assert min(snap[f"last.{name}"]) >= 0
         assert (np.array(snap["totals.unmet"]) <= np.array(snap["totals.demand"]) * (1 + 1e-5) + 1e-3).all()
@@ -249,9 +262,13 @@ def test_history_holds_the_means_of_every_tick() -> None:
     snaps = play(world, 9)
     history = world.sim.history()
     for column, name, scale in (
-        ("host_power_w", "host_kwh", 3.6e6), ("rack_power_w", "rack_kwh", 3.6e6), ("used_cpu_mhz", "used_mhz_s", 1),
-        ("capacity_cpu_mhz", "capacity_mhz_s", 1), ("hosts_on", "on_s", 1), ("migrations", "migrations", 300),
-    ):  # fmt: skip
+        ("host_power_w", "host_kwh", 3.6e6),
+        ("rack_power_w", "rack_kwh", 3.6e6),
+        ("used_cpu_mhz", "used_mhz_s", 1),
+        ("capacity_cpu_mhz", "capacity_mhz_s", 1),
+        ("hosts_on", "on_s", 1),
+        ("migrations", "migrations", 300),
+    ):
         expected = [snap[f"last.{name}"] * scale / 300 for snap in snaps]
         np.testing.assert_allclose(history[column], expected, rtol=1e-6, err_msg=column)
     costs = [sum(snap["last.cost"].values()) for snap in snaps]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from foreshade import _core as core
 
 Spec = dict[str, Any]
 
 SPAWN, DESPAWN, RESHAPE, MIGRATE, MICROVM, SHADOW, SHIFT, POWER, RENT = range(1, 10)
 EVERYTHING = list(range(10))
+OFTEN = [SPAWN, SPAWN, DESPAWN, RESHAPE, RESHAPE, *[MIGRATE] * 5, MICROVM, SHADOW, SHADOW, SHIFT, SHIFT]
+OFTEN += [POWER, POWER, POWER, RENT, 0]
 
 
 def filled(kind: Any, values: Spec) -> Any:
@@ -137,40 +138,67 @@ class Native:
 
 
 def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> tuple[Any, Spec]:
-    """Everything at once: shared applications, GPUs, overload, overcommitted memory, rent, maintenance, failures.
+    """Everything at once: shared applications, GPUs, overload, overcommitted memory, rent, failures.
 
-    Allocations are sums of powers of two times whole numbers, so that single precision adds them exactly and both
+    Allocations are powers of two times whole numbers, so that single precision adds them exactly and both
     simulators agree about what just fits.
     """
     dice = random.Random(seed)
     models = [
         server(
-            name=f"m{i}", capacity=[cpu, memory, 800.0, 4_000.0, gpus], cores=dice.choice([4, 16]),
-            power_w=[60.0 + 20 * i + dice.uniform(8, 20) * step for step in range(11)], off_w=7.0, sleep_w=12.0,
-            boot_w=150.0, boot_s=dice.uniform(50, 400), shutdown_s=dice.uniform(20, 90),
-            sleep_enter_s=dice.uniform(5, 20), wake_s=dice.uniform(10, 40), gpu_idle_w=20.0, gpu_peak_w=250.0,
+            name=f"m{i}",
+            capacity=[cpu, memory, 800.0, 4_000.0, gpus],
+            cores=dice.choice([4, 16]),
+            power_w=[60.0 + 20 * i + dice.uniform(8, 20) * step for step in range(11)],
+            off_w=7.0,
+            sleep_w=12.0,
+            boot_w=150.0,
+            boot_s=dice.uniform(50, 400),
+            shutdown_s=dice.uniform(20, 90),
+            sleep_enter_s=dice.uniform(5, 20),
+            wake_s=dice.uniform(10, 40),
+            gpu_idle_w=20.0,
+            gpu_peak_w=250.0,
         )
         for i, (cpu, memory, gpus) in enumerate([(16_000.0, 32_768.0, 2.0), (24_000.0, 49_152.0, 0.0)])
-    ]  # fmt: skip
+    ]
     profiles = [
         profile(
-            name=f"p{i}", efficiency=[0.95, 0.97, 0.9, 0.92, 1.0] if i else [1.0] * 5, vm_cpu_mhz=25.0 * i,
-            vm_memory_mib=128.0 * i, boot_s=[dice.uniform(20, 130), 7.3, 1.7, 2.9], shutdown_s=11.3,
-            cpu_down=i == 0, memory_down=True, swap_factor=12.0, oom_overflow=dice.choice([0.05, 0.6]),
-            migration_mbit_s=dice.choice([120.0, 900.0]), migration_setup_s=1.3, downtime_limit_s=0.3,
-            resume_s=0.1, max_rounds=dice.choice([4, 30]), max_concurrent=dice.choice([1, 2]),
-            migration_cpu_mhz_per_mbit=0.5, migration_slowdown=0.1,
-            dirty_share_per_s=dice.choice([0.002, 0.02]), working_set=0.15,
+            name=f"p{i}",
+            efficiency=[0.95, 0.97, 0.9, 0.92, 1.0] if i else [1.0] * 5,
+            vm_cpu_mhz=25.0 * i,
+            vm_memory_mib=128.0 * i,
+            boot_s=[dice.uniform(20, 130), 7.3, 1.7, 2.9],
+            shutdown_s=11.3,
+            cpu_down=i == 0,
+            memory_down=True,
+            swap_factor=12.0,
+            oom_overflow=dice.choice([0.05, 0.6]),
+            migration_mbit_s=dice.choice([120.0, 900.0]),
+            migration_setup_s=1.3,
+            downtime_limit_s=0.3,
+            resume_s=0.1,
+            max_rounds=dice.choice([4, 30]),
+            max_concurrent=dice.choice([1, 2]),
+            migration_cpu_mhz_per_mbit=0.5,
+            migration_slowdown=0.1,
+            dirty_share_per_s=dice.choice([0.002, 0.02]),
+            working_set=0.15,
         )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     hosts = [
         host(
-            model=dice.randrange(2), profile=dice.randrange(2), rack=h % 3, overcommit=[3.0, 2.5, 4.0, 4.0, 1.0],
-            rented=h == 5, price_usd_h=0.7 if h == 5 else 0.0, provision_s=77.7,
+            model=dice.randrange(2),
+            profile=dice.randrange(2),
+            rack=h % 3,
+            overcommit=[3.0, 2.5, 4.0, 4.0, 1.0],
+            rented=h == 5,
+            price_usd_h=0.7 if h == 5 else 0.0,
+            provision_s=77.7,
         )
         for h in range(8)
-    ]  # fmt: skip
+    ]
     apps = []
     for a in range(6):
         want = np.array([[9_000.0, 24_000.0, 220.0, 900.0]]) * dice.uniform(0.3, 1.4)
@@ -187,20 +215,30 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
     windows = [(2, 0.0, 700.0), (dice.randrange(8), 1_500.0, 2_611.0), (dice.randrange(8), 3_007.5, 3_333.0)]
     law = {"mtbf_h": 1.5, "repair_h": 0.13, "recall": 0.6, "false_alarms_per_host_day": 9.0, "lead_h": 0.2}
     dc = data_centre(
-        n_ticks, hosts, models=models, profiles=profiles,
+        n_ticks,
+        hosts,
+        models=models,
+        profiles=profiles,
         racks=[rack(zone=r, overhead_w=90.0, uplink_mbit_s=700.0) for r in range(3)],
         scheduler=dice.choice([core.Scheduler.first_fit, core.Scheduler.best_fit, core.Scheduler.worst_fit]),
         failures=filled(core.Failures, law if failures else {}),
         maintenance=[
-            filled(core.MaintenanceWindow, {"host": h, "start_s": start, "end_s": end}) for h, start, end in windows
+            filled(core.MaintenanceWindow, {"host": h, "start_s": start, "end_s": end})
+            for h, start, end in windows
         ],
         spare_slots=7,
         prices={
-            "electricity_usd_kwh": [0.1 + 0.01 * k for k in range(n_ticks)], "carbon_g_kwh": [300.0 - k for k in range(n_ticks)],
-            "carbon_usd_per_t": 80.0, "pue": 1.4, "unmet_usd_h": [0.05, 0.02, 0.03, 0.04, 1.0], "late_usd_ghz_h": 0.01,
-            "downtime_usd_h": 0.3, "migration_usd": 0.01, "boot_usd": 0.02,
+            "electricity_usd_kwh": [0.1 + 0.01 * k for k in range(n_ticks)],
+            "carbon_g_kwh": [300.0 - k for k in range(n_ticks)],
+            "carbon_usd_per_t": 80.0,
+            "pue": 1.4,
+            "unmet_usd_h": [0.05, 0.02, 0.03, 0.04, 1.0],
+            "late_usd_ghz_h": 0.01,
+            "downtime_usd_h": 0.3,
+            "migration_usd": 0.01,
+            "boot_usd": 0.02,
         },
-    )  # fmt: skip
+    )
     credit = [dice.choice([0.5, 1.0, 2.0]) for _ in vms]
     return dc, workload(n_ticks, apps, vms, arrival, departure, credit)
 
@@ -213,10 +251,7 @@ def random_action(dice: random.Random, n_hosts: int = 8, n_vms: int = 20, n_apps
     if dice.random() < 0.05:
         allocation[dice.randrange(2)] = dice.choice([0.0, -1.0, float("nan"), float("inf")])
     app = dice.randrange(-1, n_apps + 1)
-    kind = dice.choice(
-        [SPAWN, SPAWN, DESPAWN, RESHAPE, RESHAPE, *[MIGRATE] * 5, MICROVM, SHADOW, SHADOW, SHIFT, SHIFT]
-        + [POWER, POWER, POWER, RENT, 0]
-    )
+    kind = dice.choice(OFTEN)
     if kind == SPAWN:
         if dice.random() < 0.4:
             return {"kind": kind, "vm": vm, "host": where}
@@ -231,7 +266,13 @@ def random_action(dice: random.Random, n_hosts: int = 8, n_vms: int = 20, n_apps
         return {"kind": kind, "app": app, "host": where, "allocation": allocation, "value2": lifetime}
     if kind == SHADOW:
         fraction = dice.choice([0.0625, 0.125, 0.25, 1.5])
-        return {"kind": kind, "vm": vm, "host": where, "value": fraction, "value2": dice.choice([0.0, 0.5, 1.0])}
+        return {
+            "kind": kind,
+            "vm": vm,
+            "host": where,
+            "value": fraction,
+            "value2": dice.choice([0.0, 0.5, 1.0]),
+        }
     if kind == SHIFT:
         return {"kind": kind, "vm": vm, "value": dice.choice([0.0, 0.25, 1.0, 2.0, -1.0])}
     if kind == POWER and dice.random() < 0.4:

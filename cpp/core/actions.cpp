@@ -7,6 +7,8 @@ namespace foreshade {
 
 namespace {
 
+constexpr float kMostWeight = 1e6F; // sums of weights stay finite, shares above rounding
+
 std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 template <class Container> bool valid(std::int32_t index, const Container& container) {
@@ -227,7 +229,7 @@ ActionResult Simulator::act_shift(const Action& action) {
     Vm& vm = vms_[at(action.vm)];
     if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
     if (vm.state != VmState::running && vm.state != VmState::migrating) return {Refusal::vm_not_running, -1};
-    if (!(action.value >= 0.0F) || !std::isfinite(action.value)) return {Refusal::bad_value, -1};
+    if (!(action.value >= 0.0F && action.value <= kMostWeight)) return {Refusal::bad_value, -1};
     refresh_app(vm.app); // books what the old weights carried
     vm.weight = action.value;
     refresh_app(vm.app);

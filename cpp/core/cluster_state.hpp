@@ -52,7 +52,7 @@ struct HostColumns {
     std::vector<float> idle_w;      // (n_hosts,) P(0)
     std::vector<float> peak_w;      // (n_hosts,) P(1)
     std::vector<float> boot_s;      // (n_hosts,) off to on
-    std::vector<float> price_usd_h; // (n_hosts,) hire while rented, else 0
+    std::vector<float> price_usd_h; // (n_hosts,) hire of a cloud host, 0 of our own
     std::vector<float> hazard_per_h;  // (n_hosts,) observed failure hazard
     std::vector<float> since_s;     // (n_hosts,) time in this state
     std::vector<float> age_s;       // (n_hosts,) age of the newest sample

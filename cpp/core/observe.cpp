@@ -1,5 +1,6 @@
 // What telemetry would show of the hidden truth: the only way from one to the other.
 #include <limits>
+#include <stdexcept>
 
 #include "core/simulator.hpp"
 
@@ -32,6 +33,8 @@ void Simulator::prepare(ClusterState& state) const {
 }
 
 void Simulator::observe(ClusterState& state) {
+    if (state.n_hosts() != hosts_.size() || state.n_vms() != vms_.size())
+        throw std::invalid_argument("observe: the state was not prepared by a simulator of this plant");
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Failures& law = plant_->spec.failures;
     const double failure_rate = law.mtbf_h > 0.0 ? 1.0 / law.mtbf_h : 0.0;

@@ -57,6 +57,12 @@ void DataCentre::validate(std::size_t n_ticks) const {
 
 void WorkloadView::prepare(double tick_s) {
     require(gpu_column.size() == n_series, "workload: gpu_column needs one entry per series");
+    require(app_members.size() == n_apps() && app_memory_floor.size() == n_apps() && app_offloadable.size() == n_apps(),
+            "workload: the columns of the applications differ in length");
+    require(vm_flavour.size() == n_vms() * kResources && vm_arrival.size() == n_vms() && vm_departure.size() == n_vms() &&
+                vm_credit.size() == n_vms(),
+            "workload: the columns of the VMs differ in length");
+    for (const auto members : app_members) require(members > 0, "workload: expected at least one member of an application");
     for (const auto series : app_series) require(in_range(series, n_series), "workload: series out of range");
     for (const auto app : vm_app) require(in_range(app, n_apps()), "workload: application out of range");
     cumulative_cpu.assign((n_ticks + 1) * n_series, 0.0);

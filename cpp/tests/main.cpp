@@ -12,7 +12,8 @@ int main() {
             std::printf("%s: threw %s\n", test.name.c_str(), error.what());
             ++Registry::the().failures;
         }
-        if (Registry::the().failures == 0) ++passed;
+        if (Registry::the().failures == 0)
+            ++passed;
         else {
             ++failed;
             std::printf("FAILED %s\n", test.name.c_str());

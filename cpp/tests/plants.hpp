@@ -80,7 +80,8 @@ struct World {
     }
 };
 
-inline Action act(ActionKind kind, std::int32_t vm = -1, std::int32_t host = -1, float value = 0.0F, float value2 = 0.0F) {
+inline Action act(ActionKind kind, std::int32_t vm = -1, std::int32_t host = -1, float value = 0.0F,
+                  float value2 = 0.0F) {
     Action action;
     action.kind = kind;
     action.vm = vm;
@@ -92,7 +93,9 @@ inline Action act(ActionKind kind, std::int32_t vm = -1, std::int32_t host = -1,
 
 // Anything at all, in and out of range.
 inline Action any_action(RandomStream& random, std::int32_t n_vms, std::int32_t n_hosts, std::int32_t n_apps) {
-    const auto pick = [&random](std::int32_t n) { return static_cast<std::int32_t>(random.next() % static_cast<std::uint64_t>(n + 3)) - 1; };
+    const auto pick = [&random](std::int32_t n) {
+        return static_cast<std::int32_t>(random.next() % static_cast<std::uint64_t>(n + 3)) - 1;
+    };
     Action action;
     action.kind = static_cast<ActionKind>(random.next() % kActionKinds);
     if (random.uniform() < 0.3) action.kind = ActionKind::migrate;

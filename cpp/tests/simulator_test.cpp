@@ -52,7 +52,8 @@ World turbulent() {
     world.work.gpu_column[0] = 0;
     world.work.n_gpu_series = 1;
     world.gpu.assign(24, 0.7F);
-    for (std::size_t i = 0; i < world.demand.size(); ++i) world.demand[i] *= 1.0F + 5.0F * static_cast<float>(i % 7) / 6.0F;
+    for (std::size_t i = 0; i < world.demand.size(); ++i)
+        world.demand[i] *= 1.0F + 5.0F * static_cast<float>(i % 7) / 6.0F;
     for (std::size_t v = 0; v < 4; ++v) world.work.vm_departure[v] = static_cast<std::int32_t>(8 + v);
     world.work.vm_arrival[8] = 3;
     return world;

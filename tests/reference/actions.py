@@ -75,7 +75,9 @@ def need(ok: bool, reason: str) -> None:
 def usable(allocation: Any) -> bool:
     """Finite, not negative, some cpu and memory."""
     return (
-        all(math.isfinite(x) and x >= 0 for x in allocation) and allocation[CPU] > 0 and allocation[MEMORY] > 0
+        all(math.isfinite(x) and x >= 0 for x in allocation)
+        and allocation[CPU] > 0
+        and allocation[MEMORY] > 0
     )
 
 
@@ -84,7 +86,7 @@ class Acting(Lives):
 
     def execute(self, action: dict[str, Any]) -> tuple[str, int]:
         """One action, given by the keywords of ``Action``: (reason it was refused, VM it is about)."""
-        full = {
+        full: dict[str, Any] = {
             "vm": -1, "host": -1, "app": -1, "rack": -1, "value": 0.0, "value2": 0.0, "allocation": [0.0] * 5
         } | action  # fmt: skip
         kind = full["kind"]
@@ -238,7 +240,7 @@ class Acting(Lives):
         """Traffic weight."""
         vm = self.known(a["vm"])
         need(vm.up, "vm_not_running")
-        need(a["value"] >= 0 and math.isfinite(a["value"]), "bad_value")
+        need(0 <= a["value"] <= 1e6, "bad_value")
         vm.weight = a["value"]
         return vm.id
 

@@ -1,4 +1,4 @@
-"""What the VMs of one host want and get, and what that draws: every number follows from the world as it stands."""
+"""What the VMs of one host want and get, and what that draws: all follows from the world as it stands."""
 
 from __future__ import annotations
 
@@ -117,15 +117,13 @@ def solve(world: World, host: int) -> Rates:
     rates.used[MEMORY] = min(usable[MEMORY], rates.used[MEMORY] + n * profile.vm_memory_mib + arriving)
     rates.used[NETWORK] = min(usable[NETWORK], rates.used[NETWORK] + migration_mbit_s)
     rates.overloaded = sum(p.capped[CPU] * slow[p.vm.id] for p in rates.portions) > room[CPU]
-    capped = sum(p.capped[CPU] for p in rates.portions)
-    rates.contention = 1 - sum(p.got[CPU] for p in rates.portions) / capped if capped > 0 else 0.0
+    wanted = sum(p.capped[CPU] for p in rates.portions)
+    rates.contention = 1 - sum(p.got[CPU] for p in rates.portions) / wanted if wanted > 0 else 0.0
     rho = rates.used[CPU] / usable[CPU]
     served = sum(p.got[CPU] for p in rates.portions if p.useful)
     knee = world.dc.knee
     tight = sum(
-        max(0.0, p.capped[CPU] - knee * p.vm.allocation[CPU]) / (1 - knee)
-        for p in rates.portions
-        if p.useful
+        max(0.0, p.capped[CPU] - knee * p.vm.allocation[CPU]) / (1 - knee) for p in rates.portions if p.useful
     )
     rates.late = min(served, late_share(server.cores, world.dc.slo_stretch, rho) * served + tight)
     if not spec.rented:

@@ -41,7 +41,7 @@ def late_share(cores: int, stretch: float, rho: float) -> float:
 
     def exact(i: int) -> float:
         r = i / 1024
-        return r ** (math.sqrt(2 * (cores + 1)) - 1) * math.exp(-cores * (1 - r) * (stretch - 1))
+        return math.pow(r, math.sqrt(2 * (cores + 1)) - 1) * math.exp(-cores * (1 - r) * (stretch - 1))
 
     x = min(1.0, max(0.0, rho)) * 1024
     i = min(1023, int(x))

@@ -11,6 +11,11 @@ from .actions import Acting
 from .host import PER_UNIT_S, Rates, rates_of, solve
 from .state import CPU, MEMORY, ON, RESOURCES, Accounts, Migration, Vm
 
+HOST_COLUMNS = (
+    "allocated", "usage", "contention", "power_w", "hazard_per_h", "since_s", "age_s", "n_vms",
+    "arriving", "state",
+)  # fmt: skip
+
 
 class ReferenceSimulator(Acting):
     """Plays the ticks of a workload on a data centre."""
@@ -23,9 +28,7 @@ class ReferenceSimulator(Acting):
     def book_unmet(self, vm: Vm, r: int, amount: float) -> None:
         """Demand of a VM that was not served, unit·s, and the credit it costs."""
         self.tick_accounts.unmet[r] += amount
-        self.tick_accounts.cost["unmet"] += (
-            vm.credit * self.dc.prices.unmet_usd_h[r] * PER_UNIT_S[r] * amount
-        )
+        self.tick_accounts.cost["unmet"] += vm.credit * self.dc.prices.unmet_usd_h[r] * PER_UNIT_S[r] * amount
         if r == CPU:
             vm.unmet += amount
             vm.tick_unmet += amount
@@ -130,9 +133,7 @@ class ReferenceSimulator(Acting):
                 accounts.counts["sla_violations"] += 1
             vm.tick_unmet = vm.tick_demand = 0.0
         accounts.rack_j = sum(
-            rack.overhead_w * self.dc.tick_s
-            for rack, on in zip(self.racks, self.rack_on, strict=True)
-            if on
+            rack.overhead_w * self.dc.tick_s for rack, on in zip(self.racks, self.rack_on, strict=True) if on
         )
         kwh = (accounts.host_j + accounts.rack_j) / 3.6e6 * prices.pue
         accounts.cost["energy"] += kwh * prices.electricity_usd_kwh[k]
@@ -156,8 +157,7 @@ class ReferenceSimulator(Acting):
         age = 0.0 if self.played >= 0 else math.inf
         hosts: dict[str, list[Any]] = {
             name: []
-            for name in ("allocated usage contention power_w hazard_per_h since_s age_s n_vms arriving state")
-            .split()
+            for name in HOST_COLUMNS
         }  # fmt: skip
         vms: dict[str, list[Any]] = {
             "flavour": [vm.flavour for vm in self.vms],

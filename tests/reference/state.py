@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 CPU, MEMORY, DISK, NETWORK, GPU = range(5)
 RESOURCES = range(5)
+SUMS = (
+    "host_j", "rack_j", "late", "migration_unmet", "on_s", "overloaded_s", "used", "capacity", "dark_s",
+    "downtime_s",
+)  # fmt: skip
 COSTS = ("energy", "carbon", "rent", "unmet", "late", "downtime", "migration", "boot")
 
 OFF, BOOTING, ON, SHUTTING_DOWN, ASLEEP, WAKING, FAILED, UNRENTED, RENTING, MAINTENANCE = range(10)
@@ -104,8 +108,7 @@ class Accounts:
 
     def add(self, other: Accounts) -> None:
         """Sum another's into this."""
-        for name in ("host_j", "rack_j", "late", "migration_unmet", "on_s", "overloaded_s", "used", "capacity",
-                     "dark_s", "downtime_s"):  # fmt: skip
+        for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for r in RESOURCES:
             self.demand[r] += other.demand[r]

@@ -19,7 +19,7 @@ from .state import (
 
 
 class World:
-    """A data centre (a ``DataCentre``'s values), a workload (the arguments of ``Plant``), and where they stand."""
+    """A data centre (a ``DataCentre``'s values), a workload (``Plant``'s arguments), and where they stand."""
 
     def __init__(self, dc: Any, work: Mapping[str, Any], start_tick: int = 0) -> None:
         self.dc = dc
@@ -91,7 +91,7 @@ class World:
 
     def limit(self, host: int, r: int) -> float:
         """Overcommit × capacity."""
-        return self.server(host).capacity[r] * self.spec(host).overcommit[r]
+        return float(self.server(host).capacity[r] * self.spec(host).overcommit[r])
 
     def allocated(self, host: int) -> list[float]:
         """Sum of allocations, arriving VMs included."""
@@ -111,7 +111,7 @@ class World:
     def bandwidth_mbit_s(self, migration: Migration) -> float:
         """B of a migration that is copying: the least of its links' shares."""
         copying = [m for m in self.migrations if m.phase == "copying"]
-        rates = []
+        rates: list[float] = []
         for host in (migration.source, migration.destination):
             users = sum(host in (m.source, m.destination) for m in copying)
             profile, server = self.profile(host), self.server(host)
