@@ -8,11 +8,9 @@ from tiny_world import Stage, workload
 from foreshade.agents.baselines.registry import agent_names, make_agent
 from foreshade.envs.errors import InputError
 
-#: Written elsewhere in this package, and tested there.
-OTHERS = ("n-sigma-2", "expected-cost")
 
 
-@pytest.mark.parametrize("label", [name for name in agent_names() if name not in OTHERS])
+@pytest.mark.parametrize("label", agent_names())
 def test_agent_bears_its_label(label: str) -> None:
     agent = make_agent(label)
     assert agent.name == label

@@ -15,9 +15,7 @@ from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.generator import generate
 from foreshade.envs.workloads.workload import Workload
 
-#: Written elsewhere in this package, and tested there.
-OTHERS = ("n-sigma-2", "expected-cost")
-LABELS = [name for name in agent_names() if name not in OTHERS]
+LABELS = list(agent_names())
 TICKS = 48
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -78,8 +80,7 @@ def evaluate(
 ) -> None:
     """Play a scenario with one or more agents and show what each cost."""
     from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415  keeps --help fast
-
-    # X from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
+    from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
     from foreshade.adapters.app.results import to_json  # noqa: PLC0415
     from foreshade.adapters.app.table import print_results  # noqa: PLC0415
     from foreshade.agents.baselines.registry import agent_names  # noqa: PLC0415
@@ -102,7 +103,8 @@ def evaluate(
     else:
         print_results(results)
     if report is not None:
-        path = write_report(results, report, said, command=" ".join(["foreshade", *sys.argv[1:]]))
+        command = shlex.join(["foreshade", *sys.argv[1:]])
+        path = write_report(results, report, command=command, written=datetime.now().astimezone())
         print(f"report: {path}", file=sys.stderr)  # noqa: T201
 
 

@@ -29,6 +29,22 @@ from foreshade.envs.errors import InputError
 _DRAWN_AT_FIRST = 6
 
 
+def check_folder(directory: Path) -> None:
+    """Raise InputError unless a report can be written there; ask before the work that it reports on."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".index.html.{os.getpid()}.partial"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+
+
+def _unwritable(directory: Path, error: OSError) -> InputError:
+    why = error.strerror or type(error).__name__
+    return InputError(f"report: expected a folder that can be written, got {directory}: {why}")
+
+
 def write_report(
     results: Sequence[RunResult],
     directory: Path,
@@ -63,8 +79,7 @@ def write_report(
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        why = error.strerror or type(error).__name__
-        raise InputError(f"report: expected a folder that can be written, got {directory}: {why}") from error
+        raise _unwritable(directory, error) from error
     return target
 
 
