@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import resource
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -266,9 +267,23 @@ def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     assert write_report([run()], tmp_path / "a" / "b").is_file()
 
 
-def test_an_older_report_survives_a_failure(tmp_path: Path) -> None:
-    # A folder under the report's name cannot be replaced by a file: the last step fails.
-    (tmp_path / "index.html").mkdir()
+def test_an_older_report_survives_a_disk_that_fills_up(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (100_000, hard)
+    )  # Python ignores SIGXFSZ: the write itself fails
+    try:
+        with pytest.raises(InputError, match="File too large"):
+            write_report([run()], tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "index.html").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["index.html"]
+
+
+def test_what_lies_in_the_way_survives_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "index.html").mkdir()  # cannot be replaced by a file: the last step fails
     (tmp_path / "index.html" / "kept").write_text("old")
     with pytest.raises(InputError):
         write_report([run()], tmp_path)

@@ -35,7 +35,8 @@ def _mean(values: F64, per_point: int) -> F64:
 
 def _last(values: F64, per_point: int) -> F64:
     ends = np.minimum(np.arange(per_point, len(values) + per_point, per_point), len(values))
-    return values[ends - 1]
+    taken: F64 = values[ends - 1]
+    return taken
 
 
 def _unmet(h: History, k: int, _: float) -> F64:
