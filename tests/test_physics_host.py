@@ -92,7 +92,9 @@ def test_vms_without_a_resource_do_not_disturb_its_fair_shares() -> None:
 
 def test_a_host_whose_overheads_fill_it_is_overloaded_only_by_what_vms_want() -> None:
     for want, seconds in ((0, 0), (100, 300)):
-        world = one_host([([1_000, 512, 0, 0, 0], [want, 256, 0, 0])], profiles=[profile(vm_cpu_mhz=20_000.0)])
+        world = one_host(
+            [([1_000, 512, 0, 0, 0], [want, 256, 0, 0])], profiles=[profile(vm_cpu_mhz=20_000.0)]
+        )
         last = world.tick()
         assert last["overloaded_s"] == seconds
         assert last["unmet"][0] == want * 300

@@ -97,7 +97,9 @@ def test_a_state_that_was_not_prepared_is_rejected() -> None:
         small(1_000).sim.observe(core.ClusterState())
 
 
-@pytest.mark.parametrize("column", ["app_members", "app_offloadable", "vm_flavour", "vm_credit", "vm_arrival"])
+@pytest.mark.parametrize(
+    "column", ["app_members", "app_offloadable", "vm_flavour", "vm_credit", "vm_arrival"]
+)
 def test_a_workload_with_a_short_column_is_rejected(column: str) -> None:
     dc, work = random_scenario(1)
     with pytest.raises(ValueError, match="differ in length"):

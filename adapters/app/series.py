@@ -29,12 +29,14 @@ class Series:
 def _mean(values: F64, per_point: int) -> F64:
     """Means over stretches of ``per_point`` ticks; the last may be shorter."""
     starts = np.arange(0, len(values), per_point)
-    return np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
+    means: F64 = np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))
+    return means
 
 
 def _last(values: F64, per_point: int) -> F64:
     ends = np.minimum(np.arange(per_point, len(values) + per_point, per_point), len(values))
-    return values[ends - 1]
+    taken: F64 = values[ends - 1]
+    return taken
 
 
 def _unmet(h: History, k: int, _: float) -> F64:
