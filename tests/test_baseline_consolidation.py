@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_world import Stage, workload
+from tests.tiny_world import Stage, workload
 
 from foreshade.agents.baselines.overload import (
     Detector,

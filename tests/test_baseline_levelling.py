@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_world import Stage, workload
+from tests.tiny_world import Stage, workload
 
 from foreshade.agents.baselines.greedy_spread import GreedySpread, GreedySpreadConfig
 from foreshade.agents.baselines.high_low import HighLow, HighLowConfig

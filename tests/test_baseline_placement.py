@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tiny_world import Stage, workload
+from tests.tiny_world import Stage, workload
 
 from foreshade.agents.baselines.registry import agent_names, make_agent
 from foreshade.envs.errors import InputError
