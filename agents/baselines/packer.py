@@ -14,7 +14,7 @@ from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import F32, Site
 from foreshade.agents.baselines.demand_window import WindowKnobs
-from foreshade.envs.model.action import Action, ActionKind, PowerTarget, migrate, place, power
+from foreshade.envs.model.action import Action, ActionKind, PowerTarget, migrate, place, power, power_rack
 from foreshade.envs.model.state import HostState, Resource, VmState
 
 #: Slow-down of a VM whose host's memory overflows, per share of overflow: tenfold at 10 % (docs/physics.md).
@@ -47,6 +47,7 @@ class PackerKnobs:
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
     grace_s: float = 600.0  # a host that has come up is left on so long
     hazard_per_h: float = 0.1  # failure hazard above which a host is emptied and shunned
+    racks: bool = True  # whether a rack whose hosts are all off is switched off
     wake_trials: int = 2  # hosts that are off whose opening is weighed in a tick
     # The n-sigma measure; without it cost alone decides.
     z: float | None = None
@@ -74,6 +75,8 @@ class Packer:
         self._usd_kwh = (sums[knobs.horizon_ticks :] - sums[: -knobs.horizon_ticks]) / knobs.horizon_ticks
         # Arrivals of the last four hours: how many, and how large.
         self._came: deque[F32] = deque(maxlen=max(1, round(4 * 3600.0 / site.tick_s)))
+        self._dark_racks: set[int] = set()
+        self._above = 0
         self._looked, self._coming, self._large = 0, 0, [0.0] * 5
         self._known: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
 
@@ -113,7 +116,12 @@ class Packer:
                 self._sample,
                 self._reserve,
             )
-        return [*self._actions(), *woken, *self._switch_off(state)]
+        return [
+            *self._actions(),
+            *woken,
+            *self._switch_off(state),
+            *self._switch_racks_off(state, woken),
+        ]
 
     def _begin(self, state: ClusterState) -> None:
         hosts = state.hosts
@@ -151,7 +159,9 @@ class Packer:
         )
         held = np.minimum(cpu, memory)
         watts = np.array([self._cost.power_w(h, 0.6) for h in range(len(held))])
-        return np.argsort(watts / held, kind="stable")
+        # Of hosts that are about as good, those of one rack first: a rack without hosts that are on can go off.
+        step = np.round(np.log(np.maximum(watts / held, 1e-6)) / np.log(1.05))
+        return np.lexsort((hosts.rack, step))
 
     def _uses(self, state: ClusterState) -> npt.NDArray[np.uint8]:
         hosts = state.hosts
@@ -235,6 +245,10 @@ class Packer:
         actions: list[Action] = []
 
         def wake(host: int, why: str) -> None:
+            rack = int(hosts.rack[host])
+            if rack in self._dark_racks:
+                self._dark_racks.remove(rack)
+                actions.append(power_rack(rack, PowerTarget.ON, why))
             actions.append(power(host, PowerTarget.ON, why))
             room[host] = limit[host].copy()
             ranked.remove(host)
@@ -290,6 +304,20 @@ class Packer:
                     continue
             actions.append(power(host, PowerTarget.OFF, "empty"))
         return actions
+
+    def _switch_racks_off(self, state: ClusterState, woken: Sequence[Action]) -> list[Action]:
+        """Racks none of whose hosts draws power or is about to."""
+        if not (self._powered and self._knobs.racks):
+            return []
+        hosts = state.hosts
+        status = hosts.state
+        down = (status == HostState.OFF) | (status == HostState.ASLEEP) | self._site.rented
+        up = set(hosts.rack[~down].tolist()) | {int(hosts.rack[a.host]) for a in woken if a.host >= 0}
+        ours = set(hosts.rack[~self._site.rented].tolist())
+        self._dark_racks &= ours - up  # the world's scheduler may have woken one
+        dark = sorted(ours - up - self._dark_racks)
+        self._dark_racks.update(dark)
+        return [power_rack(rack, PowerTarget.OFF, "all its hosts are off") for rack in dark]
 
     def _watch_arrivals(self, state: ClusterState) -> None:
         there = state.vms.state != VmState.ABSENT

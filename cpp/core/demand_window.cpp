@@ -8,7 +8,7 @@ namespace foreshade {
 
 namespace {
 
-constexpr double kShareWeight = 0.1; // of the newest tick in the cluster's share of use: half gone in half an hour
+constexpr double kShareWeight = 0.1; // of the newest tick in the cluster's share of use: half gone in half an hour; the first ticks count alike
 
 } // namespace
 
@@ -69,9 +69,11 @@ void DemandWindow::update(const ClusterState& state) {
         there = fresh ? 1 : 0;
     }
     slot_ = (slot_ + 1) % knobs_.ticks;
+    if (held[0] > 0.0) ++ticks_seen_;
+    const double weight = std::max(kShareWeight, 1.0 / std::max(1.0, static_cast<double>(ticks_seen_)));
     for (std::size_t r = 0; r < kResources; ++r)
         if (held[r] > 0.0)
-            share_[r] += static_cast<float>(kShareWeight * (wanted[r] / held[r] - static_cast<double>(share_[r])));
+            share_[r] += static_cast<float>(weight * (wanted[r] / held[r] - static_cast<double>(share_[r])));
     for (std::size_t v = 0; v < n_; ++v) {
         if (vms.state[v] == VmState::absent) {
             std::fill_n(mean_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);

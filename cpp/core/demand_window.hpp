@@ -41,6 +41,7 @@ class DemandWindow {
     std::size_t n_;
     float tick_s_;
     std::size_t slot_ = 0;
+    std::size_t ticks_seen_ = 0; // with telemetry
     Amounts share_;                   // of allocation that serving VMs use, smoothed
     std::vector<float> samples_;      // (n_vms, ticks, 5)
     std::vector<std::uint8_t> there_; // (n_vms, ticks)

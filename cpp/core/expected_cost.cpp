@@ -231,7 +231,9 @@ Vec4 ExpectedCost::evaluate(const Four& x) const {
     const Vec4 short_memory = excess4(x.mean[1] - x.capacity[1], sigma(1));
     unmet += splat(prices_.unmet_usd_h[1]) * short_memory;
     if (any4(short_memory > zero)) {
-        const Vec4 lost = min4(splat(1.0F), splat(prices_.swap_factor) * short_memory / x.capacity[1]);
+        // Not bounded by all of the CPU: a host that swaps must be worth less with each VM more, or nobody would
+        // begin to relieve it.
+        const Vec4 lost = splat(prices_.swap_factor) * short_memory / x.capacity[1];
         unmet += splat(prices_.unmet_usd_h[0]) * max4(x.mean[0], zero) * lost;
     }
     unmet += splat(prices_.unmet_usd_h[2]) * excess4(x.mean[2] - x.capacity[2], sigma(2));

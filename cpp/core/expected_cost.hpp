@@ -3,7 +3,7 @@
 // A host's demand for each resource is taken as normal, D ~ N(mean, (s sigma)^2), the sum of independent VMs. In USD/h
 //   cost = E[price * P(D_cpu) + late price * L(D_cpu) * min(D_cpu, C_cpu)]      two-point rule at mean -+ s sigma
 //        + sum over resources: credit * unmet price * E(D - C)^+                closed form
-//        + credit * CPU price * mean_cpu * min(1, swap factor * E(D_mem - C_mem)^+ / C_mem)
+//        + credit * CPU price * mean_cpu * swap factor * E(D_mem - C_mem)^+ / C_mem
 // with E(D - C)^+ = sigma phi(a) + (mean - C) Phi(a), a = (mean - C) / sigma. Units and laws: docs/physics.md.
 #pragma once
 
