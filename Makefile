@@ -5,6 +5,10 @@
 # make sanitize, make tidy    the core under sanitizers, under clang-tidy
 
 PYTHON ?= python3
+# Real traces, where they lie beside the checkout.
+ifneq ($(wildcard ../shared/data),)
+export FORESHADE_DATA ?= $(abspath ../shared/data)
+endif
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

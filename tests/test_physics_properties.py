@@ -145,6 +145,7 @@ def test_allocated_is_the_sum_over_the_vms_there_and_on_their_way(seed: int) -> 
             for where, counter in ((snap["vms.host"][v], standing), (snap["vms.destination"][v], arriving)):
                 if where >= 0:
                     expected[where] += allocation
+                    expected[where, 1] += dc.profiles[dc.hosts[where].profile].vm_memory_mib
                     counter[where] += 1
         np.testing.assert_allclose(snap["hosts.allocated"], expected, rtol=1e-6, atol=1e-3)
         np.testing.assert_array_equal(snap["hosts.n_vms"], standing)

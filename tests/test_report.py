@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
-from runs import history, run
+from tests.runs import history, run
 
 from foreshade.adapters.app.comparison import cases
 from foreshade.adapters.app.report import render, write_report

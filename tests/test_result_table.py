@@ -8,7 +8,7 @@ import re
 
 import pytest
 from rich.console import Console
-from runs import run
+from tests.runs import run
 
 from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import MEASURES, cases

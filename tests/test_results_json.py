@@ -6,7 +6,7 @@ import json
 import math
 
 import numpy as np
-from runs import run
+from tests.runs import run
 
 from foreshade.adapters.app.results import to_json
 

@@ -42,7 +42,7 @@ def workload(
 ) -> Workload:
     """VMs that want ``cpu`` MHz (one value, or one per tick) and ``memory`` MiB in use.
 
-    Each may use 10,000 MHz and ``allocation`` MiB; arrival and departure are ticks.
+    Each may use 9,800 MHz and ``allocation`` MiB; arrival and departure are ticks.
     """
     n = len(cpu)
     demand = np.zeros((N_TICKS, n, 4), dtype=np.float32)
@@ -51,7 +51,7 @@ def workload(
         demand[:, vm, 0] = series[np.minimum(np.arange(N_TICKS), len(series) - 1)]
     demand[:, :, 1] = memory
     flavour = np.zeros((n, 5), dtype=np.float32)
-    flavour[:, 0], flavour[:, 1] = 10_000.0, allocation
+    flavour[:, 0], flavour[:, 1] = 9_800.0, allocation
     ones, number = np.ones(n, dtype=np.int32), np.arange(n, dtype=np.int32)
     return Workload(
         name="tiny",

@@ -161,7 +161,7 @@ class _Program:
             here = np.flatnonzero(h == k)
             coming = here[moves[here]]
             for r in range(N_RESOURCES):
-                need = plan.vm_allocation[vms[v[coming]], r]
+                need = plan.vm_allocation[vms[v[coming]], r] + plan.reserve[where, r]
                 if (need > 0.0).any():
                     room = self.config.fill * plan.limit[where, r] - plan.allocated[where, r]
                     table.add(coming, need, -np.inf, max(0.0, room))

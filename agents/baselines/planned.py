@@ -43,6 +43,9 @@ class Planned:
         self.limit: F64 = self.capacity * hosts.overcommit * (1.0 + SLACK)
         self.allocated: F64 = hosts.allocated.astype(np.float64)
         self.n_hosts = len(self.capacity)
+        #: (n_hosts, 5) what a VM reserves beyond its allocation
+        self.reserve: F64 = np.zeros_like(self.allocated)
+        self.reserve[:, Resource.MEMORY] = site.vm_overhead[:, Resource.MEMORY]
         own = ~site.rented
         self.on: Mask = (hosts.state == HostState.ON) & own
         self._down: Mask = ((hosts.state == HostState.OFF) | (hosts.state == HostState.ASLEEP)) & own
@@ -104,7 +107,7 @@ class Planned:
         room = self.targets
         for r in range(N_RESOURCES):
             if need[r] > 0.0:
-                room &= self.allocated[:, r] + need[r] <= self.limit[:, r]
+                room &= self.allocated[:, r] + self.reserve[:, r] + need[r] <= self.limit[:, r]
         if self.place[vm] >= 0:
             room[self.place[vm]] = False
         if len(self._shadows):
@@ -116,7 +119,8 @@ class Planned:
         room = np.broadcast_to(self.targets, (len(vms), self.n_hosts)).copy()
         for r in range(N_RESOURCES):
             need = self.vm_allocation[vms, r, None]
-            room &= (need <= 0.0) | (self.allocated[:, r] + need <= self.limit[:, r])
+            held = self.allocated[:, r] + self.reserve[:, r]
+            room &= (need <= 0.0) | (held + need <= self.limit[:, r])
         standing = np.flatnonzero(self.place[vms] >= 0)
         room[standing, self.place[vms[standing]]] = False
         if len(self._shadows):
@@ -170,7 +174,7 @@ class Planned:
             action = self.actions.pop()
             vm, source = action.vm, int(self.host[action.vm])
             self._book(vm, action.host, -1.0)
-            self.allocated[action.host] -= self.vm_allocation[vm]
+            self.allocated[action.host] -= self.vm_allocation[vm] + self.reserve[action.host]
             self._book(vm, source, 1.0)
             self.place[vm] = source
             self.movable[vm] = True
@@ -186,7 +190,7 @@ class Planned:
                 self.await_room(vm, "no room for an arrival")
 
     def _settle(self, vm: int, host: int) -> None:
-        self.allocated[host] += self.vm_allocation[vm]
+        self.allocated[host] += self.vm_allocation[vm] + self.reserve[host]
         self._book(vm, host, 1.0)
         self.place[vm] = host
 
@@ -202,10 +206,11 @@ class Planned:
         need = self.vm_allocation[vm]
         if self._promised is None:
             self._promised = np.zeros_like(self.allocated)
-        room = ((self._promised + need <= self.limit) | (need <= 0.0)).all(axis=1)
+        held = self._promised + self.reserve
+        room = ((held + need <= self.limit) | (need <= 0.0)).all(axis=1)
         coming = np.flatnonzero(self._coming & room)
         if len(coming):
-            self._promised[coming[0]] += need
+            self._promised[coming[0]] += need + self.reserve[coming[0]]
             return True
         down = np.flatnonzero(self._down & room)
         if not len(down) or not self.can_power:
@@ -213,7 +218,7 @@ class Planned:
         watts = self.site.power_w[down, -1] / self.capacity[down, Resource.CPU]
         host = int(down[np.argmin(watts)])
         self._down[host], self._coming[host] = False, True
-        self._promised[host] += need
+        self._promised[host] += need + self.reserve[host]
         self.actions.append(power(host, PowerTarget.ON, reason))
         return True
 

@@ -43,8 +43,8 @@ enum class VmKind : std::uint8_t {
 };
 
 struct HostColumns {
-    std::vector<float> capacity;    // (n_hosts, 5)
-    std::vector<float> allocated;   // (n_hosts, 5) sum of allocations, arriving VMs included
+    std::vector<float> capacity;    // (n_hosts, 5) usable
+    std::vector<float> allocated;   // (n_hosts, 5) sum of allocations and of VMs' memory overhead, arriving VMs included
     std::vector<float> usage;       // (n_hosts, 5) what its VMs and the hypervisor get
     std::vector<float> overcommit;  // (n_hosts, 5) limit of allocated / capacity
     std::vector<float> contention;  // (n_hosts,) share of wanted CPU time spent waiting

@@ -64,14 +64,18 @@ void Simulator::unlink_app(std::int32_t id) {
 }
 
 void Simulator::reserve(std::int32_t host, const float* allocation, float sign) {
-    for (std::size_t r = 0; r < kResources; ++r) hosts_[at(host)].allocated[r] += sign * allocation[r];
+    float* const allocated = hosts_[at(host)].allocated;
+    for (std::size_t r = 0; r < kResources; ++r) allocated[r] += sign * allocation[r];
+    allocated[1] += sign * plant_->hosts[at(host)].vm_memory_mib;
 }
 
 bool Simulator::fits(std::int32_t host, const float* allocation) const {
     const HostTruth& truth = hosts_[at(host)];
     const float* limit = plant_->hosts[at(host)].limit;
-    for (std::size_t r = 0; r < kResources; ++r) // a millionth of slack, for sums that come and go
-        if (allocation[r] > 0.0F && truth.allocated[r] + allocation[r] > limit[r] * (1.0F + 1e-6F)) return false;
+    for (std::size_t r = 0; r < kResources; ++r) { // a millionth of slack, for sums that come and go
+        const float need = allocation[r] + (r == 1 ? plant_->hosts[at(host)].vm_memory_mib : 0.0F);
+        if (allocation[r] > 0.0F && truth.allocated[r] + need > limit[r] * (1.0F + 1e-6F)) return false;
+    }
     return true;
 }
 
@@ -384,15 +388,17 @@ std::size_t Simulator::schedule() {
                 const bool coming = state == HostState::booting || state == HostState::waking;
                 const bool down = state == HostState::off || state == HostState::asleep;
                 if (wake ? !down : !coming) continue;
+                std::array<float, kResources> with_it = promised[at(h)];
+                for (std::size_t r = 0; r < kResources; ++r) with_it[r] += vm.allocation[r];
+                with_it[1] += plant_->hosts[at(h)].vm_memory_mib;
                 bool room = true;
-                for (std::size_t r = 0; r < kResources; ++r)
-                    room = room && promised[at(h)][r] + vm.allocation[r] <= plant_->hosts[at(h)].limit[r];
+                for (std::size_t r = 0; r < kResources; ++r) room = room && with_it[r] <= plant_->hosts[at(h)].limit[r];
                 if (!room) continue;
                 if (wake) {
                     restart_rack(plant_->spec.hosts[at(h)].rack);
                     if (power_host(h, PowerTarget::on) != Refusal::none) continue;
                 }
-                for (std::size_t r = 0; r < kResources; ++r) promised[at(h)][r] += vm.allocation[r];
+                promised[at(h)] = with_it;
                 chosen = h;
             }
         }

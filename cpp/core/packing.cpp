@@ -113,9 +113,14 @@ void Packing::list_fours() {
             }
 }
 
+// What a VM takes of a host's limit: its allocation, and of memory the hypervisor's overhead.
+float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
+    return allocation_[v * kResources + r] + (r == 1 ? hosts_.overhead[1][h] : 0.0F);
+}
+
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
     for (std::size_t r = 0; r < kResources; ++r)
-        if (reserved[h * kResources + r] + allocation_[v * kResources + r] > limit_[h * kResources + r]) return false;
+        if (reserved[h * kResources + r] + reservation(v, h, r) > limit_[h * kResources + r]) return false;
     return true;
 }
 
@@ -170,7 +175,7 @@ void Packing::book(std::size_t v, std::size_t to) {
     }
     hosts_.add(to, ExpectedCost::standing(hosts_, to, load_[v]));
     now_[to] = cost_->of_host(hosts_, to, {}, 0.0F);
-    for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += allocation_[v * kResources + r];
+    for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += reservation(v, to, r);
     at_[v] = static_cast<std::int32_t>(to);
     fixed_[v] = 1;
     ++n_here_[to];
@@ -341,7 +346,7 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h <= paid_usd) return false;
         trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
         trial_now_[t] = after_[t];
-        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += allocation_[v * kResources + r];
+        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += reservation(v, t, r);
         trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
     }
     gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h - paid_usd;

@@ -52,7 +52,7 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
         constants.link_mbit_s = std::min(hypervisor.migration_mbit_s, constants.usable[3]);
         if (constants.link_mbit_s <= 0.0F)
             throw std::invalid_argument("server " + server.name + ": expected a network for migrations, found none");
-        for (std::size_t r = 0; r < kResources; ++r) constants.limit[r] = server.capacity[r] * host.overcommit[r];
+        for (std::size_t r = 0; r < kResources; ++r) constants.limit[r] = server.capacity[r] * hypervisor.efficiency[r] * host.overcommit[r];
     }
 }
 

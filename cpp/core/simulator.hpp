@@ -37,7 +37,7 @@ struct Plant {
         float vm_cpu_mhz;
         float vm_memory_mib;
         float link_mbit_s;      // for migrations
-        float limit[kResources]; // overcommit × capacity
+        float limit[kResources]; // overcommit × usable capacity
     };
     std::vector<HostConstants> hosts;
     std::vector<Vec4> series_peak; // (n_series,) largest demand of each resource over the whole workload

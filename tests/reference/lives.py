@@ -306,7 +306,8 @@ class Lives(World):
                         for h, life in enumerate(self.hosts)
                         if life.state in states
                         and all(
-                            promised.get(h, [0.0] * 5)[r] + vm.allocation[r] <= self.limit(h, r)
+                            promised.get(h, [0.0] * 5)[r] + self.with_overhead(h, vm.allocation)[r]
+                            <= self.limit(h, r)
                             for r in RESOURCES
                         )
                     ),
@@ -317,7 +318,8 @@ class Lives(World):
                         self.rack_starts(self.spec(host).rack)
                         self.power_on(host)
                     room = promised.setdefault(host, [0.0] * 5)
-                    promised[host] = [room[r] + vm.allocation[r] for r in RESOURCES]
+                    need = self.with_overhead(host, vm.allocation)
+                    promised[host] = [room[r] + need[r] for r in RESOURCES]
                     break
         self.waiting = still
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .laws import split
 from .state import (
+    MEMORY,
     ABSENT,
     ON,
     RESOURCES,
@@ -90,21 +91,30 @@ class World:
         return {} if dark else shares
 
     def limit(self, host: int, r: int) -> float:
-        """Overcommit × capacity."""
-        return float(self.server(host).capacity[r] * self.spec(host).overcommit[r])
+        """Overcommit × usable capacity."""
+        usable = self.server(host).capacity[r] * self.profile(host).efficiency[r]
+        return float(usable * self.spec(host).overcommit[r])
 
     def allocated(self, host: int) -> list[float]:
-        """Sum of allocations, arriving VMs included."""
+        """Sum of allocations and of VMs' memory overhead, arriving VMs included."""
         here = [self.vms[v] for v in self.hosts[host].vms] + [
             self.vms[m.vm] for m in self.migrations if m.destination == host
         ]
-        return [sum(vm.allocation[r] for vm in here) for r in RESOURCES]
+        overhead = len(here) * self.profile(host).vm_memory_mib
+        return [sum(vm.allocation[r] for vm in here) + (overhead if r == MEMORY else 0.0) for r in RESOURCES]
+
+    def with_overhead(self, host: int, allocation: list[float]) -> list[float]:
+        """What a VM reserves on a host."""
+        need = list(allocation)
+        need[MEMORY] += self.profile(host).vm_memory_mib
+        return need
 
     def fits(self, host: int, allocation: list[float]) -> bool:
         """Whether there is room, within a millionth."""
         now = self.allocated(host)
+        need = self.with_overhead(host, allocation)
         return all(
-            allocation[r] <= 0 or now[r] + allocation[r] <= self.limit(host, r) * (1 + 1e-6)
+            allocation[r] <= 0 or now[r] + need[r] <= self.limit(host, r) * (1 + 1e-6)
             for r in RESOURCES
         )
 
