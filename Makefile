@@ -17,10 +17,10 @@ NATIVE := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.t
 .PHONY: run test check format build sanitize tidy links clean
 
 run: $(STAMP)
-	$(BIN)/foreshade demo --report report
+	$(BIN)/foreshade evaluate --report report
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 # The apt packages are looked for before pip starts, so that a missing one is named and not a compiler's error.
 $(STAMP): pyproject.toml constraints.txt scripts/prerequisites.sh $(NATIVE)

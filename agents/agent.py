@@ -39,7 +39,7 @@ class Site:
     n_ticks: int
     capabilities: frozenset[ActionKind]
     economy: Economy
-    power_w: F32  # (n_hosts, 11) each host's power at 0, 10, …, 100 % of its CPU; 0 where the power is a provider's
+    power_w: F32  # (n_hosts, 11) power at 0, 10, …, 100 % of the CPU; 0 where it is a provider's
     cores: npt.NDArray[np.int32]  # (n_hosts,) physical cores
     off_w: F32  # (n_hosts,)
     vm_overhead: F32  # (n_hosts, 5) what the hypervisor takes for each VM that stands there
@@ -65,7 +65,7 @@ class Agent(Protocol):
         ...
 
     def act(self, state: ClusterState) -> Sequence[Action]:
-        """The actions of this tick, in order. ``state`` is valid until the next tick only: copy what must last."""
+        """The actions of this tick, in order; ``state`` is valid until the next tick only."""
         ...
 
 

@@ -30,7 +30,9 @@ def main() -> int:
     if "FORESHADE_DATA" not in os.environ:
         print("FORESHADE_DATA: expected the data folder, it is not set", file=sys.stderr)
         return 2
-    days = read_percent_days(str(Path(os.environ["FORESHADE_DATA"]) / "planetlab" / "planetlab-dev-days.tar.gz"))
+    days = read_percent_days(
+        str(Path(os.environ["FORESHADE_DATA"]) / "planetlab" / "planetlab-dev-days.tar.gz")
+    )
     day = days[args.day]
     print(f"{args.day} {args.variant}, {len(day.names)} VMs, {args.runs} runs each")
     for label in args.methods:

@@ -217,7 +217,9 @@ def report(log: Log) -> None:
         ("n-sigma tuned", "n-sigma", n_sigma.TUNED),
         ("expected-cost", "expected-cost", expected_cost.TUNED),
     ]
-    print("| case | agent | cost USD | energy+carbon | unmet | late | downtime | moves | boots | unmet CPU % | refused |")
+    print(
+        "| case | agent | cost USD | energy+carbon | unmet | late | downtime | moves | boots | unmet CPU % | refused |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for cases in (TRAINING, HELD_OUT):
         for case in cases:

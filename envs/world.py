@@ -35,7 +35,7 @@ class World(Protocol):
         ...
 
     def execute(self, plan: Plan) -> Sequence[Outcome]:
-        """Start the plan's actions in order, each after it was checked on the state that the ones before left.
+        """Start the plan's actions in order, each checked on the state that the ones before left.
 
         One outcome per action. An action that cannot be carried out is refused with a reason and changes
         nothing; it never raises for what the world looks like.

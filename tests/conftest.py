@@ -1,4 +1,4 @@
-"""Real traces are used where they are at hand: FORESHADE_DATA, or a folder shared/data beside the checkout."""
+"""Real traces are used where they are: FORESHADE_DATA, or a folder shared/data beside the checkout."""
 
 import os
 from pathlib import Path

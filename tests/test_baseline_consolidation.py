@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.tiny_world import Stage, workload
 
 from foreshade.agents.baselines.overload import (
     Detector,
@@ -14,6 +13,7 @@ from foreshade.agents.baselines.overload import (
     StaticThreshold,
 )
 from foreshade.agents.baselines.registry import make_agent
+from tests.tiny_world import Stage, workload
 
 RISE = 0.5 + 0.04 * np.arange(10.0)  # a straight line: 0.50 … 0.86, next 0.90
 SPIKE = np.where(np.arange(10) == 6, 2.0, 0.5)  # one outlier in a flat line

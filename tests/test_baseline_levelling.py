@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.tiny_world import Stage, workload
 
 from foreshade.agents.baselines.greedy_spread import GreedySpread, GreedySpreadConfig
 from foreshade.agents.baselines.high_low import HighLow, HighLowConfig
 from foreshade.agents.baselines.hold_margin import HoldMargin, HoldMarginConfig
 from foreshade.agents.baselines.ilp import IntegerProgram, IntegerProgramConfig
 from foreshade.agents.baselines.registry import make_agent
+from tests.tiny_world import Stage, workload
 
 UNEVEN = workload([4_000, 2_000, 1_000], memory=[8_000, 8_000, 8_000])  # all on host 0, host 1 has none
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.tiny_world import Stage, workload
 
 from foreshade.agents.baselines.registry import agent_names, make_agent
 from foreshade.envs.errors import InputError
-
+from tests.tiny_world import Stage, workload
 
 
 @pytest.mark.parametrize("label", agent_names())

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from foreshade.envs.cloudsim import CloudSimWorld, simulate
-from foreshade.envs.workloads.planetlab import PercentDay, read_percent_days
 from foreshade.envs.model.state import VmState
+from foreshade.envs.workloads.planetlab import PercentDay, read_percent_days
 
 pytestmark = pytest.mark.realdata
 

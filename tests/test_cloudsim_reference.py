@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.cloudsim_reference import MIPS, Reference
 
 from foreshade._core import CloudSimPolicy
 from foreshade.envs.cloudsim import CloudSimWorld
 from foreshade.envs.model.action import Plan
 from foreshade.envs.model.state import VmState
+from tests.cloudsim_reference import MIPS, Reference
 
 N_VMS, N_HOSTS, SAMPLES, STEPS = 40, 30, 288, 40
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreshade import _core as core
 
+from foreshade import _core as core
 from tests.reference.random_stream import RandomStream
 from tests.worlds import (
     DESPAWN,

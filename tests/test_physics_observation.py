@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreshade import _core as core
 
+from foreshade import _core as core
 from tests.worlds import SPAWN, App, Native, data_centre, host, random_scenario, workload
 
 HOST_COLUMNS = [name for name in dir(core.HostColumns) if not name.startswith("_")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from foreshade import _core as core
 
+from foreshade import _core as core
 from tests.worlds import POWER, RENT, App, Native, data_centre, filled, host, rack, server, workload
 
 OFF, ON, SLEEP = 0.0, 1.0, 2.0

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from foreshade import _core as core
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foreshade import _core as core
 from tests.worlds import (
     App,
     Native,

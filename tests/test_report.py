@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
-from tests.runs import history, run
 
 from foreshade.adapters.app.comparison import cases
 from foreshade.adapters.app.report import render, write_report
 from foreshade.adapters.app.series import MOST_POINTS, thinned
 from foreshade.adapters.app.summary import sentences
 from foreshade.envs.errors import InputError
+from tests.runs import history, run
 
 
 class Page(HTMLParser):

@@ -8,7 +8,6 @@ import re
 
 import pytest
 from rich.console import Console
-from tests.runs import run
 
 from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import MEASURES, cases
@@ -16,6 +15,7 @@ from foreshade.adapters.app.estimate import Estimate, paired, t_cdf, t_quantile
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.table import print_results
 from foreshade.envs.errors import InputError
+from tests.runs import run
 
 ENERGY, COST, UNMET = MEASURES[:3]
 

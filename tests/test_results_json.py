@@ -6,9 +6,9 @@ import json
 import math
 
 import numpy as np
-from tests.runs import run
 
 from foreshade.adapters.app.results import to_json
+from tests.runs import run
 
 KEYS = [
     "agent",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from foreshade import _core as core
 
 Spec = dict[str, Any]

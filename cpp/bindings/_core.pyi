@@ -1,16 +1,16 @@
 """Types of the native core."""
 
-from collections.abc import Sequence
-from typing import TypedDict
 import enum
+from collections.abc import Sequence
+from typing import TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
-U8 = npt.NDArray[np.uint8]
+F32: TypeAlias = npt.NDArray[np.float32]
+F64: TypeAlias = npt.NDArray[np.float64]
+I32: TypeAlias = npt.NDArray[np.int32]
+U8: TypeAlias = npt.NDArray[np.uint8]
 
 class HostColumns:
     @property
@@ -377,7 +377,9 @@ class CostPrices:
     sigma_scale: float
 
 class ExpectedCost:
-    def __init__(self, prices: CostPrices, capacity: F32, vm_overhead: F32, power_w: F32, cores: I32) -> None: ...
+    def __init__(
+        self, prices: CostPrices, capacity: F32, vm_overhead: F32, power_w: F32, cores: I32
+    ) -> None: ...
     def set_energy_price(self, usd_kwh: float) -> None: ...
     def power_w(self, host: int, share: float) -> float: ...
     def hosts(self, mean: F32, variance: F32, credit: F32, out: F32) -> None: ...

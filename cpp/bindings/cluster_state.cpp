@@ -11,9 +11,8 @@ namespace {
 // A read-only property that shows a column of `Columns` as a NumPy view.
 template <class Columns, class T>
 void column(py::class_<Columns>& cls, const char* name, std::vector<T> Columns::* member, std::size_t width = 1) {
-    cls.def_property_readonly(name, [member, width](py::object self) {
-        return view(self.cast<const Columns&>().*member, self, width);
-    });
+    cls.def_property_readonly(
+        name, [member, width](py::object self) { return view(self.cast<const Columns&>().*member, self, width); });
 }
 
 } // namespace
@@ -64,8 +63,9 @@ void register_cluster_state(py::module_& module) {
         .def_readonly("tick", &ClusterState::tick)
         .def_readonly("hosts", &ClusterState::hosts)
         .def_readonly("vms", &ClusterState::vms)
-        .def("copy", [](const ClusterState& self) { return std::make_unique<ClusterState>(self); },
-             "An independent copy, e.g. to plan on.");
+        .def(
+            "copy", [](const ClusterState& self) { return std::make_unique<ClusterState>(self); },
+            "An independent copy, e.g. to plan on.");
 }
 
 } // namespace foreshade::bindings

@@ -66,7 +66,8 @@ void register_simulator(py::module_& module) {
     py::class_<Action>(module, "Action")
         .def(py::init([](int kind, std::int32_t vm, std::int32_t host, std::int32_t app, std::int32_t rack, float value,
                          float value2, const std::optional<Amounts>& allocation) {
-                 if (kind < 0 || kind >= static_cast<int>(kActionKinds)) throw py::value_error("unknown kind of action");
+                 if (kind < 0 || kind >= static_cast<int>(kActionKinds))
+                     throw py::value_error("unknown kind of action");
                  return Action{static_cast<ActionKind>(kind), vm, host, app, rack, value, value2,
                                allocation.value_or(Amounts{})};
              }),
@@ -115,17 +116,18 @@ void register_simulator(py::module_& module) {
              }),
              py::arg("plant"), py::arg("seed"), py::keep_alive<1, 2>())
         .def("reset", &Simulator::reset, py::arg("seed"), py::arg("start_tick") = 0)
-        .def("execute",
-             [](Simulator& self, const std::vector<Action>& actions) {
-                 std::vector<std::pair<std::string, std::int32_t>> results;
-                 results.reserve(actions.size());
-                 for (const Action& action : actions) {
-                     const ActionResult result = self.execute(action);
-                     results.emplace_back(refusal_text(result.refusal), result.vm);
-                 }
-                 return results;
-             },
-             "For each action: why it was refused (empty = it was begun), and the VM it is about.")
+        .def(
+            "execute",
+            [](Simulator& self, const std::vector<Action>& actions) {
+                std::vector<std::pair<std::string, std::int32_t>> results;
+                results.reserve(actions.size());
+                for (const Action& action : actions) {
+                    const ActionResult result = self.execute(action);
+                    results.emplace_back(refusal_text(result.refusal), result.vm);
+                }
+                return results;
+            },
+            "For each action: why it was refused (empty = it was begun), and the VM it is about.")
         .def("schedule", &Simulator::schedule)
         .def("advance", &Simulator::advance, py::call_guard<py::gil_scoped_release>())
         .def("prepare", &Simulator::prepare)
@@ -170,10 +172,13 @@ void register_simulator(py::module_& module) {
         .def("advance", &Batch::advance, py::arg("ticks") = 1, py::call_guard<py::gil_scoped_release>())
         .def("start_at", &Batch::start_at, py::arg("env"), py::arg("tick"))
         .def("__len__", &Batch::size)
-        .def("env", [](Batch& self, std::size_t i) -> Simulator& {
-                 if (i >= self.size()) throw py::index_error("environment out of range");
-                 return self.env(i);
-             }, py::return_value_policy::reference_internal)
+        .def(
+            "env",
+            [](Batch& self, std::size_t i) -> Simulator& {
+                if (i >= self.size()) throw py::index_error("environment out of range");
+                return self.env(i);
+            },
+            py::return_value_policy::reference_internal)
         .def_property_readonly("memory_bytes", &Batch::memory_bytes)
         .def_property_readonly("bytes_per_tick", &Batch::bytes_per_tick);
 

@@ -9,7 +9,9 @@ namespace {
 
 constexpr float kMostWeight = 1e6F; // sums of weights stay finite, shares above rounding
 
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
+std::size_t at(std::int32_t index) {
+    return static_cast<std::size_t>(index);
+}
 
 template <class Container> bool valid(std::int32_t index, const Container& container) {
     return index >= 0 && at(index) < container.size();
@@ -33,16 +35,35 @@ ActionResult Simulator::execute(const Action& action) {
         }
     }
     switch (action.kind) {
-    case ActionKind::wait: break;
-    case ActionKind::spawn: result = act_spawn(action); break;
-    case ActionKind::despawn: result = act_despawn(action); break;
-    case ActionKind::reshape: result = act_reshape(action); break;
-    case ActionKind::migrate: result = act_migrate(action); break;
-    case ActionKind::microvm: result = act_microvm(action); break;
-    case ActionKind::shadow: result = act_shadow(action); break;
-    case ActionKind::shift: result = act_shift(action); break;
-    case ActionKind::power: result = act_power(action); break;
-    case ActionKind::rent: result = act_rent(action); break;
+    case ActionKind::wait:
+        break;
+    case ActionKind::spawn:
+        result = act_spawn(action);
+        break;
+    case ActionKind::despawn:
+        result = act_despawn(action);
+        break;
+    case ActionKind::reshape:
+        result = act_reshape(action);
+        break;
+    case ActionKind::migrate:
+        result = act_migrate(action);
+        break;
+    case ActionKind::microvm:
+        result = act_microvm(action);
+        break;
+    case ActionKind::shadow:
+        result = act_shadow(action);
+        break;
+    case ActionKind::shift:
+        result = act_shift(action);
+        break;
+    case ActionKind::power:
+        result = act_power(action);
+        break;
+    case ActionKind::rent:
+        result = act_rent(action);
+        break;
     }
     if (result.refusal != Refusal::none) ++tick_totals_.refused;
     return result;
@@ -247,7 +268,8 @@ Refusal Simulator::power_host(std::int32_t host, PowerTarget target) {
         set_host_state(host, cold ? HostState::booting : HostState::waking);
         truth.target = HostState::on;
         const double begins = cold ? std::max(now_, rack_ready_s_[rack]) : now_;
-        push(begins + static_cast<double>(cold ? server.boot_s : server.wake_s), EventKind::host_ready, host, truth.epoch);
+        push(begins + static_cast<double>(cold ? server.boot_s : server.wake_s), EventKind::host_ready, host,
+             truth.epoch);
         if (cold) {
             ++tick_totals_.host_boots;
             tick_totals_.cost[static_cast<std::size_t>(CostTerm::boot)] +=

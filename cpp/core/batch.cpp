@@ -54,6 +54,8 @@ std::size_t Batch::memory_bytes() const {
     return bytes;
 }
 
-std::size_t Batch::bytes_per_tick() const { return envs_.front().bytes_per_tick(); }
+std::size_t Batch::bytes_per_tick() const {
+    return envs_.front().bytes_per_tick();
+}
 
 } // namespace foreshade

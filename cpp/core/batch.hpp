@@ -22,7 +22,7 @@ class Batch {
     Simulator& env(std::size_t i) { return envs_[i]; }
     void start_at(std::size_t i, std::int64_t tick); // resets one environment to a start tick
     std::size_t memory_bytes() const;                // of all environments, without what they share
-    std::size_t bytes_per_tick() const; // that a quiet tick of one environment reads and writes
+    std::size_t bytes_per_tick() const;              // that a quiet tick of one environment reads and writes
 
   private:
     std::shared_ptr<const Plant> plant_;

@@ -43,53 +43,53 @@ enum class VmKind : std::uint8_t {
 };
 
 struct HostColumns {
-    std::vector<float> capacity;    // (n_hosts, 5) usable
-    std::vector<float> allocated;   // (n_hosts, 5) sum of allocations and of VMs' memory overhead, arriving VMs included
-    std::vector<float> usage;       // (n_hosts, 5) what its VMs and the hypervisor get
-    std::vector<float> overcommit;  // (n_hosts, 5) limit of allocated / capacity
-    std::vector<float> contention;  // (n_hosts,) share of wanted CPU time spent waiting
-    std::vector<float> power_w;     // (n_hosts,)
-    std::vector<float> idle_w;      // (n_hosts,) P(0)
-    std::vector<float> peak_w;      // (n_hosts,) P(1)
-    std::vector<float> boot_s;      // (n_hosts,) off to on
-    std::vector<float> price_usd_h; // (n_hosts,) hire of a cloud host, 0 of our own
-    std::vector<float> hazard_per_h;  // (n_hosts,) observed failure hazard
-    std::vector<float> since_s;     // (n_hosts,) time in this state
-    std::vector<float> age_s;       // (n_hosts,) age of the newest sample
-    std::vector<std::int32_t> n_vms; // (n_hosts,) VMs that stand here, arriving ones not counted
+    std::vector<float> capacity;   // (n_hosts, 5) usable
+    std::vector<float> allocated;  // (n_hosts, 5) sum of allocations and of VMs' memory overhead, arriving VMs included
+    std::vector<float> usage;      // (n_hosts, 5) what its VMs and the hypervisor get
+    std::vector<float> overcommit; // (n_hosts, 5) limit of allocated / capacity
+    std::vector<float> contention; // (n_hosts,) share of wanted CPU time spent waiting
+    std::vector<float> power_w;    // (n_hosts,)
+    std::vector<float> idle_w;     // (n_hosts,) P(0)
+    std::vector<float> peak_w;     // (n_hosts,) P(1)
+    std::vector<float> boot_s;     // (n_hosts,) off to on
+    std::vector<float> price_usd_h;     // (n_hosts,) hire of a cloud host, 0 of our own
+    std::vector<float> hazard_per_h;    // (n_hosts,) observed failure hazard
+    std::vector<float> since_s;         // (n_hosts,) time in this state
+    std::vector<float> age_s;           // (n_hosts,) age of the newest sample
+    std::vector<std::int32_t> n_vms;    // (n_hosts,) VMs that stand here, arriving ones not counted
     std::vector<std::int32_t> arriving; // (n_hosts,) VMs being copied to here
-    std::vector<std::int32_t> rack; // (n_hosts,)
-    std::vector<std::int32_t> zone; // (n_hosts,)
-    std::vector<std::int32_t> model;   // (n_hosts,) server model
-    std::vector<std::int32_t> profile; // (n_hosts,) hypervisor profile
-    std::vector<HostState> state;   // (n_hosts,)
+    std::vector<std::int32_t> rack;     // (n_hosts,)
+    std::vector<std::int32_t> zone;     // (n_hosts,)
+    std::vector<std::int32_t> model;    // (n_hosts,) server model
+    std::vector<std::int32_t> profile;  // (n_hosts,) hypervisor profile
+    std::vector<HostState> state;       // (n_hosts,)
 
     void resize(std::size_t n);
 };
 
 struct VmColumns {
-    std::vector<float> flavour;    // (n_vms, 5) provisioned at spawn
-    std::vector<float> allocation; // (n_vms, 5) what it may use now
-    std::vector<float> usage;      // (n_vms, 5) what it gets
-    std::vector<float> demand;     // (n_vms, 5) estimated from usage and contention
-    std::vector<float> contention; // (n_vms,) share of wanted CPU time spent waiting
-    std::vector<float> weight;     // (n_vms,) share of the application's traffic, relative
-    std::vector<float> credit;     // (n_vms,) multiplier of the SLA credit
-    std::vector<float> since_move_s; // (n_vms,) since its last migration, inf = never
-    std::vector<float> age_s;      // (n_vms,) age of the newest sample
-    std::vector<std::int32_t> app; // (n_vms,) application
+    std::vector<float> flavour;            // (n_vms, 5) provisioned at spawn
+    std::vector<float> allocation;         // (n_vms, 5) what it may use now
+    std::vector<float> usage;              // (n_vms, 5) what it gets
+    std::vector<float> demand;             // (n_vms, 5) estimated from usage and contention
+    std::vector<float> contention;         // (n_vms,) share of wanted CPU time spent waiting
+    std::vector<float> weight;             // (n_vms,) share of the application's traffic, relative
+    std::vector<float> credit;             // (n_vms,) multiplier of the SLA credit
+    std::vector<float> since_move_s;       // (n_vms,) since its last migration, inf = never
+    std::vector<float> age_s;              // (n_vms,) age of the newest sample
+    std::vector<std::int32_t> app;         // (n_vms,) application
     std::vector<std::int32_t> host;        // (n_vms,) where it stands, -1 = nowhere
     std::vector<std::int32_t> destination; // (n_vms,) where it is being copied to, -1 = nowhere
     std::vector<std::int32_t> primary;     // (n_vms,) of a shadow: the VM it stands for, else -1
-    std::vector<VmState> state;    // (n_vms,)
-    std::vector<VmKind> kind;      // (n_vms,)
+    std::vector<VmState> state;            // (n_vms,)
+    std::vector<VmKind> kind;              // (n_vms,)
 
     void resize(std::size_t n);
 };
 
 struct ClusterState {
-    double time_s = 0.0;    // since the scenario's start
-    std::int64_t tick = 0;  // control intervals since the start
+    double time_s = 0.0;   // since the scenario's start
+    std::int64_t tick = 0; // control intervals since the start
     HostColumns hosts;
     VmColumns vms;
 

@@ -1,8 +1,8 @@
 // Power and response time as functions of a host's utilisation.
 #pragma once
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 namespace foreshade {

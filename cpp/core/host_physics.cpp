@@ -1,5 +1,6 @@
 // What the VMs of a host want, what they get, and what that draws: the laws of docs/physics.md, "Caps and contention",
-// "Response time" and "Power". The fast path serves hosts where everybody gets what they want; the slow path all others.
+// "Response time" and "Power". The fast path serves hosts where everybody gets what they want; the slow path all
+// others.
 #include <algorithm>
 #include <cmath>
 
@@ -27,7 +28,6 @@ bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
     return (unmet[0] | unmet[1] | unmet[2] | unmet[3]) == 0;
 #endif
 }
-
 
 } // namespace
 
@@ -93,14 +93,19 @@ float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) c
         return cpu + server.capacity[kGpu] * server.gpu_idle_w + used_gpu * (server.gpu_peak_w - server.gpu_idle_w);
     }
     case HostState::booting:
-    case HostState::waking: return server.boot_w;
+    case HostState::waking:
+        return server.boot_w;
     case HostState::shutting_down:
-    case HostState::maintenance: return server.power_w[0];
-    case HostState::asleep: return server.sleep_w;
+    case HostState::maintenance:
+        return server.power_w[0];
+    case HostState::asleep:
+        return server.sleep_w;
     case HostState::off:
-    case HostState::failed: return server.off_w;
+    case HostState::failed:
+        return server.off_w;
     case HostState::unrented:
-    case HostState::renting: return 0.0F;
+    case HostState::renting:
+        return 0.0F;
     }
     return 0.0F;
 }
@@ -116,8 +121,7 @@ float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) c
     const std::uint32_t* const series = packed_series_.data();
     Vec4 wanted{};
     std::size_t i = packed.begin;
-    for (const std::size_t end = packed.calm_end; i < end; ++i)
-        wanted += load4(demand_row + series[i]) * vms[i].factor;
+    for (const std::size_t end = packed.calm_end; i < end; ++i) wanted += load4(demand_row + series[i]) * vms[i].factor;
     Vec4 used = wanted;
     Vec4 tight{};
     for (const std::size_t end = packed.end; i < end; ++i) {

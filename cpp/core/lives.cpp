@@ -11,7 +11,9 @@ namespace {
 constexpr double kRackStart_s = 120.0; // before its hosts can boot
 constexpr double kHour_s = 3600.0;
 
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
+std::size_t at(std::int32_t index) {
+    return static_cast<std::size_t>(index);
+}
 
 } // namespace
 
@@ -133,11 +135,12 @@ void Simulator::close_dark(std::int32_t id) {
     if (column >= 0)
         demand[4] = plant_->work.gpu[static_cast<std::size_t>(played_) * plant_->work.n_gpu_series + at(column)];
     const Prices& prices = plant_->spec.prices;
-    const double usd_s = static_cast<double>(demand[0]) / 1000.0 * static_cast<double>(prices.unmet_usd_h[0]) / kHour_s +
-                         static_cast<double>(demand[1]) / 1024.0 * static_cast<double>(prices.unmet_usd_h[1]) / kHour_s +
-                         static_cast<double>(demand[2]) / 100.0 * static_cast<double>(prices.unmet_usd_h[2]) / kHour_s +
-                         static_cast<double>(demand[3]) / 1000.0 * static_cast<double>(prices.unmet_usd_h[3]) / kHour_s +
-                         static_cast<double>(demand[4]) * static_cast<double>(prices.unmet_usd_h[4]) / kHour_s;
+    const double usd_s =
+        static_cast<double>(demand[0]) / 1000.0 * static_cast<double>(prices.unmet_usd_h[0]) / kHour_s +
+        static_cast<double>(demand[1]) / 1024.0 * static_cast<double>(prices.unmet_usd_h[1]) / kHour_s +
+        static_cast<double>(demand[2]) / 100.0 * static_cast<double>(prices.unmet_usd_h[2]) / kHour_s +
+        static_cast<double>(demand[3]) / 1000.0 * static_cast<double>(prices.unmet_usd_h[3]) / kHour_s +
+        static_cast<double>(demand[4]) * static_cast<double>(prices.unmet_usd_h[4]) / kHour_s;
     for (std::size_t r = 0; r < kResources; ++r) {
         tick_totals_.demand[r] += static_cast<double>(demand[r]) * dt;
         tick_totals_.unmet[r] += static_cast<double>(demand[r]) * dt;
@@ -221,7 +224,8 @@ void Simulator::set_vm_state(std::int32_t id, VmState state) {
 void Simulator::start_vm(std::int32_t id, std::int32_t host, BootPath path) {
     Vm& vm = vms_[at(id)];
     reserve(host, vm.allocation, 1.0F);
-    const bool from_start = !in_tick_ && tick_ == start_tick_ && at(id) < plant_->work.n_vms() && vm.state == VmState::pending;
+    const bool from_start =
+        !in_tick_ && tick_ == start_tick_ && at(id) < plant_->work.n_vms() && vm.state == VmState::pending;
     vm.state = from_start ? VmState::running : VmState::booting;
     ++vm.epoch;
     link_host(id, host);
@@ -428,7 +432,8 @@ void Simulator::play(const Event& event) {
             vms_[at(id)].birth == event.epoch)
             remove_vm(id);
         return;
-    default: break;
+    default:
+        break;
     }
     HostTruth& truth = hosts_[at(id)];
     const Host& spec = plant_->spec.hosts[at(id)];
@@ -445,7 +450,8 @@ void Simulator::play(const Event& event) {
         if (truth.epoch == event.epoch) set_host_state(id, HostState::asleep);
         return;
     case EventKind::rent_hour:
-        if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting) return;
+        if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting)
+            return;
         tick_totals_.cost[static_cast<std::size_t>(CostTerm::rent)] += static_cast<double>(spec.price_usd_h);
         push(now_ + kHour_s, EventKind::rent_hour, id, event.epoch);
         return;
@@ -476,7 +482,8 @@ void Simulator::play(const Event& event) {
     case EventKind::maintenance_ends:
         if (truth.state == HostState::maintenance) back_in_service(id);
         return;
-    default: return;
+    default:
+        return;
     }
 }
 

@@ -18,8 +18,8 @@ using Costs = std::array<double, kCostTerms>; // USD, by CostTerm
 
 // Sums over a tick or a run. Times in s, cpu work in MHz·s, the other resources likewise in unit·s.
 struct Totals {
-    double host_j = 0.0;          // energy at our own hosts
-    double rack_j = 0.0;          // the racks' own
+    double host_j = 0.0; // energy at our own hosts
+    double rack_j = 0.0; // the racks' own
     std::array<double, kResources> demand{};
     std::array<double, kResources> unmet{};
     double late = 0.0;

@@ -11,7 +11,9 @@ namespace {
 constexpr double kMibPerMbit = 1.0e6 / 8.0 / (1024.0 * 1024.0);
 constexpr double kNever = std::numeric_limits<double>::infinity();
 
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
+std::size_t at(std::int32_t index) {
+    return static_cast<std::size_t>(index);
+}
 
 } // namespace
 
@@ -34,7 +36,8 @@ void Simulator::start_queued() {
         touch(m.source);
         touch(m.destination);
         solve(m.source);
-        const Portion p = *std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& x) { return x.vm == m.vm; });
+        const Portion p =
+            *std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& x) { return x.vm == m.vm; });
         const HypervisorProfile& hypervisor = profile(m.source);
         m.memory_mib = static_cast<double>(p.capped[1]);
         const float busy = vm.allocation[0] > 0.0F ? p.got[0] / vm.allocation[0] : 0.0F;
@@ -79,9 +82,9 @@ void Simulator::replan_links() {
         m.advanced_s = now_;
         const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
         const std::int32_t to = plant_->spec.hosts[at(m.destination)].rack;
-        float mbit_s = std::min(plant_->hosts[at(m.source)].link_mbit_s / static_cast<float>(hosts_[at(m.source)].copying),
-                                plant_->hosts[at(m.destination)].link_mbit_s /
-                                    static_cast<float>(hosts_[at(m.destination)].copying));
+        float mbit_s = std::min(
+            plant_->hosts[at(m.source)].link_mbit_s / static_cast<float>(hosts_[at(m.source)].copying),
+            plant_->hosts[at(m.destination)].link_mbit_s / static_cast<float>(hosts_[at(m.destination)].copying));
         if (from != to)
             for (const std::int32_t rack : {from, to})
                 mbit_s = std::min(mbit_s, plant_->spec.racks[at(rack)].uplink_mbit_s /
@@ -98,7 +101,8 @@ void Simulator::play_migration(std::size_t index) {
     Migration& m = migrations_[index];
     const HypervisorProfile& hypervisor = profile(m.source);
     switch (m.phase) {
-    case Phase::queued: return;
+    case Phase::queued:
+        return;
     case Phase::setup:
         m.phase = Phase::copying;
         m.round_start_s = m.advanced_s = now_;
@@ -106,8 +110,7 @@ void Simulator::play_migration(std::size_t index) {
         replan_links();
         return;
     case Phase::copying: {
-        const double next =
-            std::min(m.dirty_mib_s * (now_ - m.round_start_s), m.working_set_mib);
+        const double next = std::min(m.dirty_mib_s * (now_ - m.round_start_s), m.working_set_mib);
         ++m.round;
         if (next > m.rate_mib_s * static_cast<double>(hypervisor.downtime_limit_s) && m.round < hypervisor.max_rounds) {
             m.remaining_mib = next;
@@ -121,7 +124,9 @@ void Simulator::play_migration(std::size_t index) {
         replan_links(); // the others get its share
         return;
     }
-    case Phase::stopped: finish_migration(index); return;
+    case Phase::stopped:
+        finish_migration(index);
+        return;
     }
 }
 
@@ -132,12 +137,14 @@ void Simulator::finish_migration(std::size_t index) {
     touch(m.destination);
     // The downtime is over: what the VM got until then is what nobody got while it was switched over.
     solve(m.source);
-    const auto portion = std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& p) { return p.vm == m.vm; });
+    const auto portion =
+        std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& p) { return p.vm == m.vm; });
     if (portion->useful) {
         const Prices& prices = plant_->spec.prices;
         const double unmet = static_cast<double>(portion->got[0]) * m.downtime_s;
         double usd = 0.0;
-        for (const std::size_t r : {std::size_t{0}, std::size_t{2}, std::size_t{3}, std::size_t{4}}) { // its memory stays filled
+        for (const std::size_t r :
+             {std::size_t{0}, std::size_t{2}, std::size_t{3}, std::size_t{4}}) { // its memory stays filled
             const double lost = static_cast<double>(portion->got[r]) * m.downtime_s;
             tick_totals_.unmet[r] += lost;
             usd += lost * static_cast<double>(prices.unmet_usd_h[r] * kPriceUnit[r]);

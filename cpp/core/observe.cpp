@@ -17,7 +17,7 @@ void Simulator::prepare(ClusterState& state) const {
         for (std::size_t r = 0; r < kResources; ++r) {
             const float efficiency = plant_->spec.profiles[static_cast<std::size_t>(spec.profile)].efficiency[r];
             state.hosts.capacity[h * kResources + r] = server.capacity[r] * efficiency;
-            state.hosts.overcommit[h * kResources + r] = spec.overcommit[r];
+            state.hosts.overcommit[h * kResources + r] = spec.overcommit[r] / (r < kDense ? 1.0F : efficiency);
         }
         state.hosts.idle_w[h] = spec.rented ? 0.0F : server.power_w[0] + server.capacity[4] * server.gpu_idle_w;
         state.hosts.peak_w[h] = spec.rented ? 0.0F : server.power_w[10] + server.capacity[4] * server.gpu_idle_w;

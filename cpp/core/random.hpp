@@ -10,8 +10,7 @@ namespace foreshade {
 class RandomStream {
   public:
     RandomStream() = default;
-    RandomStream(std::uint64_t seed, std::uint64_t stream)
-        : state_(mix(seed ^ mix(stream + 0x9e3779b97f4a7c15ULL))) {}
+    RandomStream(std::uint64_t seed, std::uint64_t stream) : state_(mix(seed ^ mix(stream + 0x9e3779b97f4a7c15ULL))) {}
 
     std::uint64_t next() {
         state_ += 0x9e3779b97f4a7c15ULL;

@@ -9,10 +9,12 @@ namespace foreshade {
 namespace {
 
 constexpr double kJoulesPerKwh = 3.6e6;
-constexpr float kViolation = 0.05F; // unmet share of a tick's demand beyond which it counts
+constexpr float kViolation = 0.05F;    // unmet share of a tick's demand beyond which it counts
 constexpr double kLeastDemand = 3.6e3; // MHz·s: a VM that wanted less than 1 MHz·h has no worst ratio
 
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
+std::size_t at(std::int32_t index) {
+    return static_cast<std::size_t>(index);
+}
 
 // Demand before the first tick: nobody wants anything yet.
 const float* zeros(std::size_t n) {
@@ -52,11 +54,15 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
         constants.link_mbit_s = std::min(hypervisor.migration_mbit_s, constants.usable[3]);
         if (constants.link_mbit_s <= 0.0F)
             throw std::invalid_argument("server " + server.name + ": expected a network for migrations, found none");
-        for (std::size_t r = 0; r < kResources; ++r) constants.limit[r] = server.capacity[r] * hypervisor.efficiency[r] * host.overcommit[r];
+        for (std::size_t r = 0; r < kDense; ++r)
+            constants.limit[r] = server.capacity[r] * hypervisor.efficiency[r] * host.overcommit[r];
+        constants.limit[4] = server.capacity[4] * host.overcommit[4]; // GPUs are counted, whatever they give
     }
 }
 
-Simulator::Simulator(std::shared_ptr<const Plant> plant, std::uint64_t seed) : plant_(std::move(plant)) { reset(seed); }
+Simulator::Simulator(std::shared_ptr<const Plant> plant, std::uint64_t seed) : plant_(std::move(plant)) {
+    reset(seed);
+}
 
 void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     const WorkloadView& work = plant_->work;
@@ -116,8 +122,10 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     }
     for (const MaintenanceWindow& window : spec.maintenance) {
         if (window.end_s <= now_) continue;
-        if (window.start_s > now_) push(window.start_s, EventKind::maintenance_starts, window.host, 0);
-        else start_maintenance(window.host); // before anything can be placed there
+        if (window.start_s > now_)
+            push(window.start_s, EventKind::maintenance_starts, window.host, 0);
+        else
+            start_maintenance(window.host); // before anything can be placed there
         push(window.end_s, EventKind::maintenance_ends, window.host, 0);
     }
     arrivals_and_departures();
@@ -175,8 +183,10 @@ void Simulator::advance() {
     if (!migrations_.empty()) replan_links();
     if (!packed_) repack();
     const bool eventful = !migrations_.empty() || (!events_.empty() && events_.front().time <= end);
-    if (eventful) play_events(end);
-    else play_quiet_tick();
+    if (eventful)
+        play_events(end);
+    else
+        play_quiet_tick();
     now_ = end;
     for (const std::int32_t host : open_hosts_) {
         close(host);
@@ -198,12 +208,13 @@ void Simulator::advance() {
     const auto k = static_cast<std::size_t>(tick_);
     for (std::size_t r = 0; r < rack_on_.size(); ++r)
         if (rack_on_[r]) tick_totals_.rack_j += static_cast<double>(spec.racks[r].overhead_w) * spec.tick_s;
-    const double kwh = (tick_totals_.host_j + tick_totals_.rack_j) / kJoulesPerKwh * static_cast<double>(spec.prices.pue);
+    const double kwh =
+        (tick_totals_.host_j + tick_totals_.rack_j) / kJoulesPerKwh * static_cast<double>(spec.prices.pue);
     Costs& cost = tick_totals_.cost;
     cost[static_cast<std::size_t>(CostTerm::energy)] += kwh * static_cast<double>(spec.prices.electricity_usd_kwh[k]);
     if (!spec.prices.carbon_g_kwh.empty())
-        cost[static_cast<std::size_t>(CostTerm::carbon)] += kwh * static_cast<double>(spec.prices.carbon_g_kwh[k]) * 1e-6 *
-                                                            static_cast<double>(spec.prices.carbon_usd_per_t);
+        cost[static_cast<std::size_t>(CostTerm::carbon)] += kwh * static_cast<double>(spec.prices.carbon_g_kwh[k]) *
+                                                            1e-6 * static_cast<double>(spec.prices.carbon_usd_per_t);
     cost[static_cast<std::size_t>(CostTerm::late)] +=
         tick_totals_.late / 3.6e6 * static_cast<double>(spec.prices.late_usd_ghz_h);
     totals_.add(tick_totals_);
@@ -242,7 +253,8 @@ double Simulator::worst_vm_unmet() const {
 
 std::size_t Simulator::memory_bytes() const {
     return sizeof(*this) + vms_.capacity() * sizeof(Vm) + apps_.capacity() * sizeof(App) +
-           hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) + packed_vms_.capacity() * (sizeof(PackedVm) + sizeof(std::uint32_t)) +
+           hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) +
+           packed_vms_.capacity() * (sizeof(PackedVm) + sizeof(std::uint32_t)) +
            quiet_hosts_.capacity() * sizeof(PackedHost) + packed_gpus_.capacity() * sizeof(PackedGpu) +
            events_.capacity() * sizeof(Event) + migrations_.capacity() * sizeof(Migration) +
            history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +

@@ -26,23 +26,23 @@ struct Plant {
     std::vector<PowerCurve> power; // by server model
     std::vector<LateCurve> late;   // by server model
     struct HostConstants {
-        Vec4 usable;            // efficiency × capacity
+        Vec4 usable; // efficiency × capacity
         float usable_gpu;
-        float inverse_cpu;      // 1 / usable cpu
-        float metered;          // 1, or 0 where the power is a provider's
-        float gpu_idle_w;       // of all its GPUs
-        float gpu_slope_w;      // for each GPU in use
+        float inverse_cpu; // 1 / usable cpu
+        float metered;     // 1, or 0 where the power is a provider's
+        float gpu_idle_w;  // of all its GPUs
+        float gpu_slope_w; // for each GPU in use
         const PowerCurve* power;
         const LateCurve* late;
         float vm_cpu_mhz;
         float vm_memory_mib;
-        float link_mbit_s;      // for migrations
+        float link_mbit_s;       // for migrations
         float limit[kResources]; // overcommit × usable capacity
     };
     std::vector<HostConstants> hosts;
     std::vector<Vec4> series_peak; // (n_series,) largest demand of each resource over the whole workload
-    std::uint32_t allowed = ~0U; // bit per ActionKind
-    float tight_factor = 5.0F;   // 1 / (1 - knee)
+    std::uint32_t allowed = ~0U;   // bit per ActionKind
+    float tight_factor = 5.0F;     // 1 / (1 - knee)
 
     // Throws std::invalid_argument on a data centre or workload that cannot be simulated.
     Plant(DataCentre spec, WorkloadView work, std::uint32_t allowed);
@@ -80,7 +80,7 @@ class Simulator {
     double worst_vm_unmet() const;
     void record_history(bool on) { recording_ = on; }
     const std::vector<TickRecord>& history() const { return history_; }
-    std::size_t memory_bytes() const; // of this environment alone
+    std::size_t memory_bytes() const;   // of this environment alone
     std::size_t bytes_per_tick() const; // that a quiet tick reads and writes, shared demand included
     const Plant& plant() const { return *plant_; }
 
@@ -120,7 +120,7 @@ class Simulator {
         float flavour[kResources];
         VmState state = VmState::absent;
         VmKind kind = VmKind::production;
-        bool touched = false; // unmet demand in this tick
+        bool touched = false;    // unmet demand in this tick
         bool is_special = false; // as counted by its host
         std::int32_t app = -1;
         std::int32_t host = -1;
@@ -132,32 +132,32 @@ class Simulator {
         float size = 1.0F;
         float fidelity = 0.0F;
         float credit = 1.0F;
-        float unmet_rate = 0.0F; // cpu MHz, in the open slice
-        float tick_unmet = 0.0F; // cpu MHz·s in this tick
+        float unmet_rate = 0.0F;  // cpu MHz, in the open slice
+        float tick_unmet = 0.0F;  // cpu MHz·s in this tick
         float tick_demand = 0.0F; // likewise, up to cumulative_mark; of the tick demand_tick
         std::int64_t demand_tick = -1;
         std::uint32_t epoch = 0;
         std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
-        std::uint32_t birth = 0; // tells apart the VMs that use one slot
+        std::uint32_t birth = 0;                     // tells apart the VMs that use one slot
         double last_move_s = -std::numeric_limits<double>::infinity();
         double boot_done_s = 0.0;
         double cumulative_mark = 0.0; // of its series, where `demand` was last brought up to date
-        double demand = 0.0; // cpu MHz·s
-        double unmet = 0.0;  // cpu MHz·s
+        double demand = 0.0;          // cpu MHz·s
+        double unmet = 0.0;           // cpu MHz·s
     };
     struct HostTruth {
         HostState state = HostState::on;
         HostState target = HostState::on; // where a transition leads
-        bool open = false;               // its slice belongs to this tick
-        bool dirty = false;              // to be evaluated again after the current event
+        bool open = false;                // its slice belongs to this tick
+        bool dirty = false;               // to be evaluated again after the current event
         std::uint8_t alarms = 0;
         std::int32_t first = -1, last = -1; // VMs
         std::int32_t n_vms = 0;
-        std::int32_t arriving = 0;  // VMs with room reserved here
-        std::int32_t special = 0;   // VMs that are not plainly running, and migrations: the slow path
-        std::int32_t moving = 0;    // migrations begun from or to here
-        std::int32_t copying = 0;   // of them now on the link
+        std::int32_t arriving = 0; // VMs with room reserved here
+        std::int32_t special = 0;  // VMs that are not plainly running, and migrations: the slow path
+        std::int32_t moving = 0;   // migrations begun from or to here
+        std::int32_t copying = 0;  // of them now on the link
         float migration_mbit_s = 0.0F;
         float arriving_memory = 0.0F;
         float allocated[kResources] = {};
@@ -210,7 +210,7 @@ class Simulator {
         Vec4 allocation;
     };
     struct PackedHost { // its VMs among the packed: first those that can never reach a cap or the knee, then the others
-        Vec4 overhead; // of the hypervisor, for all its VMs
+        Vec4 overhead;  // of the hypervisor, for all its VMs
         std::uint32_t begin, calm_end, end;
         std::uint32_t gpu_begin, gpu_end;
         std::int32_t host;
@@ -346,8 +346,8 @@ class Simulator {
     std::vector<Portion> portions_;
     std::vector<std::size_t> sort_scratch_;
     double worst_freed_ = 0.0; // worst ratio of VMs whose slot was freed
-    Totals tick_totals_; // of the tick that is being decided or played
-    Totals last_totals_; // of the last one played
+    Totals tick_totals_;       // of the tick that is being decided or played
+    Totals last_totals_;       // of the last one played
     Totals totals_;
     std::vector<TickRecord> history_;
 };

@@ -11,9 +11,13 @@ void require(bool ok, const std::string& what) {
     if (!ok) throw std::invalid_argument(what);
 }
 
-bool in_range(std::int32_t index, std::size_t n) { return index >= 0 && static_cast<std::size_t>(index) < n; }
+bool in_range(std::int32_t index, std::size_t n) {
+    return index >= 0 && static_cast<std::size_t>(index) < n;
+}
 
-bool not_negative(float x) { return std::isfinite(x) && x >= 0.0F; }
+bool not_negative(float x) {
+    return std::isfinite(x) && x >= 0.0F;
+}
 
 } // namespace
 
@@ -30,11 +34,13 @@ void DataCentre::validate(std::size_t n_ticks) const {
     for (const auto& profile : profiles) {
         for (const float x : profile.efficiency)
             require(x > 0.0F && x <= 1.0F, "hypervisor " + profile.name + ": efficiency outside (0, 1]");
-        require(profile.migration_mbit_s > 0.0F, "hypervisor " + profile.name + ": migration bandwidth must be positive");
+        require(profile.migration_mbit_s > 0.0F,
+                "hypervisor " + profile.name + ": migration bandwidth must be positive");
         require(profile.max_concurrent > 0, "hypervisor " + profile.name + ": max_concurrent must be at least 1");
     }
     for (const auto& rack : racks)
-        require(racks.size() == 1 || rack.uplink_mbit_s > 0.0F, "racks: expected an uplink above 0 Mbit/s where there are several");
+        require(racks.size() == 1 || rack.uplink_mbit_s > 0.0F,
+                "racks: expected an uplink above 0 Mbit/s where there are several");
     for (const auto& host : hosts) {
         require(in_range(host.model, models.size()), "host: server model out of range");
         require(in_range(host.profile, profiles.size()), "host: hypervisor profile out of range");
@@ -59,10 +65,11 @@ void WorkloadView::prepare(double tick_s) {
     require(gpu_column.size() == n_series, "workload: gpu_column needs one entry per series");
     require(app_members.size() == n_apps() && app_memory_floor.size() == n_apps() && app_offloadable.size() == n_apps(),
             "workload: the columns of the applications differ in length");
-    require(vm_flavour.size() == n_vms() * kResources && vm_arrival.size() == n_vms() && vm_departure.size() == n_vms() &&
-                vm_credit.size() == n_vms(),
+    require(vm_flavour.size() == n_vms() * kResources && vm_arrival.size() == n_vms() &&
+                vm_departure.size() == n_vms() && vm_credit.size() == n_vms(),
             "workload: the columns of the VMs differ in length");
-    for (const auto members : app_members) require(members > 0, "workload: expected at least one member of an application");
+    for (const auto members : app_members)
+        require(members > 0, "workload: expected at least one member of an application");
     for (const auto series : app_series) require(in_range(series, n_series), "workload: series out of range");
     for (const auto app : vm_app) require(in_range(app, n_apps()), "workload: application out of range");
     cumulative_cpu.assign((n_ticks + 1) * n_series, 0.0);

@@ -33,13 +33,13 @@ enum class BootPath : std::uint8_t { cold, restored, spare, micro };
 struct HypervisorProfile {
     std::string name;
     Amounts efficiency{1.0F, 1.0F, 1.0F, 1.0F, 1.0F};
-    float vm_cpu_mhz = 0.0F;    // overhead per standing VM
-    float vm_memory_mib = 0.0F; // overhead per standing VM
+    float vm_cpu_mhz = 0.0F;       // overhead per standing VM
+    float vm_memory_mib = 0.0F;    // overhead per standing VM
     std::array<float, 4> boot_s{}; // by BootPath
     float shutdown_s = 0.0F;       // graceful, of a VM
     bool cpu_up = true, cpu_down = true, memory_up = true, memory_down = true, disk = true, network = true;
-    float swap_factor = 20.0F;     // κ
-    float oom_overflow = 0.25F;    // overflow beyond which the OOM killer acts
+    float swap_factor = 20.0F;  // κ
+    float oom_overflow = 0.25F; // overflow beyond which the OOM killer acts
     float migration_mbit_s = 1000.0F;
     float migration_setup_s = 0.0F;
     float downtime_limit_s = 0.3F;
@@ -125,18 +125,18 @@ struct WorkloadView {
     std::size_t n_series = 0;
     const float* demand = nullptr; // (n_ticks, n_series, 4)
     std::size_t n_gpu_series = 0;
-    const float* gpu = nullptr; // (n_ticks, n_gpu_series)
-    std::vector<std::int32_t> gpu_column; // (n_series,) column of `gpu`, -1 = none
-    std::vector<std::int32_t> app_series;  // (n_apps,)
-    std::vector<std::int32_t> app_members; // (n_apps,)
-    std::vector<float> app_memory_floor;   // (n_apps,)
-    std::vector<float> app_offloadable;    // (n_apps,)
-    std::vector<std::int32_t> vm_app;      // (n_vms,)
-    std::vector<float> vm_flavour;         // (n_vms, 5)
-    std::vector<std::int32_t> vm_arrival;  // (n_vms,) tick
+    const float* gpu = nullptr;             // (n_ticks, n_gpu_series)
+    std::vector<std::int32_t> gpu_column;   // (n_series,) column of `gpu`, -1 = none
+    std::vector<std::int32_t> app_series;   // (n_apps,)
+    std::vector<std::int32_t> app_members;  // (n_apps,)
+    std::vector<float> app_memory_floor;    // (n_apps,)
+    std::vector<float> app_offloadable;     // (n_apps,)
+    std::vector<std::int32_t> vm_app;       // (n_vms,)
+    std::vector<float> vm_flavour;          // (n_vms, 5)
+    std::vector<std::int32_t> vm_arrival;   // (n_vms,) tick
     std::vector<std::int32_t> vm_departure; // (n_vms,) tick
-    std::vector<float> vm_credit;          // (n_vms,)
-    std::vector<double> cumulative_cpu; // (n_ticks + 1, n_series) MHz·s, filled by prepare()
+    std::vector<float> vm_credit;           // (n_vms,)
+    std::vector<double> cumulative_cpu;     // (n_ticks + 1, n_series) MHz·s, filled by prepare()
 
     std::size_t n_vms() const { return vm_app.size(); }
     std::size_t n_apps() const { return app_series.size(); }

@@ -7,8 +7,9 @@ from typing import Any
 
 from .laws import split
 from .state import (
-    MEMORY,
     ABSENT,
+    GPU,
+    MEMORY,
     ON,
     RESOURCES,
     UNRENTED,
@@ -92,7 +93,7 @@ class World:
 
     def limit(self, host: int, r: int) -> float:
         """Overcommit × usable capacity."""
-        usable = self.server(host).capacity[r] * self.profile(host).efficiency[r]
+        usable = self.server(host).capacity[r] * (self.profile(host).efficiency[r] if r != GPU else 1.0)
         return float(usable * self.spec(host).overcommit[r])
 
     def allocated(self, host: int) -> list[float]:
@@ -114,8 +115,7 @@ class World:
         now = self.allocated(host)
         need = self.with_overhead(host, allocation)
         return all(
-            allocation[r] <= 0 or now[r] + need[r] <= self.limit(host, r) * (1 + 1e-6)
-            for r in RESOURCES
+            allocation[r] <= 0 or now[r] + need[r] <= self.limit(host, r) * (1 + 1e-6) for r in RESOURCES
         )
 
     def bandwidth_mbit_s(self, migration: Migration) -> float:
