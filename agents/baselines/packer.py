@@ -40,7 +40,9 @@ class PackerKnobs:
 
     window: WindowKnobs = field(default_factory=WindowKnobs)
     horizon_ticks: int = 24  # over which a saving counts
+    drain_ticks: int = 24  # over which a drain's saving counts; a host that is off may stay off for long
     margin_usd: float = 0.0  # least gain of a move
+    boot_weight: float = 1.0  # share of a boot's price that a drain must earn
     move_weight: float = 1.0  # times what a migration is reckoned to cost
     drain_hosts: int = 4  # hosts emptied in a tick at most
     drain_trials: int = 64  # hosts looked at for it
@@ -105,13 +107,13 @@ class Packer:
         )
         waiting = self._place(state)
         if self._moving:
-            self._rebalance(state)
+            self._rebalance()
         woken = self._wake(state, waiting) if self._powered else []
         if self._moving and state.tick > 0:
             self._packing.drain(
                 self._knobs.drain_hosts,
                 self._knobs.drain_trials,
-                self._cycle_usd,
+                self._cycle_usd * np.float32(self._knobs.boot_weight),
                 self._off_usd_h,
                 self._sample,
                 self._reserve,
@@ -137,6 +139,7 @@ class Packer:
         self._packing = _core.Packing(self._cost)
         native = _core.PackingKnobs()
         native.horizon_h, native.margin_usd = self._horizon_h, knobs.margin_usd
+        native.drain_horizon_h = knobs.drain_ticks * site.tick_s / 3600.0
         native.peaks, native.fullest = knobs.z is not None, knobs.fullest
         native.z = knobs.z or 0.0
         native.target, native.relief = [knobs.target] * 4, [knobs.relief] * 4
@@ -194,20 +197,17 @@ class Packer:
         if len(waiting) == 0:
             return []
         size = (vms.allocation[waiting] / state.hosts.capacity.max(axis=0).clip(1e-6)).max(axis=1)
-        left = []
-        for vm in waiting[np.argsort(-size, kind="stable")].tolist():
-            if not self._put(state, vm):
-                left.append(vm)
-        return left
+        return [vm for vm in waiting[np.argsort(-size, kind="stable")].tolist() if not self._put(vm)]
 
-    def _put(self, state: ClusterState, vm: int) -> bool:
+    def _put(self, vm: int) -> bool:
         if self._packing.place(vm, self._spares(), self._spare_usd_h()) < 0:
             return False
         self._note_opened()
         return True
 
     def _spares(self) -> npt.NDArray[np.int32]:
-        return self._order[self._spare[self._order]].astype(np.int32)
+        spares: npt.NDArray[np.int32] = self._order[self._spare[self._order]].astype(np.int32)
+        return spares
 
     def _spare_usd_h(self) -> F32:
         return self._on_usd_h.astype(np.float32)
@@ -217,7 +217,7 @@ class Packer:
             self._spare[host] = False
             self._empty[host] = False
 
-    def _rebalance(self, state: ClusterState) -> None:
+    def _rebalance(self) -> None:
         if self._knobs.z is None:
             self._packing.improve(MOST_MOVES)
         else:

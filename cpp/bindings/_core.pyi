@@ -323,6 +323,7 @@ class HostUse:
 class PackingKnobs:
     def __init__(self) -> None: ...
     horizon_h: float
+    drain_horizon_h: float
     margin_usd: float
     peaks: bool
     z: float

@@ -31,6 +31,7 @@ void register_packing(py::module_& module) {
     py::class_<PackingKnobs>(module, "PackingKnobs")
         .def(py::init<>())
         .def_readwrite("horizon_h", &PackingKnobs::horizon_h)
+        .def_readwrite("drain_horizon_h", &PackingKnobs::drain_horizon_h)
         .def_readwrite("margin_usd", &PackingKnobs::margin_usd)
         .def_readwrite("peaks", &PackingKnobs::peaks)
         .def_readwrite("z", &PackingKnobs::z)
@@ -58,7 +59,7 @@ void register_packing(py::module_& module) {
              },
              py::arg("vm"), py::arg("spares"), py::arg("on_usd_h"))
         .def("open", &Packing::open, py::arg("host"))
-        .def("improve", &Packing::improve, py::arg("budget"), py::call_guard<py::gil_scoped_release>())
+        .def("improve", [](Packing& self, std::size_t budget) { return self.improve(budget); }, py::arg("budget"), py::call_guard<py::gil_scoped_release>())
         .def("relieve", &Packing::relieve, py::arg("budget"), py::call_guard<py::gil_scoped_release>())
         .def("try_open", &Packing::try_open, py::arg("host"), py::arg("price_usd"), py::arg("budget"), py::arg("keep"))
         .def("drain",

@@ -219,7 +219,7 @@ float Packing::leaving_saves(std::size_t v) const {
     return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
 }
 
-float Packing::improve(std::size_t budget) {
+float Packing::improve(std::size_t budget, std::int32_t only) {
     struct Offer {
         float gain;
         std::int32_t vm;
@@ -229,10 +229,17 @@ float Packing::improve(std::size_t budget) {
     std::int32_t to = -1;
     const auto gain_of = [&](std::size_t v) {
         to = -1;
-        // What it adds elsewhere is not negative: most VMs need no look at the targets.
+        // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
         const float most = leaving_saves(v) * knobs_.horizon_h - move_usd_[v];
-        if (most <= knobs_.margin_usd) return -kInfinity;
-        to = cheapest(v, hosts_, now_, reserved_, at_[v]);
+        const float least = load_[v].mean[0] * cost_->least_usd_mhz_h() * knobs_.horizon_h;
+        if (most - least <= knobs_.margin_usd) return -kInfinity;
+        if (only >= 0) {
+            if (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_)) return -kInfinity;
+            to = only;
+            after_[at(to)] = cost_->of_host(hosts_, at(to), load_[v], 1.0F);
+        } else {
+            to = cheapest(v, hosts_, now_, reserved_, at_[v]);
+        }
         return to < 0 ? -kInfinity : most - (after_[at(to)] - now_[at(to)]) * knobs_.horizon_h;
     };
     for (std::size_t v = 0; v < at_.size(); ++v) {
@@ -307,7 +314,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     const std::size_t n_opened = opened_.size();
     use_[at(host)] = HostUse::spare;
     open(host);
-    const float gain = improve(budget) - price_usd;
+    const float gain = improve(budget, host) - price_usd;
     if (keep && gain > 0.0F) return gain;
     hosts_.copy_loads(saved_);
     now_ = saved_now_;
@@ -338,13 +345,13 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         const std::size_t t = at(to);
         added_usd_h += after_[t] - trial_now_[t];
         paid_usd += move_usd_[v] + knobs_.margin_usd;
-        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h <= paid_usd) return false;
+        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
         trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
         trial_now_[t] = after_[t];
         for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += allocation_[v * kResources + r];
         trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
     }
-    gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h - paid_usd;
+    gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;
     return gain > 0.0F;
 }
 
@@ -363,7 +370,7 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         float paid = price_usd[h];
         for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k)
             if (at_[at(order_[k])] == static_cast<std::int32_t>(h)) paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
-        const float most = (now_[h] - kept_usd_h[h]) * knobs_.horizon_h - paid;
+        const float most = (now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h - paid;
         if (most > 0.0F) offers.push({most, static_cast<std::int32_t>(h)});
     }
     std::vector<std::int32_t> drained;
