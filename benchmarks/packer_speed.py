@@ -1,6 +1,6 @@
 """Milliseconds per tick that the packers take to decide, up to 1,000 hosts and 10,000 VMs.
 
-    python benchmarks/packer_speed.py
+python benchmarks/packer_speed.py
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ def main() -> None:
                     spent.append(1e3 * (time.perf_counter() - begin))
                     world.execute(Plan(state.tick, actions))
                     world.advance()
+                start = "spread" if spread else "empty"
                 print(
-                    f"| {n_hosts} x {n_vms} | {'spread' if spread else 'empty'} | {agent.name} | {spent[0]:.1f} | "
+                    f"| {n_hosts} x {n_vms} | {start} | {agent.name} | {spent[0]:.1f} | "
                     f"{np.mean(spent):.1f} | {max(spent[1:]):.1f} | {world.metrics().migrations} |",
                     flush=True,
                 )

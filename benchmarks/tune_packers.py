@@ -4,8 +4,8 @@
     FORESHADE_DATA=... python benchmarks/tune_packers.py report --log tuning.jsonl
 
 Coordinate descent: each knob in turn takes the value of its grid with the least mean cost over the training
-cases, relative to the textbook's two sigma; a second pass follows. Every run is written to the log at once and never
-repeated, so a broken search goes on where it stopped.
+cases, relative to the textbook's two sigma; a second pass follows. Every run is logged at once and
+never repeated, so a broken search goes on. Empty the log when the agents' code changes.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from foreshade.envs.workloads.spec import load_trace, load_workload
 from foreshade.envs.workloads.workload import Workload
 
 DAY_S = 86_400.0
+#: ``+spread``: the world's own scheduler has placed the VMs before the agent begins.
 TRAINING = (
     "enterprise:100",
     "enterprise:101",
     "enterprise:102",
-    "enterprise:103",
+    "enterprise:103+spread",
     "planetlab:20110306",
-    "planetlab:20110309",
+    "planetlab:20110309+spread",
     "planetlab:20110322",
     "bitbrains:first:0",
-    "bitbrains:first:6",
+    "bitbrains:first:6+spread",
 )
 HELD_OUT = (
     *(f"enterprise:{seed}" for seed in range(5)),
@@ -53,6 +54,9 @@ HELD_OUT = (
     "bitbrains:other:14",
     "bitbrains:other:21",
     "bitbrains:first:20",
+    "enterprise:0+spread",
+    "planetlab:20110325+spread",
+    "bitbrains:other:14+spread",
 )
 BITBRAINS_DAYS = 4.0
 
@@ -71,6 +75,7 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "horizon_ticks": (6, 12, 24, 48, 96),
         "fullest": (False, True),
         "reserve": (0.0, 0.5, 1.0, 2.0),
+        "failover": (0.0, 0.5, 1.0, 1.5),
         "hazard_per_h": (0.1, 1e9),
     },
     "expected-cost": {
@@ -82,9 +87,10 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "window.last": (0.0, 0.25, 0.5, 0.75),
         "floor": (0.02, 0.05, 0.08, 0.12),
         "margin_usd": (0.0, 0.0005, 0.001, 0.002),
-        "move_weight": (0.5, 1.0, 2.0),
+        "move_weight": (0.5, 1.0, 2.0, 4.0),
         "drain_hosts": (1, 4, 20),
         "reserve": (0.0, 0.5, 1.0, 2.0),
+        "failover": (0.0, 0.5, 1.0, 1.5),
         "hazard_per_h": (0.1, 1e9),
         "window.prior_ticks": (0.5, 2.0, 4.0),
     },
@@ -141,8 +147,12 @@ def world_of(case: str) -> Callable[[], SimulatedWorld]:
 
 def run(case: str, agent: NSigma | ExpectedCost | None) -> dict[str, Any]:
     """Play a case; what it cost, and the time that deciding took."""
+    case, _, spread = case.partition("+")
     world = world_of(case)()
     spent = 0.0
+    if spread:
+        world.observe()
+        world.advance()
     if agent is not None:
         agent.reset(site_of(world, 0))
     while not world.done:
@@ -197,13 +207,15 @@ class Log:
         return float(np.mean(np.array(costs) / np.array(textbook)))
 
 
-def tune(kind: str, log: Log, passes: int, start: str) -> None:
+def tune(kind: str, log: Log, passes: int, start: str, only: str) -> None:
     module = n_sigma if kind == "n-sigma" else expected_cost
     knobs: PackerKnobs = getattr(module, start.upper())
     best = log.score(kind, knobs)
     print(f"{kind} start: {best:.4f}", flush=True)
     for turn in range(passes):
         for knob, grid in GRIDS[kind].items():
+            if only and knob not in only.split(","):
+                continue
             before = best
             tried = {}
             chosen = knobs
@@ -261,11 +273,12 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("packers.jsonl"))
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--start", choices=("start", "tuned"), default="start")
+    parser.add_argument("--knobs", default="", help="only these, with commas between them")
     args = parser.parse_args()
     if args.what == "tune":
         if args.agent is None:
             parser.error("tune: expected n-sigma or expected-cost")
-        tune(args.agent, Log(args.log), args.passes, args.start)
+        tune(args.agent, Log(args.log), args.passes, args.start, args.knobs)
     else:
         report(Log(args.log))
 

@@ -1,4 +1,4 @@
-"""Greedy on expected money: each tick the moves, drains and boots that pay, until none earns what it costs."""
+"""Greedy on expected money: each tick the moves, drains and boots that earn what they cost."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ START = PackerKnobs()
 #: Tuned on training data, see docs/packers.md.
 TUNED = PackerKnobs(
     sigma_scale=2.0,
+    drain_ticks=288,
     window=WindowKnobs(last=0.5, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
 )
 

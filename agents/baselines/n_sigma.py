@@ -24,6 +24,7 @@ TUNED = PackerKnobs(
     target=0.95,
     relief=1.0,
     boot_weight=0.5,
+    drain_ticks=288,
     reserve=0.5,
     window=WindowKnobs(ticks=48, last=0.5),
 )

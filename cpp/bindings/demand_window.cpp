@@ -30,8 +30,10 @@ void register_demand_window(py::module_& module) {
     py::class_<DemandWindow>(module, "DemandWindow")
         .def(py::init<const WindowKnobs&, std::size_t, float>(), py::arg("knobs"), py::arg("n_vms"), py::arg("tick_s"))
         .def("update", &DemandWindow::update, py::arg("state"))
-        .def_property_readonly("mean", [](const py::object& self) { return rows(self.cast<const DemandWindow&>().mean(), self); })
-        .def_property_readonly("variance", [](const py::object& self) { return rows(self.cast<const DemandWindow&>().variance(), self); });
+        .def_property_readonly(
+            "mean", [](const py::object& self) { return rows(self.cast<const DemandWindow&>().mean(), self); })
+        .def_property_readonly(
+            "variance", [](const py::object& self) { return rows(self.cast<const DemandWindow&>().variance(), self); });
 }
 
 } // namespace foreshade::bindings

@@ -90,7 +90,9 @@ class Scorer {
 
 } // namespace
 
-std::shared_ptr<const ExpectedCost> cost_behind(const py::object& scorer) { return scorer.cast<const Scorer&>().cost(); }
+std::shared_ptr<const ExpectedCost> cost_behind(const py::object& scorer) {
+    return scorer.cast<const Scorer&>().cost();
+}
 
 void register_expected_cost(py::module_& module) {
     module.def("expected_excess", &expected_excess, py::arg("excess"), py::arg("sigma"),
@@ -114,10 +116,11 @@ void register_expected_cost(py::module_& module) {
              }),
              py::arg("prices"), py::arg("capacity"), py::arg("vm_overhead"), py::arg("power_w"), py::arg("cores"))
         .def("set_energy_price", [](Scorer& self, float usd_kwh) { self.cost()->set_energy_price(usd_kwh); })
-        .def("power_w", [](const Scorer& self, std::size_t host, float share) {
-            if (host >= self.cost()->n_hosts()) throw std::invalid_argument("power_w: no such host");
-            return self.cost()->power_w(host, share);
-        })
+        .def("power_w",
+             [](const Scorer& self, std::size_t host, float share) {
+                 if (host >= self.cost()->n_hosts()) throw std::invalid_argument("power_w: no such host");
+                 return self.cost()->power_w(host, share);
+             })
         .def("hosts", &Scorer::hosts, py::arg("mean"), py::arg("variance"), py::arg("credit"),
              py::arg("out").noconvert())
         .def("moves", &Scorer::moves, py::arg("mean"), py::arg("variance"), py::arg("credit"), py::arg("vm_mean"),

@@ -8,7 +8,8 @@ namespace foreshade {
 
 namespace {
 
-constexpr double kShareWeight = 0.1; // of the newest tick in the cluster's share of use: half gone in half an hour; the first ticks count alike
+constexpr double kShareWeight =
+    0.1; // of the newest tick in the cluster's share of use: half gone in half an hour; the first ticks count alike
 
 } // namespace
 

@@ -11,10 +11,10 @@ namespace foreshade {
 
 // Shares are of the VM's allocation.
 struct WindowKnobs {
-    std::size_t ticks = 12; // length of the window
-    float last = 0.0F;      // weight of the newest sample in the mean, beside the window's
+    std::size_t ticks = 12;   // length of the window
+    float last = 0.0F;        // weight of the newest sample in the mean, beside the window's
     float prior_ticks = 2.0F; // samples that the prior counts for
-    Amounts prior_mean{};  // before any telemetry; then the cluster's own share of use takes its place
+    Amounts prior_mean{};     // before any telemetry; then the cluster's own share of use takes its place
     Amounts prior_sigma{};
     Amounts floor_sigma{};
 };
@@ -41,12 +41,12 @@ class DemandWindow {
     std::size_t n_;
     float tick_s_;
     std::size_t slot_ = 0;
-    std::size_t ticks_seen_ = 0; // with telemetry
-    Amounts share_;                   // of allocation that serving VMs use, smoothed
-    std::vector<float> samples_;      // (n_vms, ticks, 5)
-    std::vector<std::uint8_t> there_; // (n_vms, ticks)
-    std::vector<double> sum_, square_; // (n_vms, 5)
-    std::vector<float> last_;         // (n_vms, 5)
+    std::size_t ticks_seen_ = 0;            // with telemetry
+    Amounts share_;                         // of allocation that serving VMs use, smoothed
+    std::vector<float> samples_;            // (n_vms, ticks, 5)
+    std::vector<std::uint8_t> there_;       // (n_vms, ticks)
+    std::vector<double> sum_, square_;      // (n_vms, 5)
+    std::vector<float> last_;               // (n_vms, 5)
     std::vector<std::int32_t> count_, app_; // (n_vms,)
     std::vector<float> mean_, variance_;
 };

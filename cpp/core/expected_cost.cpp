@@ -18,7 +18,9 @@ using Int4 = std::int32_t __attribute__((vector_size(16)));
 constexpr float kLeastSigma = 1e-6F; // keeps a = excess / sigma finite where nothing varies
 constexpr float kFarBelow = -5.5F;   // beyond it E(D - C)^+ is less than 2e-9 sigma
 
-Vec4 splat(float x) { return Vec4{x, x, x, x}; }
+Vec4 splat(float x) {
+    return Vec4{x, x, x, x};
+}
 
 Vec4 sqrt4(Vec4 v) {
 #ifdef __SSE__
@@ -37,7 +39,8 @@ bool any4(Int4 flags) {
 #endif
 }
 
-// e^(-t²/2), t in [0, 9]: 2^k · 2^f with |f| <= 1/2, a minimax polynomial of degree 5 (relative error 8e-8 before rounding).
+// e^(-t²/2), t in [0, 9]: 2^k · 2^f with |f| <= 1/2, a minimax polynomial of degree 5 (relative error 8e-8 before
+// rounding).
 Vec4 gauss4(Vec4 t) {
     constexpr float kRound = 12582912.0F; // 1.5 · 2^23: adding it leaves no bits for a fraction
     const Vec4 y = t * t * splat(-0.72134752F);
@@ -53,8 +56,8 @@ Vec4 gauss4(Vec4 t) {
     return p * reinterpret_cast<Vec4>(bits);
 }
 
-// E(D - C)^+ = σ G(a), and G(a) = max(a, 0) + e^(-a²/2) Q(|a|). 1/Q is fitted by a polynomial of degree 6 (least maximum
-// of the relative error, 6e-5, on [0, 9]); Q falls as 1/t², so its inverse is the smooth one.
+// E(D - C)^+ = σ G(a), and G(a) = max(a, 0) + e^(-a²/2) Q(|a|). 1/Q is fitted by a polynomial of degree 6 (least
+// maximum of the relative error, 6e-5, on [0, 9]); Q falls as 1/t², so its inverse is the smooth one.
 Vec4 excess4(Vec4 excess, Vec4 sigma) {
     const Vec4 zero{};
     const Vec4 a = excess / sigma;
@@ -216,9 +219,7 @@ ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) 
 Vec4 ExpectedCost::evaluate(const Four& x) const {
     const Vec4 zero{};
     const Vec4 s2 = splat(prices_.sigma_scale * prices_.sigma_scale);
-    const auto sigma = [&](std::size_t r) {
-        return sqrt4(max4(x.variance[r] * s2, splat(kLeastSigma * kLeastSigma)));
-    };
+    const auto sigma = [&](std::size_t r) { return sqrt4(max4(x.variance[r] * s2, splat(kLeastSigma * kLeastSigma))); };
     const Vec4 sd = sigma(0);
     const Vec4 to_steps = x.inverse_cpu * splat(static_cast<float>(kSteps));
     const auto running = [&](Vec4 cpu) {

@@ -19,10 +19,10 @@ namespace foreshade {
 
 struct CostPrices {
     std::array<float, kDense> unmet_usd_h{}; // per MHz·h, MiB·h, (MiB/s)·h, (Mbit/s)·h
-    float late_usd_mhz_h = 0.0F; // 0 = lateness is left out
-    float slo_stretch = 2.0F;    // response time allowed over the unloaded one
-    float swap_factor = 0.0F;    // slow-down per overflow of memory; 0 = what is short costs its price alone
-    float sigma_scale = 1.0F;    // s
+    float late_usd_mhz_h = 0.0F;             // 0 = lateness is left out
+    float slo_stretch = 2.0F;                // response time allowed over the unloaded one
+    float swap_factor = 0.0F; // slow-down per overflow of memory; 0 = what is short costs its price alone
+    float sigma_scale = 1.0F; // s
 };
 
 // Borrowed columns, a row for each host.
@@ -80,7 +80,8 @@ class ExpectedCost {
     void of_set(const HostSet& hosts, std::span<float> out) const;
 
     // USD/h of each host once a VM stands there too; of the fours that begin at `fours` alone, or of all.
-    void with_vm(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> fours, std::span<float> out) const;
+    void with_vm(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> fours,
+                 std::span<float> out) const;
     void with_vm(const HostSet& hosts, const Load& vm, std::span<float> out) const;
 
     // USD/h of one host, with `vm` added (sign 1), taken away (-1) or left as it is (0).
@@ -114,13 +115,16 @@ class ExpectedCost {
     std::vector<float> late_usd_h_;            // (n_curves * kStride,)
     std::vector<float> cpu_mhz_;               // by curve
     float least_usd_mhz_h_ = 0.0F;
-    std::vector<float> running_;               // (n_curves * kStride,) USD/h: energy and lateness
+    std::vector<float> running_; // (n_curves * kStride,) USD/h: energy and lateness
 };
 
 // Length that an output for n hosts must have.
-constexpr std::size_t padded(std::size_t n) { return (n + 3) / 4 * 4; }
+constexpr std::size_t padded(std::size_t n) {
+    return (n + 3) / 4 * 4;
+}
 
-// E(D - C)^+ for D ~ N(mean, sigma^2) and excess = mean - C; relative error below 1e-4 where a > -9, else below 1e-18 sigma.
+// E(D - C)^+ for D ~ N(mean, sigma^2) and excess = mean - C; relative error below 1e-4 where a > -9, else below 1e-18
+// sigma.
 float expected_excess(float excess, float sigma);
 
 } // namespace foreshade

@@ -12,7 +12,9 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-std::size_t at(std::int32_t i) { return static_cast<std::size_t>(i); }
+std::size_t at(std::int32_t i) {
+    return static_cast<std::size_t>(i);
+}
 
 } // namespace
 
@@ -91,7 +93,8 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         if (at_[v] >= 0) order_[at(next[at(at_[v])]++)] = static_cast<std::int32_t>(v);
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         const auto size = [&](std::int32_t v) {
-            return load_[at(v)].mean[0] * hosts_.inverse_cpu[h] + allocation_[at(v) * kResources + 1] / limit_[h * kResources + 1];
+            return load_[at(v)].mean[0] * hosts_.inverse_cpu[h] +
+                   allocation_[at(v) * kResources + 1] / limit_[h * kResources + 1];
         };
         std::sort(order_.begin() + first_[h], order_.begin() + first_[h + 1], [&](std::int32_t a, std::int32_t b) {
             const float x = size(a);
@@ -120,7 +123,8 @@ bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reser
 }
 
 // Whether the peaks stay below the given shares with `load` added.
-bool Packing::below(const HostSet& hosts, const Load& load, std::size_t h, const std::array<float, kDense>& share) const {
+bool Packing::below(const HostSet& hosts, const Load& load, std::size_t h,
+                    const std::array<float, kDense>& share) const {
     for (std::size_t r = 0; r < kDense; ++r) {
         const float mean = hosts.mean[r][h] + load.mean[r] + hosts.overhead[r][h];
         const float variance = std::max(0.0F, hosts.variance[r][h] + load.variance[r]);
@@ -348,7 +352,8 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
         trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
         trial_now_[t] = after_[t];
-        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += allocation_[v * kResources + r];
+        for (std::size_t r = 0; r < kResources; ++r)
+            trial_reserved_[t * kResources + r] += allocation_[v * kResources + r];
         trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
     }
     gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;
@@ -356,7 +361,7 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
 }
 
 std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
-                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve) {
+                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve, float free_mib) {
     if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
         throw std::invalid_argument("drain: expected prices for every host");
     struct Offer {
@@ -369,7 +374,8 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
         float paid = price_usd[h];
         for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k)
-            if (at_[at(order_[k])] == static_cast<std::int32_t>(h)) paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
+            if (at_[at(order_[k])] == static_cast<std::int32_t>(h))
+                paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
         const float most = (now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h - paid;
         if (most > 0.0F) offers.push({most, static_cast<std::int32_t>(h)});
     }
@@ -387,10 +393,10 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
             offers.push({gain, offer.host});
             continue;
         }
-        if (reserve > 0) {
+        if ((reserve > 0 || free_mib > 0.0F) && was != HostUse::leaving) {
             std::swap(reserved_, trial_reserved_);
             use_[h] = HostUse::leaving;
-            const bool enough = room_for(sample) >= reserve;
+            const bool enough = room_for(sample) >= reserve && this->free_mib() >= free_mib;
             std::swap(reserved_, trial_reserved_);
             use_[h] = was;
             if (!enough) continue;
@@ -402,6 +408,14 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         drained.push_back(offer.host);
     }
     return drained;
+}
+
+float Packing::free_mib() const {
+    float sum = 0.0F;
+    for (std::size_t h = 0; h < n_hosts_; ++h)
+        if (use_[h] == HostUse::target)
+            sum += std::max(0.0F, limit_[h * kResources + 1] - reserved_[h * kResources + 1]);
+    return sum;
 }
 
 std::size_t Packing::room_for(const Amounts& sample) const {

@@ -18,10 +18,10 @@
 namespace foreshade {
 
 struct PackingKnobs {
-    float horizon_h = 1.0F;  // over which a saving counts
+    float horizon_h = 1.0F;       // over which a saving counts
     float drain_horizon_h = 1.0F; // likewise of drains: a host that is off stays off for long
-    float margin_usd = 0.0F; // least gain of a move, and of a drain for each of its VMs
-    bool peaks = false;      // whether the limits below hold
+    float margin_usd = 0.0F;      // least gain of a move, and of a drain for each of its VMs
+    bool peaks = false;           // whether the limits below hold
     float z = 0.0F;
     std::array<float, kDense> target{}; // share of capacity that a host's peak may reach by what is put there
     std::array<float, kDense> relief{}; // share at which VMs are taken away
@@ -36,17 +36,17 @@ struct Move {
 
 // What a host may be used for this tick.
 enum class HostUse : std::uint8_t {
-    none,   // not there, or not ours to plan
-    spare,  // there and empty: nothing is put on it until it is opened
-    target, // holds VMs and takes more
+    none,    // not there, or not ours to plan
+    spare,   // there and empty: nothing is put on it until it is opened
+    target,  // holds VMs and takes more
     leaving, // holds VMs and takes none
 };
 
 // Columns of the VMs that the plan is made from; rows as in the state.
 struct PackingVms {
-    std::span<const float> mean;        // (n_vms, 5) demand over the horizon
-    std::span<const float> variance;    // (n_vms, 5)
-    std::span<const float> move_usd;    // (n_vms,) what migrating it costs
+    std::span<const float> mean;         // (n_vms, 5) demand over the horizon
+    std::span<const float> variance;     // (n_vms, 5)
+    std::span<const float> move_usd;     // (n_vms,) what migrating it costs
     std::span<const std::uint8_t> fixed; // (n_vms,) 1 = may not be moved
 };
 
@@ -55,7 +55,8 @@ class Packing {
     explicit Packing(std::shared_ptr<const ExpectedCost> cost);
 
     // Starts from what is seen; `state` and the columns are not kept. Throws std::invalid_argument on wrong lengths.
-    void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use, const PackingKnobs& knobs);
+    void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
+               const PackingKnobs& knobs);
 
     // Gives a waiting VM the host where it costs least; its number, or -1 where none has room. Opens the first of
     // `spares` that holds it, which costs `on_usd_h` (n_hosts,), if that is cheaper or nothing else is left.
@@ -74,17 +75,22 @@ class Packing {
     // unless it is positive and to be kept.
     float try_open(std::int32_t host, float price_usd, std::size_t budget, bool keep);
 
-    // Empties hosts, the one that pays most first. `price_usd` (n_hosts,): what a cycle of off and on costs;
-    // `kept_usd_h` (n_hosts,): what the host still costs while off. After each drain at least `reserve` VMs of
-    // `sample` must find room. Returns the hosts, which take no VMs from then on.
+    // Empties hosts, the one that pays most first. `price_usd` (n_hosts,): what a cycle of off and on costs, less
+    // what else leaving the host is worth; `kept_usd_h` (n_hosts,): what it still costs while off. After each drain
+    // the targets must have room for `reserve` VMs of `sample`, and `free_mib` of memory in all; a host that is
+    // leaving is emptied in any case. Returns the hosts, which take no VMs from then on.
     std::vector<std::int32_t> drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
-                                    std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve);
+                                    std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
+                                    float free_mib);
+
+    // Memory that the targets have not promised, MiB.
+    float free_mib() const;
 
     // How many VMs like `sample` the targets have room for.
     std::size_t room_for(const Amounts& sample) const;
 
     std::span<const Move> moves() const { return moves_; }
-    std::span<const std::int32_t> opened() const { return opened_; } // since begin, in order
+    std::span<const std::int32_t> opened() const { return opened_; }         // since begin, in order
     std::span<const float> usd_h() const { return {now_.data(), n_hosts_}; } // (n_hosts,)
     float peak_share(std::int32_t host, std::size_t resource) const;
 
@@ -105,18 +111,18 @@ class Packing {
     std::size_t n_hosts_ = 0;
     HostSet hosts_, trial_, saved_;
     std::vector<HostUse> use_;
-    std::vector<std::uint32_t> fours_;               // blocks in which some host is a target
-    std::vector<float> now_, after_, trial_now_, saved_now_; // (padded(n_hosts),) USD/h
+    std::vector<std::uint32_t> fours_;                                      // blocks in which some host is a target
+    std::vector<float> now_, after_, trial_now_, saved_now_;                // (padded(n_hosts),) USD/h
     std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
-    std::vector<Load> load_;                         // (n_vms,)
-    std::vector<float> allocation_;                  // (n_vms, 5)
-    std::vector<float> move_usd_;                    // (n_vms,)
-    std::vector<std::int32_t> at_, away_from_;       // (n_vms,) host or -1; host of the primary or -1
-    std::vector<std::int32_t> primary_;              // (n_vms,)
-    std::vector<std::uint8_t> fixed_, saved_fixed_;  // (n_vms,)
+    std::vector<Load> load_;                                                // (n_vms,)
+    std::vector<float> allocation_;                                         // (n_vms, 5)
+    std::vector<float> move_usd_;                                           // (n_vms,)
+    std::vector<std::int32_t> at_, away_from_;      // (n_vms,) host or -1; host of the primary or -1
+    std::vector<std::int32_t> primary_;             // (n_vms,)
+    std::vector<std::uint8_t> fixed_, saved_fixed_; // (n_vms,)
     std::vector<std::int32_t> saved_at_;
-    std::vector<std::int32_t> first_, order_;        // VMs of each host, largest first
-    std::vector<std::int32_t> n_here_, n_fixed_;     // (n_hosts,) VMs that stand there; of those that cannot leave
+    std::vector<std::int32_t> first_, order_;    // VMs of each host, largest first
+    std::vector<std::int32_t> n_here_, n_fixed_; // (n_hosts,) VMs that stand there; of those that cannot leave
     std::vector<std::int32_t> saved_here_, saved_nfixed_;
     std::vector<HostUse> saved_use_;
     std::vector<Move> moves_, trial_moves_;
