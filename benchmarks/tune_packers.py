@@ -3,9 +3,9 @@
     FORESHADE_DATA=... python benchmarks/tune_packers.py tune expected-cost --log tuning.jsonl
     FORESHADE_DATA=... python benchmarks/tune_packers.py report --log tuning.jsonl
 
-Coordinate descent: each knob in turn takes the value of its grid with the least mean cost over the training cases,
-relative to the textbook's two sigma; a second pass follows. Every run is written to the log at once and never
-repeated, so a broken search goes on where it stopped.
+Coordinate descent: each knob in turn takes the value of its grid with the least mean cost over the training
+cases, relative to the textbook's two sigma; a second pass follows. Every run is logged at once and
+never repeated, so a broken search goes on. Empty the log when the agents' code changes.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ from foreshade.envs.workloads.spec import load_trace, load_workload
 from foreshade.envs.workloads.workload import Workload
 
 DAY_S = 86_400.0
+#: ``+spread``: the world's own scheduler has placed the VMs before the agent begins.
 TRAINING = (
     "enterprise:100",
     "enterprise:101",
+    "enterprise:102",
+    "enterprise:103+spread",
     "planetlab:20110306",
-    "planetlab:20110309",
+    "planetlab:20110309+spread",
     "planetlab:20110322",
     "bitbrains:first:0",
-    "bitbrains:first:6",
+    "bitbrains:first:6+spread",
 )
 HELD_OUT = (
     *(f"enterprise:{seed}" for seed in range(5)),
@@ -51,34 +54,43 @@ HELD_OUT = (
     "bitbrains:other:14",
     "bitbrains:other:21",
     "bitbrains:first:20",
+    "enterprise:0+spread",
+    "planetlab:20110325+spread",
+    "bitbrains:other:14+spread",
 )
 BITBRAINS_DAYS = 4.0
 
 #: What each knob is tried at, in the order of the search.
 GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "n-sigma": {
-        "z": (0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
-        "target": (0.55, 0.65, 0.75, 0.85, 0.95),
-        "relief": (0.7, 0.8, 0.9, 1.0, 1.2),
+        "z": (1.0, 2.0, 2.5, 3.0, 3.5),
+        "target": (0.75, 0.85, 0.95, 1.0),
+        "drain_ticks": (24, 72, 288),
+        "boot_weight": (0.0, 0.5, 1.0),
+        "relief": (0.95, 1.0, 1.1),
         "window.ticks": (6, 12, 24, 48),
         "window.last": (0.0, 0.25, 0.5),
-        "floor": (0.0, 0.02, 0.04, 0.08),
+        "floor": (0.02, 0.05, 0.08, 0.12),
         "drain_hosts": (1, 4, 20),
         "horizon_ticks": (6, 12, 24, 48, 96),
         "fullest": (False, True),
         "reserve": (0.0, 0.5, 1.0, 2.0),
+        "failover": (0.0, 0.5, 1.0, 1.5),
         "hazard_per_h": (0.1, 1e9),
     },
     "expected-cost": {
+        "drain_ticks": (24, 72, 288),
+        "boot_weight": (0.0, 0.5, 1.0),
         "horizon_ticks": (6, 12, 24, 48),
-        "sigma_scale": (0.5, 0.75, 1.0, 1.5, 2.0),
+        "sigma_scale": (1.0, 1.5, 2.0, 2.5),
         "window.ticks": (6, 12, 24, 48),
         "window.last": (0.0, 0.25, 0.5, 0.75),
-        "floor": (0.0, 0.02, 0.04, 0.08),
+        "floor": (0.02, 0.05, 0.08, 0.12),
         "margin_usd": (0.0, 0.0005, 0.001, 0.002),
-        "move_weight": (0.5, 1.0, 2.0),
+        "move_weight": (0.5, 1.0, 2.0, 4.0),
         "drain_hosts": (1, 4, 20),
         "reserve": (0.0, 0.5, 1.0, 2.0),
+        "failover": (0.0, 0.5, 1.0, 1.5),
         "hazard_per_h": (0.1, 1e9),
         "window.prior_ticks": (0.5, 2.0, 4.0),
     },
@@ -135,8 +147,12 @@ def world_of(case: str) -> Callable[[], SimulatedWorld]:
 
 def run(case: str, agent: NSigma | ExpectedCost | None) -> dict[str, Any]:
     """Play a case; what it cost, and the time that deciding took."""
+    case, _, spread = case.partition("+")
     world = world_of(case)()
     spent = 0.0
+    if spread:
+        world.observe()
+        world.advance()
     if agent is not None:
         agent.reset(site_of(world, 0))
     while not world.done:
@@ -173,6 +189,7 @@ class Log:
                 self._runs[said["key"]] = said["result"]
 
     def run(self, kind: str, knobs: PackerKnobs | None, case: str) -> dict[str, Any]:
+        """The result of a run, from the log if it is there."""
         key = json.dumps([kind, asdict(knobs) if knobs else None, case], sort_keys=True)
         if key not in self._runs:
             agent = None
@@ -190,12 +207,15 @@ class Log:
         return float(np.mean(np.array(costs) / np.array(textbook)))
 
 
-def tune(kind: str, log: Log, passes: int) -> None:
-    knobs = n_sigma.START if kind == "n-sigma" else expected_cost.START
+def tune(kind: str, log: Log, passes: int, start: str, only: str) -> None:
+    module = n_sigma if kind == "n-sigma" else expected_cost
+    knobs: PackerKnobs = getattr(module, start.upper())
     best = log.score(kind, knobs)
     print(f"{kind} start: {best:.4f}", flush=True)
     for turn in range(passes):
         for knob, grid in GRIDS[kind].items():
+            if only and knob not in only.split(","):
+                continue
             before = best
             tried = {}
             chosen = knobs
@@ -217,21 +237,30 @@ def report(log: Log) -> None:
         ("n-sigma tuned", "n-sigma", n_sigma.TUNED),
         ("expected-cost", "expected-cost", expected_cost.TUNED),
     ]
-    print(
-        "| case | agent | cost USD | energy+carbon | unmet | late | downtime | moves | boots | unmet CPU % | refused |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    columns = [
+        "case",
+        "agent",
+        "cost",
+        "energy+carbon",
+        "unmet",
+        "late",
+        "downtime",
+        "moves",
+        "boots",
+        "unmet_cpu_%",
+        "refused",
+        "ms",
+    ]
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     for cases in (TRAINING, HELD_OUT):
         for case in cases:
             for name, kind, knobs in agents:
                 r = log.run(kind, knobs, case)
                 t = r["terms"]
-                print(
-                    f"| {case} | {name} | {r['cost_usd']:.2f} | {t['energy'] + t['carbon']:.2f} | {t['unmet']:.2f} | "
-                    f"{t['late']:.2f} | {t['downtime']:.2f} | {r['migrations']} | {r['boots']} | "
-                    f"{100 * r['unmet']:.3f} | {r['refused']} |",
-                    flush=True,
-                )
+                money = (r["cost_usd"], t["energy"] + t["carbon"], t["unmet"], t["late"], t["downtime"])
+                counts = f"{r['migrations']} | {r['boots']} | {100 * r['unmet']:.3f} | {r['refused']}"
+                said = " | ".join(f"{usd:.2f}" for usd in money)
+                print(f"| {case} | {name} | {said} | {counts} | {r['ms']:.2f} |", flush=True)
         for name, kind, knobs in agents[1:]:
             assert knobs is not None
             print(f"mean of cost over that of n-sigma-2, {name}: {log.score(kind, knobs, cases):.4f}")
@@ -243,11 +272,13 @@ def main() -> None:
     parser.add_argument("agent", nargs="?", choices=tuple(GRIDS))
     parser.add_argument("--log", type=Path, default=Path("packers.jsonl"))
     parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--start", choices=("start", "tuned"), default="start")
+    parser.add_argument("--knobs", default="", help="only these, with commas between them")
     args = parser.parse_args()
     if args.what == "tune":
         if args.agent is None:
             parser.error("tune: expected n-sigma or expected-cost")
-        tune(args.agent, Log(args.log), args.passes)
+        tune(args.agent, Log(args.log), args.passes, args.start, args.knobs)
     else:
         report(Log(args.log))
 

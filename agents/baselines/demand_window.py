@@ -16,7 +16,7 @@ class WindowKnobs:
     ticks: int = 12  # long enough for a variance, short enough to follow a day's curve
     last: float = 0.0  # weight of the newest sample in the mean, beside the window's
     prior_ticks: float = 2.0  # samples that the prior counts for
-    # What VMs want before any telemetry; the cluster's own share of use takes its place with the first sample.
+    # What VMs want before any telemetry; the cluster's own use takes its place at the first sample.
     # Memory counts in full: a host that swaps costs more than all that a tighter first tick could save.
     prior_mean: Shares = (0.15, 1.0, 0.05, 0.05, 0.5)
     prior_sigma: Shares = (0.2, 0.05, 0.05, 0.05, 0.2)

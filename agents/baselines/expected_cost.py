@@ -1,4 +1,4 @@
-"""Greedy on expected money: every tick the moves, drains and boots that pay most, until none pays more than it costs."""
+"""Greedy on expected money: each tick the moves, drains and boots that earn what they cost."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import Site
+from foreshade.agents.baselines.demand_window import WindowKnobs
 from foreshade.agents.baselines.packer import SWAP_FACTOR, Packer, PackerKnobs
 from foreshade.envs.model.action import Action
 
 #: Every knob at a plain value.
 START = PackerKnobs()
 #: Tuned on training data, see docs/packers.md.
-TUNED = PackerKnobs()
+TUNED = PackerKnobs(
+    sigma_scale=2.0,
+    drain_ticks=288,
+    window=WindowKnobs(last=0.5, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
+)
 
 
 def cost_prices(site: Site, sigma_scale: float) -> _core.CostPrices:
@@ -43,5 +48,6 @@ class ExpectedCost:
 
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""
-        assert self._packer is not None, "act: expected reset first"
+        if self._packer is None:
+            raise RuntimeError(f"{self.name}: act: expected reset first")
         return self._packer.plan(state)

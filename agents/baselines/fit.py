@@ -40,10 +40,18 @@ class Fit:
         """Arrivals first, then empty hosts off."""
         assert self._site is not None  # noqa: S101 - reset comes first by the protocol
         plan = Planned(state, self._site)
-        plan.place_pending(lambda _, room: self._choose(plan, room), self.name)
+        plan.place_pending(lambda vm, room: self._choose(plan, self._spare_gpus(plan, vm, room)), self.name)
         if self.name != "worst-fit":
             plan.switch_off_empty()
         return plan.actions
+
+    @staticmethod
+    def _spare_gpus(plan: Planned, vm: int, room: Mask) -> Mask:
+        """A VM without a GPU goes to a host with GPUs only where no other has room, as Nova's PCI weigher has it."""
+        if plan.vm_allocation[vm, Resource.GPU] > 0.0:
+            return room
+        plain: Mask = room & (plan.capacity[:, Resource.GPU] <= 0.0)
+        return plain if plain.any() else room
 
     def _choose(self, plan: Planned, room: Mask) -> int:
         hosts = np.flatnonzero(room)

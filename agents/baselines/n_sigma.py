@@ -12,13 +12,22 @@ from dataclasses import replace
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import Site
+from foreshade.agents.baselines.demand_window import WindowKnobs
 from foreshade.agents.baselines.packer import Packer, PackerKnobs
 from foreshade.envs.model.action import Action
 
 #: The textbook's two sigma, with every other knob at a plain value.
 START = PackerKnobs(z=2.0, target=1.0, relief=1.0)
 #: Tuned on training data, see docs/packers.md.
-TUNED = PackerKnobs(z=2.0, target=0.8, relief=0.95)
+TUNED = PackerKnobs(
+    z=3.0,
+    target=0.95,
+    relief=1.0,
+    boot_weight=0.5,
+    drain_ticks=288,
+    reserve=0.5,
+    window=WindowKnobs(ticks=48, last=0.5),
+)
 
 
 class NSigma:
@@ -26,8 +35,8 @@ class NSigma:
 
     power_managed = True
 
-    def __init__(self, z: float = 2.0, knobs: PackerKnobs = TUNED) -> None:
-        self._knobs = replace(knobs, z=z)
+    def __init__(self, z: float | None = None, knobs: PackerKnobs = TUNED) -> None:
+        self._knobs = knobs if z is None else replace(knobs, z=z)
         self._packer: Packer | None = None
 
     @property
@@ -41,5 +50,6 @@ class NSigma:
 
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""
-        assert self._packer is not None, "act: expected reset first"
+        if self._packer is None:
+            raise RuntimeError(f"{self.name}: act: expected reset first")
         return self._packer.plan(state)

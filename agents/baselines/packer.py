@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +12,7 @@ from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import F32, Site
 from foreshade.agents.baselines.demand_window import WindowKnobs
+from foreshade.agents.baselines.headroom import Headroom
 from foreshade.envs.model.action import Action, ActionKind, PowerTarget, migrate, place, power, power_rack
 from foreshade.envs.model.state import HostState, Resource, VmState
 
@@ -26,8 +25,8 @@ MIGRATION_DOWNTIME_S = 0.5
 MIGRATION_SLOWDOWN = 0.1
 #: A graceful shutdown draws idle power for so long.
 SHUTDOWN_S = 60.0
-#: Ticks between two looks at how many VMs came in the last hours.
-LOOK_AT_ARRIVALS = 12
+#: A foreseen failure is announced about this long ahead.
+ALARM_H = 2.0
 #: Whole hosts and single moves per tick beyond which planning goes on in the next one.
 MOST_MOVES = 100_000
 
@@ -40,11 +39,14 @@ class PackerKnobs:
 
     window: WindowKnobs = field(default_factory=WindowKnobs)
     horizon_ticks: int = 24  # over which a saving counts
+    drain_ticks: int = 24  # over which a drain's saving counts; a host that is off may stay off for long
     margin_usd: float = 0.0  # least gain of a move
+    boot_weight: float = 1.0  # share of a boot's price that a drain must earn
     move_weight: float = 1.0  # times what a migration is reckoned to cost
     drain_hosts: int = 4  # hosts emptied in a tick at most
     drain_trials: int = 64  # hosts looked at for it
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
+    failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
     grace_s: float = 600.0  # a host that has come up is left on so long
     hazard_per_h: float = 0.1  # failure hazard above which a host is emptied and shunned
     racks: bool = True  # whether a rack whose hosts are all off is switched off
@@ -58,7 +60,7 @@ class PackerKnobs:
 
 
 class Packer:
-    """Plans one tick on the native tentative view; all that lasts between ticks is the window and the arrivals."""
+    """Plans one tick on the native tentative view; only the window and the headroom last between ticks."""
 
     def __init__(self, knobs: PackerKnobs, prices: _core.CostPrices, site: Site) -> None:
         self._knobs = knobs
@@ -73,20 +75,15 @@ class Packer:
         ahead = np.concatenate([per_kwh, np.full(knobs.horizon_ticks, per_kwh[-1], dtype=np.float32)])
         sums = np.concatenate([[0.0], np.cumsum(ahead, dtype=np.float64)])
         self._usd_kwh = (sums[knobs.horizon_ticks :] - sums[: -knobs.horizon_ticks]) / knobs.horizon_ticks
-        # Arrivals of the last four hours: how many, and how large.
-        self._came: deque[F32] = deque(maxlen=max(1, round(4 * 3600.0 / site.tick_s)))
+        self._headroom = Headroom(site, knobs.reserve, knobs.failover)
         self._dark_racks: set[int] = set()
         self._above = 0
-        self._looked, self._coming, self._large = 0, 0, [0.0] * 5
-        self._known: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
 
     def plan(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""
         if not self._began:
             self._begin(state)
         self._window.update(state)
-        self._watch_arrivals(state)
-        self._sample, self._reserve = self._room_for_arrivals()
         hosts, vms = state.hosts, state.vms
         usd_kwh = float(self._usd_kwh[min(state.tick, len(self._usd_kwh) - 1)])
         self._cost.set_energy_price(usd_kwh)
@@ -99,22 +96,24 @@ class Packer:
         )
         self._off_usd_h = (self._off_w * (usd_kwh * 1e-3)).astype(np.float32)
         use = self._uses(state)
+        self._free = self._headroom.needed(state, self._outage_usd_each(state), self._on_usd_h)
         fixed = np.zeros(len(vms.state), dtype=np.uint8)
         self._packing.begin(
             state, self._window.mean, self._window.variance, self._move_usd(state), fixed, use, self._native
         )
         waiting = self._place(state)
         if self._moving:
-            self._rebalance(state)
+            self._rebalance()
         woken = self._wake(state, waiting) if self._powered else []
         if self._moving and state.tick > 0:
             self._packing.drain(
                 self._knobs.drain_hosts,
                 self._knobs.drain_trials,
-                self._cycle_usd,
+                self._cycle_usd * np.float32(self._knobs.boot_weight) - self._outage_usd(state),
                 self._off_usd_h,
-                self._sample,
-                self._reserve,
+                self._free.sample,
+                self._free.count,
+                self._free.failover_mib,
             )
         return [
             *self._actions(),
@@ -137,16 +136,16 @@ class Packer:
         self._packing = _core.Packing(self._cost)
         native = _core.PackingKnobs()
         native.horizon_h, native.margin_usd = self._horizon_h, knobs.margin_usd
+        native.drain_horizon_h = knobs.drain_ticks * site.tick_s / 3600.0
         native.peaks, native.fullest = knobs.z is not None, knobs.fullest
         native.z = knobs.z or 0.0
         native.target, native.relief = [knobs.target] * 4, [knobs.relief] * 4
         self._native = native
         self._cost.set_energy_price(float(self._usd_kwh[0]))
         self._order = self._opening_order(state)
-        self._known = np.zeros(len(state.vms.state), dtype=bool)
 
     def _opening_order(self, state: ClusterState) -> IntArray:
-        """Hosts by what they draw at 60 % for the share of the cluster that they can hold, the best first."""
+        """Hosts by what they draw at 60 % for the share of the cluster they can hold, the best first."""
         hosts, vms = state.hosts, state.vms
         there = (vms.state != VmState.ABSENT)[:, None]
         wanted = np.maximum((vms.allocation * there).sum(axis=0), 1e-6)
@@ -159,7 +158,7 @@ class Packer:
         )
         held = np.minimum(cpu, memory)
         watts = np.array([self._cost.power_w(h, 0.6) for h in range(len(held))])
-        # Of hosts that are about as good, those of one rack first: a rack without hosts that are on can go off.
+        # Of hosts that are about as good, those of one rack first: an empty rack can go off.
         step = np.round(np.log(np.maximum(watts / held, 1e-6)) / np.log(1.05))
         return np.lexsort((hosts.rack, step))
 
@@ -194,20 +193,17 @@ class Packer:
         if len(waiting) == 0:
             return []
         size = (vms.allocation[waiting] / state.hosts.capacity.max(axis=0).clip(1e-6)).max(axis=1)
-        left = []
-        for vm in waiting[np.argsort(-size, kind="stable")].tolist():
-            if not self._put(state, vm):
-                left.append(vm)
-        return left
+        return [vm for vm in waiting[np.argsort(-size, kind="stable")].tolist() if not self._put(vm)]
 
-    def _put(self, state: ClusterState, vm: int) -> bool:
+    def _put(self, vm: int) -> bool:
         if self._packing.place(vm, self._spares(), self._spare_usd_h()) < 0:
             return False
         self._note_opened()
         return True
 
     def _spares(self) -> npt.NDArray[np.int32]:
-        return self._order[self._spare[self._order]].astype(np.int32)
+        spares: npt.NDArray[np.int32] = self._order[self._spare[self._order]].astype(np.int32)
+        return spares
 
     def _spare_usd_h(self) -> F32:
         return self._on_usd_h.astype(np.float32)
@@ -217,7 +213,7 @@ class Packer:
             self._spare[host] = False
             self._empty[host] = False
 
-    def _rebalance(self, state: ClusterState) -> None:
+    def _rebalance(self) -> None:
         if self._knobs.z is None:
             self._packing.improve(MOST_MOVES)
         else:
@@ -264,7 +260,9 @@ class Packer:
             room[chosen] -= need
         if room or not ranked:
             return actions
-        short = self._reserve > 0 and self._packing.room_for(self._sample) * 2 < self._reserve
+        free = self._free
+        short = free.count > 0 and self._packing.room_for(free.sample) * 2 < free.count
+        short = short or self._packing.free_mib() < 0.5 * free.failover_mib
         if short and not self._spare.any():
             wake(ranked[0], "room for the VMs that come in a tick is running out")
             return actions
@@ -289,18 +287,18 @@ class Packer:
             return []
         if not self._empty.any():
             return []
-        reserve = self._reserve
+        free = self._free
+        short = free.count > 0 and self._packing.room_for(free.sample) < free.count
+        short = short or self._packing.free_mib() < free.failover_mib
         actions: list[Action] = []
-        free = self._packing.room_for(self._sample) if reserve else 0
         for host in reversed(self._order.tolist()):
             if not self._empty[host]:
                 continue
             if self._spare[host] and state.tick > 0:
                 if state.hosts.since_s[host] < self._knobs.grace_s:
                     continue
-                if reserve and free < reserve:
-                    free += 1  # one host is kept for what comes; the next tick looks again
-                    reserve = 0
+                if short:
+                    short = False  # one host is kept for what comes; the next tick looks again
                     continue
             actions.append(power(host, PowerTarget.OFF, "empty"))
         return actions
@@ -319,22 +317,17 @@ class Packer:
         self._dark_racks.update(dark)
         return [power_rack(rack, PowerTarget.OFF, "all its hosts are off") for rack in dark]
 
-    def _watch_arrivals(self, state: ClusterState) -> None:
-        there = state.vms.state != VmState.ABSENT
-        new = there & ~self._known
-        self._known = there
-        if state.tick > 0:
-            self._came.append(state.vms.allocation[new].copy())
+    def _outage_usd_each(self, state: ClusterState) -> F32:
+        """What a failure of each host costs: its VMs are dark until a host has booted for them."""
+        hosts = state.hosts
+        dark_h = (float(hosts.boot_s.max()) + 0.5 * self._site.tick_s) / 3600.0
+        usd: F32 = hosts.n_vms * np.float32(self._site.economy.downtime_usd_h * dark_h)
+        return usd
 
-    def _room_for_arrivals(self) -> tuple[list[float], int]:
-        """A large arrival of the last hours, and how many such must find room; looked at anew every hour."""
-        if self._looked % LOOK_AT_ARRIVALS == 0:
-            most = max((len(rows) for rows in self._came), default=0)
-            self._coming = math.ceil(self._knobs.reserve * most)
-            if most > 0:
-                rows = np.sort(np.concatenate(list(self._came)), axis=0)
-                large = rows[(9 * len(rows)) // 10]
-                large[Resource.GPU] = 0.0  # GPUs are too few to be kept free
-                self._large = [float(x) for x in large]
-        self._looked += 1
-        return self._large, self._coming
+    def _outage_usd(self, state: ClusterState) -> F32:
+        """What emptying a host that is about to fail is worth; 0 for all others."""
+        hosts = state.hosts
+        soon = 1.0 - np.exp(-hosts.hazard_per_h * np.float32(ALARM_H))
+        alarmed = hosts.hazard_per_h > self._knobs.hazard_per_h
+        usd: F32 = np.where(alarmed, soon * self._outage_usd_each(state), 0.0).astype(np.float32)
+        return usd

@@ -31,6 +31,7 @@ void register_packing(py::module_& module) {
     py::class_<PackingKnobs>(module, "PackingKnobs")
         .def(py::init<>())
         .def_readwrite("horizon_h", &PackingKnobs::horizon_h)
+        .def_readwrite("drain_horizon_h", &PackingKnobs::drain_horizon_h)
         .def_readwrite("margin_usd", &PackingKnobs::margin_usd)
         .def_readwrite("peaks", &PackingKnobs::peaks)
         .def_readwrite("z", &PackingKnobs::z)
@@ -61,17 +62,20 @@ void register_packing(py::module_& module) {
             },
             py::arg("vm"), py::arg("spares"), py::arg("on_usd_h"))
         .def("open", &Packing::open, py::arg("host"))
-        .def("improve", &Packing::improve, py::arg("budget"), py::call_guard<py::gil_scoped_release>())
+        .def(
+            "improve", [](Packing& self, std::size_t budget) { return self.improve(budget); }, py::arg("budget"),
+            py::call_guard<py::gil_scoped_release>())
         .def("relieve", &Packing::relieve, py::arg("budget"), py::call_guard<py::gil_scoped_release>())
         .def("try_open", &Packing::try_open, py::arg("host"), py::arg("price_usd"), py::arg("budget"), py::arg("keep"))
         .def(
             "drain",
             [](Packing& self, std::size_t budget, std::size_t trials, const F32& price_usd, const F32& kept_usd_h,
-               const Amounts& sample, std::size_t reserve) {
-                return self.drain(budget, trials, values(price_usd), values(kept_usd_h), sample, reserve);
+               const Amounts& sample, std::size_t reserve, float free_mib) {
+                return self.drain(budget, trials, values(price_usd), values(kept_usd_h), sample, reserve, free_mib);
             },
             py::arg("budget"), py::arg("trials"), py::arg("price_usd"), py::arg("kept_usd_h"), py::arg("sample"),
-            py::arg("reserve"))
+            py::arg("reserve"), py::arg("free_mib"))
+        .def("free_mib", &Packing::free_mib)
         .def("room_for", &Packing::room_for, py::arg("sample"))
         .def("moves",
              [](const Packing& self) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -144,6 +145,7 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
         if (c == kinds.size()) {
             kinds.push_back(kind);
             watts_.push_back(watts);
+            cpu_mhz_.push_back(kind.first);
             const LateCurve late(kind.second, prices.slo_stretch);
             for (std::size_t i = 0; i < kStride; ++i) {
                 const float share = std::min(1.0F, static_cast<float>(i) / static_cast<float>(kSteps));
@@ -157,12 +159,18 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
 }
 
 void ExpectedCost::set_energy_price(float usd_kwh) {
+    least_usd_mhz_h_ = std::numeric_limits<float>::infinity();
     for (std::size_t c = 0; c < watts_.size(); ++c) {
         const PowerCurve power(watts_[c]);
         for (std::size_t i = 0; i < kStride; ++i)
             running_[c * kStride + i] = usd_kwh * 1e-3F * power(static_cast<float>(i) / static_cast<float>(kSteps)) +
                                         late_usd_h_[c * kStride + i];
+        for (std::size_t i = 0; i < kSteps; ++i) {
+            const float rise = running_[c * kStride + i + 1] - running_[c * kStride + i];
+            least_usd_mhz_h_ = std::min(least_usd_mhz_h_, rise * static_cast<float>(kSteps) / cpu_mhz_[c]);
+        }
     }
+    least_usd_mhz_h_ = std::max(0.0F, least_usd_mhz_h_);
 }
 
 float ExpectedCost::power_w(std::size_t host, float share) const {

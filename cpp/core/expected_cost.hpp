@@ -92,7 +92,10 @@ class ExpectedCost {
     void moves(const HostSet& hosts, std::span<const Load> vms, std::span<const std::int32_t> source,
                std::span<float> out, std::vector<float>& scratch) const;
 
-    // W at the meter at a CPU share, as the curve has it.
+    // The least that one MHz more adds to what a host with room for it costs, USD/h: bounds every insertion from below.
+    float least_usd_mhz_h() const { return least_usd_mhz_h_; }
+
+    // W at a CPU share, as the curve has it.
     float power_w(std::size_t host, float share) const;
 
   private:
@@ -110,7 +113,9 @@ class ExpectedCost {
     std::vector<std::int32_t> curve_;          // (n_hosts,) offset into running_
     std::vector<std::array<float, 11>> watts_; // by curve
     std::vector<float> late_usd_h_;            // (n_curves * kStride,)
-    std::vector<float> running_;               // (n_curves * kStride,) USD/h: energy and lateness
+    std::vector<float> cpu_mhz_;               // by curve
+    float least_usd_mhz_h_ = 0.0F;
+    std::vector<float> running_; // (n_curves * kStride,) USD/h: energy and lateness
 };
 
 // Length that an output for n hosts must have.

@@ -228,7 +228,7 @@ float Packing::leaving_saves(std::size_t v) const {
     return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
 }
 
-float Packing::improve(std::size_t budget) {
+float Packing::improve(std::size_t budget, std::int32_t only) {
     struct Offer {
         float gain;
         std::int32_t vm;
@@ -238,10 +238,17 @@ float Packing::improve(std::size_t budget) {
     std::int32_t to = -1;
     const auto gain_of = [&](std::size_t v) {
         to = -1;
-        // What it adds elsewhere is not negative: most VMs need no look at the targets.
+        // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
         const float most = leaving_saves(v) * knobs_.horizon_h - move_usd_[v];
-        if (most <= knobs_.margin_usd) return -kInfinity;
-        to = cheapest(v, hosts_, now_, reserved_, at_[v]);
+        const float least = load_[v].mean[0] * cost_->least_usd_mhz_h() * knobs_.horizon_h;
+        if (most - least <= knobs_.margin_usd) return -kInfinity;
+        if (only >= 0) {
+            if (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_)) return -kInfinity;
+            to = only;
+            after_[at(to)] = cost_->of_host(hosts_, at(to), load_[v], 1.0F);
+        } else {
+            to = cheapest(v, hosts_, now_, reserved_, at_[v]);
+        }
         return to < 0 ? -kInfinity : most - (after_[at(to)] - now_[at(to)]) * knobs_.horizon_h;
     };
     for (std::size_t v = 0; v < at_.size(); ++v) {
@@ -316,7 +323,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     const std::size_t n_opened = opened_.size();
     use_[at(host)] = HostUse::spare;
     open(host);
-    const float gain = improve(budget) - price_usd;
+    const float gain = improve(budget, host) - price_usd;
     if (keep && gain > 0.0F) return gain;
     hosts_.copy_loads(saved_);
     now_ = saved_now_;
@@ -347,19 +354,19 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         const std::size_t t = at(to);
         added_usd_h += after_[t] - trial_now_[t];
         paid_usd += move_usd_[v] + knobs_.margin_usd;
-        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h <= paid_usd) return false;
+        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
         trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
         trial_now_[t] = after_[t];
-        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += reservation(v, t, r);
+        for (std::size_t r = 0; r < kResources; ++r)
+            trial_reserved_[t * kResources + r] += reservation(v, t, r);
         trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
     }
-    gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.horizon_h - paid_usd;
+    gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;
     return gain > 0.0F;
 }
 
 std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
-                                         std::span<const float> kept_usd_h, const Amounts& sample,
-                                         std::size_t reserve) {
+                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve, float free_mib) {
     if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
         throw std::invalid_argument("drain: expected prices for every host");
     struct Offer {
@@ -374,7 +381,7 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k)
             if (at_[at(order_[k])] == static_cast<std::int32_t>(h))
                 paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
-        const float most = (now_[h] - kept_usd_h[h]) * knobs_.horizon_h - paid;
+        const float most = (now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h - paid;
         if (most > 0.0F) offers.push({most, static_cast<std::int32_t>(h)});
     }
     std::vector<std::int32_t> drained;
@@ -391,10 +398,10 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
             offers.push({gain, offer.host});
             continue;
         }
-        if (reserve > 0) {
+        if ((reserve > 0 || free_mib > 0.0F) && was != HostUse::leaving) {
             std::swap(reserved_, trial_reserved_);
             use_[h] = HostUse::leaving;
-            const bool enough = room_for(sample) >= reserve;
+            const bool enough = room_for(sample) >= reserve && this->free_mib() >= free_mib;
             std::swap(reserved_, trial_reserved_);
             use_[h] = was;
             if (!enough) continue;
@@ -406,6 +413,14 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         drained.push_back(offer.host);
     }
     return drained;
+}
+
+float Packing::free_mib() const {
+    float sum = 0.0F;
+    for (std::size_t h = 0; h < n_hosts_; ++h)
+        if (use_[h] == HostUse::target)
+            sum += std::max(0.0F, limit_[h * kResources + 1] - reserved_[h * kResources + 1]);
+    return sum;
 }
 
 std::size_t Packing::room_for(const Amounts& sample) const {

@@ -18,9 +18,10 @@
 namespace foreshade {
 
 struct PackingKnobs {
-    float horizon_h = 1.0F;  // over which a saving counts
-    float margin_usd = 0.0F; // least gain of a move, and of a drain for each of its VMs
-    bool peaks = false;      // whether the limits below hold
+    float horizon_h = 1.0F;       // over which a saving counts
+    float drain_horizon_h = 1.0F; // likewise of drains: a host that is off stays off for long
+    float margin_usd = 0.0F;      // least gain of a move, and of a drain for each of its VMs
+    bool peaks = false;           // whether the limits below hold
     float z = 0.0F;
     std::array<float, kDense> target{}; // share of capacity that a host's peak may reach by what is put there
     std::array<float, kDense> relief{}; // share at which VMs are taken away
@@ -65,20 +66,25 @@ class Packing {
     void open(std::int32_t host);
 
     // Moves VMs singly while that pays more than the margin; the USD gained over the horizon.
-    float improve(std::size_t budget);
+    float improve(std::size_t budget) { return improve(budget, -1); }
 
     // Takes VMs away from hosts whose peak is above the relief level; the number of hosts that stay above.
     std::size_t relieve(std::size_t budget);
 
-    // What opening `host` and improving would gain beyond `price_usd`, the cost of its being on; undone unless it
-    // is positive and to be kept.
+    // What opening `host` and moving VMs to it would gain beyond `price_usd`, the cost of its being on; undone
+    // unless it is positive and to be kept.
     float try_open(std::int32_t host, float price_usd, std::size_t budget, bool keep);
 
-    // Empties hosts, the one that pays most first. `price_usd` (n_hosts,): what a cycle of off and on costs;
-    // `kept_usd_h` (n_hosts,): what the host still costs while off. After each drain at least `reserve` VMs of
-    // `sample` must find room. Returns the hosts, which take no VMs from then on.
+    // Empties hosts, the one that pays most first. `price_usd` (n_hosts,): what a cycle of off and on costs, less
+    // what else leaving the host is worth; `kept_usd_h` (n_hosts,): what it still costs while off. After each drain
+    // the targets must have room for `reserve` VMs of `sample`, and `free_mib` of memory in all; a host that is
+    // leaving is emptied in any case. Returns the hosts, which take no VMs from then on.
     std::vector<std::int32_t> drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
-                                    std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve);
+                                    std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
+                                    float free_mib);
+
+    // Memory that the targets have not promised, MiB.
+    float free_mib() const;
 
     // How many VMs like `sample` the targets have room for.
     std::size_t room_for(const Amounts& sample) const;
@@ -96,6 +102,7 @@ class Packing {
     std::int32_t cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                           const std::vector<float>& reserved, std::int32_t except);
     float leaving_saves(std::size_t v) const;
+    float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
     void book(std::size_t v, std::size_t to);
     bool try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain);
     void list_fours();
