@@ -25,6 +25,8 @@ MIGRATION_DOWNTIME_S = 0.5
 MIGRATION_SLOWDOWN = 0.1
 #: A graceful shutdown draws idle power for so long.
 SHUTDOWN_S = 60.0
+#: Overcommit from which a limit is none.
+UNLIMITED = 1e3
 #: A foreseen failure is announced about this long ahead.
 ALARM_H = 2.0
 #: Whole hosts and single moves per tick beyond which planning goes on in the next one.
@@ -130,8 +132,13 @@ class Packer:
         self._off_w = site.off_w
         # GPUs draw idle power that the CPU's curve does not have.
         power_w = site.power_w + (hosts.idle_w - site.power_w[:, 0])[:, None]
+        capacity = hosts.capacity.copy()
+        # Where allocations have no limit the world does not hold the resource against anybody; CPU is time.
+        free = hosts.overcommit > UNLIMITED
+        free[:, Resource.CPU] = False
+        capacity[free] = np.float32(1e12)
         self._cost = _core.ExpectedCost(
-            self._prices, hosts.capacity.copy(), site.vm_overhead, power_w.astype(np.float32), site.cores
+            self._prices, capacity, site.vm_overhead, power_w.astype(np.float32), site.cores
         )
         self._packing = _core.Packing(self._cost)
         native = _core.PackingKnobs()

@@ -133,7 +133,7 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
         for (std::size_t r = 0; r < kDense; ++r) {
             capacity_[r][h] = hosts.capacity[h * kResources + r];
             overhead_[r][h] = hosts.vm_overhead[h * kResources + r];
-            if (!(capacity_[r][h] > 0.0F))
+            if (r < 2 && !(capacity_[r][h] > 0.0F)) // an unmeasured link is no obstacle
                 throw std::invalid_argument("expected cost: host " + std::to_string(h) +
                                             ": expected a positive capacity of resource " + std::to_string(r));
         }

@@ -61,7 +61,7 @@ class HostSet {
 
 class ExpectedCost {
   public:
-    // Throws std::invalid_argument where the columns' lengths differ or a capacity is not positive.
+    // Throws std::invalid_argument where the columns' lengths differ or a host has no CPU or memory.
     ExpectedCost(const CostPrices& prices, const CostHosts& hosts);
 
     // USD/kWh at the meter: tariff and carbon, times PUE.
