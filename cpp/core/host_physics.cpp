@@ -19,68 +19,7 @@ constexpr std::size_t kGpu = 4;
 constexpr float kBootCpu = 0.5F;    // of its allocation, what a booting VM wants
 constexpr float kBootMemory = 0.3F; // likewise
 
-// Whether every VM got all it wanted (the sums are equal to the bit) and the host has room for all of it.
-bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
-    const auto unmet = (wanted != got) | (load > usable);
-#ifdef __SSE__
-    return __builtin_ia32_movmskps(reinterpret_cast<Vec4>(unmet)) == 0;
-#else
-    return (unmet[0] | unmet[1] | unmet[2] | unmet[3]) == 0;
-#endif
-}
-
 } // namespace
-
-struct Simulator::Load {
-    Vec4 demand;
-    Vec4 used; // overheads included
-    float gpu;
-    float power_w;
-    float late;
-};
-
-// Groups the plainly running VMs by host, so that a tick reads memory in order.
-void Simulator::repack() {
-    const float knee = plant_->spec.knee;
-    packed_vms_.clear();
-    packed_series_.clear();
-    packed_gpus_.clear();
-    quiet_hosts_.clear();
-    other_hosts_.clear();
-    for (std::size_t h = 0; h < hosts_.size(); ++h) {
-        const auto host = static_cast<std::int32_t>(h);
-        const bool quiet = hosts_[h].state == HostState::on && hosts_[h].special == 0 && hidden_factor_ == 1.0F;
-        packed_at_[h] = quiet ? static_cast<std::int32_t>(quiet_hosts_.size()) : -1;
-        if (!quiet) {
-            other_hosts_.push_back(host);
-            continue;
-        }
-        PackedHost& packed = quiet_hosts_.emplace_back();
-        packed.host = host;
-        packed.begin = packed.calm_end = static_cast<std::uint32_t>(packed_vms_.size());
-        packed.gpu_begin = static_cast<std::uint32_t>(packed_gpus_.size());
-        const auto n = static_cast<float>(hosts_[h].n_vms);
-        packed.overhead = Vec4{n * plant_->hosts[h].vm_cpu_mhz, n * plant_->hosts[h].vm_memory_mib, 0.0F, 0.0F};
-        for (std::int32_t v = hosts_[h].first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
-            const Vm& vm = vms_[static_cast<std::size_t>(v)];
-            const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
-            const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
-            const Vec4 allocation = load4(vm.allocation);
-            packed_vms_.push_back({factor, allocation});
-            packed_series_.push_back(static_cast<std::uint32_t>(series * kDense));
-            if (const std::int32_t column = plant_->work.gpu_column[series]; column >= 0)
-                packed_gpus_.push_back({static_cast<std::uint32_t>(column), vm.share, vm.allocation[kGpu]});
-            const Vec4 peak = plant_->series_peak[series] * factor;
-            if (peak[kCpu] > knee * allocation[kCpu] || !all_served(peak, peak, peak, allocation)) continue;
-            std::swap(packed_vms_[packed.calm_end], packed_vms_.back());
-            std::swap(packed_series_[packed.calm_end], packed_series_.back());
-            ++packed.calm_end;
-        }
-        packed.end = static_cast<std::uint32_t>(packed_vms_.size());
-        packed.gpu_end = static_cast<std::uint32_t>(packed_gpus_.size());
-    }
-    packed_ = true;
-}
 
 float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) const {
     const auto h = static_cast<std::size_t>(host);
@@ -110,59 +49,10 @@ float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) c
     return 0.0F;
 }
 
-// True when every VM of the packed host gets what it wants; then the load is set.
-[[gnu::always_inline]] inline bool Simulator::quiet_load(const PackedHost& packed, const float* demand_row,
-                                                         const float* gpu_row, Load& load) const {
-    const Plant::HostConstants& constants = plant_->hosts[static_cast<std::size_t>(packed.host)];
-    const float knee = plant_->spec.knee;
-    const Vec4 knee4{knee, knee, knee, knee};
-    const Vec4 zero{};
-    const PackedVm* const vms = packed_vms_.data();
-    const std::uint32_t* const series = packed_series_.data();
-    Vec4 wanted{};
-    std::size_t i = packed.begin;
-    for (const std::size_t end = packed.calm_end; i < end; ++i) wanted += load4(demand_row + series[i]) * vms[i].factor;
-    Vec4 used = wanted;
-    Vec4 tight{};
-    for (const std::size_t end = packed.end; i < end; ++i) {
-        const Vec4 demand = load4(demand_row + series[i]) * vms[i].factor;
-        const Vec4 capped = min4(demand, vms[i].allocation);
-        wanted += demand;
-        used += capped;
-        tight += max4(capped - knee4 * vms[i].allocation, zero);
-    }
-    load.gpu = 0.0F;
-    for (std::size_t g = packed.gpu_begin; g < packed.gpu_end; ++g) {
-        const float demand = gpu_row[packed_gpus_[g].column] * packed_gpus_[g].share;
-        if (demand > packed_gpus_[g].allocation) return false;
-        load.gpu += demand;
-    }
-    load.demand = wanted;
-    load.used = used + packed.overhead;
-    if (!all_served(wanted, used, load.used, constants.usable) || load.gpu > constants.usable_gpu) return false;
-    const float rho = load.used[kCpu] * constants.inverse_cpu;
-    load.late = std::min(used[kCpu], (*constants.late)(rho)*used[kCpu] + tight[kCpu] * plant_->tight_factor);
-    load.power_w = (*constants.power)(rho)*constants.metered + constants.gpu_idle_w + load.gpu * constants.gpu_slope_w;
-    return true;
-}
-
 void Simulator::evaluate(std::int32_t host) {
     const auto h = static_cast<std::size_t>(host);
     if (hosts_[h].state == HostState::on) {
-        Load load;
-        if (packed_ && packed_at_[h] >= 0 &&
-            quiet_load(quiet_hosts_[static_cast<std::size_t>(packed_at_[h])], row(), gpu_row(), load)) {
-            HostRates& rates = rates_[h];
-            rates = HostRates{};
-            rates.used = load.used;
-            rates.used_gpu = load.gpu;
-            rates.demand[kGpu] = load.gpu;
-            rates.power_w = load.power_w;
-            rates.late = load.late;
-            for (std::size_t r = 0; r < kDense; ++r) rates.demand[r] = load.demand[r];
-        } else {
-            evaluate_slow(host);
-        }
+        evaluate_slow(host);
     } else {
         rates_[h] = HostRates{};
         rates_[h].power_w = host_power(host, 0.0F, 0.0F);
@@ -176,56 +66,6 @@ void Simulator::open_slice(std::int32_t host) {
     if (truth.open) return;
     truth.open = true;
     open_hosts_.push_back(host);
-}
-
-// A tick in which nothing happens: no slices, the sums go straight to the accounts.
-void Simulator::play_quiet_tick() {
-    // Single precision holds the sum of a few dozen hosts; longer sums would lose the small terms.
-    constexpr std::size_t kFlush = 32;
-    const double dt = plant_->spec.tick_s;
-    const float* const demand_row = row();
-    const float* const gpus = gpu_row();
-    double gpu = 0.0;
-    double calm = 0.0;
-    double demand_sum[kDense] = {};
-    double other_sum[4] = {}; // power, late, used cpu, usable cpu
-    const std::size_t n = quiet_hosts_.size();
-    for (std::size_t begin = 0; begin < n; begin += kFlush) {
-        Vec4 demand{};
-        Vec4 other{};
-        for (std::size_t i = begin; i < std::min(n, begin + kFlush); ++i) {
-            const PackedHost& packed = quiet_hosts_[i];
-            const auto h = static_cast<std::size_t>(packed.host);
-            Load load;
-            if (!quiet_load(packed, demand_row, gpus, load)) {
-                evaluate_slow(packed.host);
-                open_slice(packed.host);
-                continue;
-            }
-            HostRates& rates = rates_[h];
-            rates.used = load.used;
-            rates.used_gpu = load.gpu;
-            rates.power_w = load.power_w;
-            rates.late = load.late;
-            rates.contention = 0.0F;
-            demand += load.demand;
-            other += Vec4{load.power_w, load.late, load.used[kCpu], plant_->hosts[h].usable[kCpu]};
-            gpu += static_cast<double>(load.gpu);
-            calm += 1.0;
-        }
-        for (std::size_t r = 0; r < kDense; ++r) {
-            demand_sum[r] += static_cast<double>(demand[r]);
-            other_sum[r] += static_cast<double>(other[r]);
-        }
-    }
-    tick_totals_.host_j += other_sum[0] * dt;
-    tick_totals_.late += other_sum[1] * dt;
-    tick_totals_.used_cpu += other_sum[2] * dt;
-    tick_totals_.capacity_cpu += other_sum[3] * dt;
-    tick_totals_.on_s += calm * dt;
-    for (std::size_t r = 0; r < kDense; ++r) tick_totals_.demand[r] += demand_sum[r] * dt;
-    tick_totals_.demand[kGpu] += gpu * dt;
-    for (const std::int32_t host : other_hosts_) evaluate(host);
 }
 
 Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {

@@ -91,7 +91,6 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     apps_.assign(work.n_apps(), App{});
     hosts_.assign(spec.hosts.size(), HostTruth{});
     rates_.assign(spec.hosts.size(), HostRates{});
-    packed_at_.assign(spec.hosts.size(), -1);
     rack_on_.assign(spec.racks.size(), true);
     rack_ready_s_.assign(spec.racks.size(), now_);
     rack_copying_.assign(spec.racks.size(), 0);
@@ -136,10 +135,6 @@ const float* Simulator::row() const {
     return played_ < 0 ? zeros(width) : plant_->work.demand + static_cast<std::size_t>(played_) * width;
 }
 
-const float* Simulator::gpu_row() const {
-    return played_ < 0 ? nullptr : plant_->work.gpu + static_cast<std::size_t>(played_) * plant_->work.n_gpu_series;
-}
-
 const HypervisorProfile& Simulator::profile(std::int32_t host) const {
     return plant_->spec.profiles[at(plant_->spec.hosts[at(host)].profile)];
 }
@@ -150,7 +145,7 @@ const ServerModel& Simulator::model(std::int32_t host) const {
 
 // Plays what happens until `end`, evaluating every host at the start and again where something touches it.
 void Simulator::play_events(double end) {
-    for (std::size_t h = 0; h < hosts_.size(); ++h) evaluate(static_cast<std::int32_t>(h));
+    open_all_hosts();
     for (;;) {
         const double event_s = events_.empty() ? end + 1.0 : events_.front().time;
         const double migration_s = next_migration_s();
@@ -254,19 +249,21 @@ double Simulator::worst_vm_unmet() const {
 std::size_t Simulator::memory_bytes() const {
     return sizeof(*this) + vms_.capacity() * sizeof(Vm) + apps_.capacity() * sizeof(App) +
            hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) +
-           packed_vms_.capacity() * (sizeof(PackedVm) + sizeof(std::uint32_t)) +
+           (calm_vms_.capacity() + careful_vms_.capacity()) * (sizeof(PackedVm) + sizeof(PackedFactor)) +
+           careful_caps_.capacity() * sizeof(PackedCap) + packed_blocks_.capacity() * sizeof(PackedBlock) +
            quiet_hosts_.capacity() * sizeof(PackedHost) + packed_gpus_.capacity() * sizeof(PackedGpu) +
            events_.capacity() * sizeof(Event) + migrations_.capacity() * sizeof(Migration) +
            history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +
            (free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() + dirty_.capacity() +
-            touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity() + packed_at_.capacity()) *
+            touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity()) *
                sizeof(std::int32_t);
 }
 
 std::size_t Simulator::bytes_per_tick() const {
-    const std::size_t vm = sizeof(PackedVm) + sizeof(std::uint32_t) + sizeof(Vec4); // the last is its demand
     constexpr std::size_t kRatesWritten = 32;
-    return packed_vms_.size() * vm + quiet_hosts_.size() * (sizeof(PackedHost) + kRatesWritten);
+    return (calm_vms_.size() + careful_vms_.size()) * (sizeof(PackedVm) + sizeof(Vec4)) + // the last is its demand
+           (calm_factors_.size() + careful_factors_.size()) * sizeof(PackedFactor) +
+           careful_caps_.size() * sizeof(PackedCap) + quiet_hosts_.size() * (sizeof(PackedHost) + kRatesWritten);
 }
 
 } // namespace foreshade

@@ -204,16 +204,26 @@ class Simulator {
         double downtime_s = 0.0;
         double next_s = std::numeric_limits<double>::infinity();
     };
-    // A plainly running VM as the fast path reads it, grouped by host.
-    struct alignas(16) PackedVm {
-        Vec4 factor; // of its series: share, memory, share, share
-        Vec4 allocation;
-    };
-    struct PackedHost { // its VMs among the packed: first those that can never reach a cap or the knee, then the others
-        Vec4 overhead;  // of the hypervisor, for all its VMs
-        std::uint32_t begin, calm_end, end;
+    // What the fast path reads (quiet.cpp): hosts in blocks whose sums stay in the nearest cache.
+    struct PackedHost {
+        Vec4 overhead; // of the hypervisor, for all its VMs
         std::uint32_t gpu_begin, gpu_end;
         std::int32_t host;
+    };
+    struct PackedBlock { // ranges of the hosts and of the VMs below
+        std::uint32_t host_begin, host_end;
+        std::uint32_t calm_begin, calm_end;
+        std::uint32_t careful_begin, careful_end;
+    };
+    struct PackedVm {
+        std::uint32_t series; // offset into a demand row, in floats
+        std::uint32_t slot;   // of its host in the block
+    };
+    struct alignas(16) PackedFactor {
+        Vec4 of; // of the series: share, memory, share, share
+    };
+    struct alignas(16) PackedCap {
+        Vec4 allocation;
     };
     struct PackedGpu { // the GPU part of a packed VM
         std::uint32_t column;
@@ -230,13 +240,18 @@ class Simulator {
         float allocation[kResources];
     };
 
-    // host_physics.cpp
-    void repack();
-    void evaluate(std::int32_t host);
+    // quiet.cpp
     struct Load; // of a host whose VMs all get what they want
-    bool quiet_load(const PackedHost& packed, const float* demand_row, const float* gpu_row, Load& load) const;
-    const float* gpu_row() const;
+    void repack();
+    void pack_block(std::size_t begin, std::size_t end);
+    template <bool Whole, class Sink> void each_quiet_host(Sink&& sink);
+    template <class Sink> void each_quiet_host(Sink&& sink);
+    bool finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, Vec4 tight, Load& load) const;
     void play_quiet_tick();
+    void open_all_hosts();
+
+    // host_physics.cpp
+    void evaluate(std::int32_t host);
     void open_slice(std::int32_t host);
     void play_events(double end);
     void evaluate_slow(std::int32_t host);
@@ -337,11 +352,15 @@ class Simulator {
     std::size_t next_arrival_ = 0;
     std::vector<std::int32_t> departures_; // workload VMs by departure tick
     std::size_t next_departure_ = 0;
-    std::vector<PackedVm> packed_vms_;
-    std::vector<std::uint32_t> packed_series_; // offset of each packed VM's series in a demand row, in floats
+    std::vector<PackedBlock> packed_blocks_;
+    std::vector<PackedVm> calm_vms_;            // can never reach a cap or the knee
+    std::vector<PackedFactor> calm_factors_;    // (calm_vms_,) empty where every factor is 1
+    std::vector<PackedVm> careful_vms_;         // all others
+    std::vector<PackedFactor> careful_factors_; // likewise
+    std::vector<PackedCap> careful_caps_;
+    bool packed_whole_ = false; // every factor is 1
     std::vector<PackedGpu> packed_gpus_;
     std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs
-    std::vector<std::int32_t> packed_at_; // (n_hosts,) position among quiet_hosts_, -1 = not quiet
     std::vector<std::int32_t> other_hosts_;
     std::vector<Portion> portions_;
     std::vector<std::size_t> sort_scratch_;
