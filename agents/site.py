@@ -43,8 +43,11 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
         ),
         power_w=power,
         cores=np.array([model.cores for model in models], dtype=np.int32),
-        off_w=np.array([0.0 if r else m.off_w for m, r in zip(models, rented, strict=True)], dtype=np.float32),
+        off_w=np.array(
+            [0.0 if r else m.off_w for m, r in zip(models, rented, strict=True)], dtype=np.float32
+        ),
         vm_overhead=overhead,
         rented=rented,
         seed=seed,
+        rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
     )

@@ -75,6 +75,7 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "horizon_ticks": (6, 12, 24, 48, 96),
         "fullest": (False, True),
         "reserve": (0.0, 0.5, 1.0, 2.0),
+        "rack_credit": (0.0, 0.5, 1.0),
         "failover": (0.0, 0.5, 1.0, 1.5),
         "hazard_per_h": (0.1, 1e9),
     },
@@ -90,6 +91,7 @@ GRIDS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
         "move_weight": (0.5, 1.0, 2.0, 4.0),
         "drain_hosts": (1, 4, 20),
         "reserve": (0.0, 0.5, 1.0, 2.0),
+        "rack_credit": (0.0, 0.5, 1.0),
         "failover": (0.0, 0.5, 1.0, 1.5),
         "hazard_per_h": (0.1, 1e9),
         "window.prior_ticks": (0.5, 2.0, 4.0),
@@ -158,9 +160,9 @@ def run(case: str, agent: NSigma | ExpectedCost | None) -> dict[str, Any]:
     while not world.done:
         state = world.observe()
         if agent is not None:
-            begin = time.perf_counter()
+            begin = time.thread_time()
             actions = agent.act(state)
-            spent += time.perf_counter() - begin
+            spent += time.thread_time() - begin
             world.execute(Plan(state.tick, actions))
         world.advance()
     m = world.metrics()
