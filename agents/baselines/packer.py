@@ -45,8 +45,8 @@ class PackerKnobs:
     margin_usd: float = 0.0  # least gain of a move
     boot_weight: float = 1.0  # share of a boot's price that a drain must earn
     move_weight: float = 1.0  # times what a migration is reckoned to cost
-    drain_hosts: int = 4  # hosts emptied in a tick at most
-    drain_trials: int = 64  # hosts looked at for it
+    drain_hosts: int = 4  # hosts emptied in a tick at most, or one in 25
+    drain_trials: int = 64  # hosts looked at for it, or a quarter
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
     failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
     grace_s: float = 600.0  # a host that has come up is left on so long
@@ -111,8 +111,8 @@ class Packer:
         woken = self._wake(state, waiting) if self._powered else []
         if self._moving and state.tick > 0:
             self._packing.drain(
-                self._knobs.drain_hosts,
-                self._knobs.drain_trials,
+                max(self._knobs.drain_hosts, len(hosts.state) // 25),
+                max(self._knobs.drain_trials, len(hosts.state) // 4),
                 self._cycle_usd * np.float32(self._knobs.boot_weight)
                 - self._outage_usd(state)
                 - self._rack_usd(state),
