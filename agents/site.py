@@ -49,4 +49,5 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
         vm_overhead=overhead,
         rented=rented,
         seed=seed,
+        rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
     )

@@ -159,3 +159,12 @@ def test_the_same_world_gives_the_same_plans(enterprise):
     first, _ = played(enterprise, ExpectedCost())
     second, _ = played(enterprise, ExpectedCost())
     assert first == second
+
+
+def test_hosts_are_drained_though_there_are_more_than_are_looked_at():
+    world = tiny_world(12, [[500.0] * 4] * 12)
+    agent = ExpectedCost(replace(EAGER, drain_hosts=1, drain_trials=1))
+    state = started(world, agent)
+    assert len(set(state.vms.host[:12].tolist())) == 12
+    moved = of_kind(agent.act(state), ActionKind.MIGRATE)
+    assert len(moved) == 1

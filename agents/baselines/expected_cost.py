@@ -17,7 +17,8 @@ START = PackerKnobs()
 TUNED = PackerKnobs(
     sigma_scale=2.0,
     drain_ticks=288,
-    window=WindowKnobs(last=0.5, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
+    rack_credit=0.5,
+    window=WindowKnobs(last=0.25, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
 )
 
 

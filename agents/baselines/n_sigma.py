@@ -20,13 +20,13 @@ from foreshade.envs.model.action import Action
 START = PackerKnobs(z=2.0, target=1.0, relief=1.0)
 #: Tuned on training data, see docs/packers.md.
 TUNED = PackerKnobs(
-    z=3.0,
+    z=2.5,
     target=0.95,
     relief=1.0,
     boot_weight=0.5,
     drain_ticks=288,
     reserve=0.5,
-    window=WindowKnobs(ticks=48, last=0.5),
+    window=WindowKnobs(ticks=6, last=0.5),
 )
 
 

@@ -45,13 +45,14 @@ class PackerKnobs:
     margin_usd: float = 0.0  # least gain of a move
     boot_weight: float = 1.0  # share of a boot's price that a drain must earn
     move_weight: float = 1.0  # times what a migration is reckoned to cost
-    drain_hosts: int = 4  # hosts emptied in a tick at most
-    drain_trials: int = 64  # hosts looked at for it
+    drain_hosts: int = 4  # hosts emptied in a tick at most, or one in 25
+    drain_trials: int = 64  # hosts looked at for it, or a quarter
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
     failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
     grace_s: float = 600.0  # a host that has come up is left on so long
     hazard_per_h: float = 0.1  # failure hazard above which a host is emptied and shunned
     racks: bool = True  # whether a rack whose hosts are all off is switched off
+    rack_credit: float = 0.0  # share of a rack's power that its hosts' drains are credited with
     wake_trials: int = 2  # hosts that are off whose opening is weighed in a tick
     # The n-sigma measure; without it cost alone decides.
     z: float | None = None
@@ -88,6 +89,7 @@ class Packer:
         self._window.update(state)
         hosts, vms = state.hosts, state.vms
         usd_kwh = float(self._usd_kwh[min(state.tick, len(self._usd_kwh) - 1)])
+        self._now_usd_kwh = usd_kwh
         self._cost.set_energy_price(usd_kwh)
         self._on_usd_h = (hosts.idle_w - self._off_w) * (usd_kwh * 1e-3)
         boot_kwh = (hosts.peak_w * hosts.boot_s + hosts.idle_w * SHUTDOWN_S) / 3.6e6
@@ -109,9 +111,11 @@ class Packer:
         woken = self._wake(state, waiting) if self._powered else []
         if self._moving and state.tick > 0:
             self._packing.drain(
-                self._knobs.drain_hosts,
-                self._knobs.drain_trials,
-                self._cycle_usd * np.float32(self._knobs.boot_weight) - self._outage_usd(state),
+                max(self._knobs.drain_hosts, len(hosts.state) // 25),
+                max(self._knobs.drain_trials, len(hosts.state) // 4),
+                self._cycle_usd * np.float32(self._knobs.boot_weight)
+                - self._outage_usd(state)
+                - self._rack_usd(state),
                 self._off_usd_h,
                 self._free.sample,
                 self._free.count,
@@ -323,6 +327,22 @@ class Packer:
         dark = sorted(ours - up - self._dark_racks)
         self._dark_racks.update(dark)
         return [power_rack(rack, PowerTarget.OFF, "all its hosts are off") for rack in dark]
+
+    def _rack_usd(self, state: ClusterState) -> F32:
+        """Each host's part in switching its rack off: the rack's power over the horizon, by hosts still on.
+
+        A share of it, since the other hosts may stay; the last host of a rack earns the whole.
+        """
+        hosts = state.hosts
+        rack_w = self._site.rack_w
+        if rack_w is None or self._knobs.rack_credit <= 0.0 or not (self._powered and self._knobs.racks):
+            return np.zeros(len(hosts.state), dtype=np.float32)
+        on = ((hosts.state == HostState.ON) | (hosts.state == HostState.BOOTING)) & ~self._site.rented
+        standing = np.bincount(hosts.rack[on], minlength=len(rack_w))[hosts.rack]
+        certain = np.where(standing <= 1, 1.0, self._knobs.rack_credit / np.maximum(standing, 1))
+        hours = self._knobs.drain_ticks * self._site.tick_s / 3600.0
+        usd: F32 = (rack_w[hosts.rack] * certain * (self._now_usd_kwh * 1e-3 * hours)).astype(np.float32)
+        return usd
 
     def _outage_usd_each(self, state: ClusterState) -> F32:
         """What a failure of each host costs: its VMs are dark until a host has booted for them."""

@@ -95,6 +95,9 @@ class ExpectedCost {
     // The least that one MHz more adds to what a host with room for it costs, USD/h: bounds every insertion from below.
     float least_usd_mhz_h() const { return least_usd_mhz_h_; }
 
+    // USD/h of a host that is on and has nothing to do.
+    float idle_usd_h(std::size_t host) const { return running_[static_cast<std::size_t>(curve_[host])]; }
+
     // W at a CPU share, as the curve has it.
     float power_w(std::size_t host, float share) const;
 

@@ -366,7 +366,8 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
 }
 
 std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
-                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve, float free_mib) {
+                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
+                                         float free_mib) {
     if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
         throw std::invalid_argument("drain: expected prices for every host");
     struct Offer {
@@ -374,27 +375,36 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         std::int32_t host;
         bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : host > other.host; }
     };
-    std::priority_queue<Offer> offers;
+    // First by what they would gain if their VMs cost nothing elsewhere: many VMs to move count against a host.
+    std::vector<Offer> hopes;
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
         float paid = price_usd[h];
         for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k)
             if (at_[at(order_[k])] == static_cast<std::int32_t>(h))
                 paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
-        const float most = (now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h - paid;
-        if (most > 0.0F) offers.push({most, static_cast<std::int32_t>(h)});
+        if ((now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h <= paid) continue;
+        hopes.push_back(
+            {(cost_->idle_usd_h(h) - kept_usd_h[h]) * knobs_.drain_horizon_h - paid, static_cast<std::int32_t>(h)});
+    }
+    std::sort(hopes.begin(), hopes.end(), [](const Offer& a, const Offer& b) { return b < a; });
+    if (hopes.size() > trials) hopes.resize(trials);
+    std::priority_queue<Offer> offers;
+    for (const Offer& hope : hopes) {
+        float gain = 0.0F;
+        const std::size_t h = at(hope.host);
+        if (try_drain(h, price_usd[h], kept_usd_h[h], gain)) offers.push({gain, hope.host});
     }
     std::vector<std::int32_t> drained;
-    while (drained.size() < budget && trials > 0 && !offers.empty()) {
+    while (drained.size() < budget && !offers.empty()) {
         const Offer offer = offers.top();
         offers.pop();
         const std::size_t h = at(offer.host);
         if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
-        --trials;
         const HostUse was = use_[h];
         float gain = 0.0F;
         if (!try_drain(h, price_usd[h], kept_usd_h[h], gain)) continue;
-        if (!offers.empty() && gain < offers.top().gain) { // another may pay more: look at it first
+        if (!offers.empty() && gain < offers.top().gain && gain < offer.gain) { // another may pay more by now
             offers.push({gain, offer.host});
             continue;
         }
