@@ -1,9 +1,9 @@
-"""Leave-one-day-out check of the learned models on PlanetLab: trained on the other days, scored on 200 VMs.
+"""Leave-one-day-out check of the learned models on PlanetLab: 200 VMs of a day, trained on the other days.
 
-    python benchmarks/learned_forecasts.py PLANETLAB.tar.gz [--day 20110303] [--model boosted lstm] [--every 4]
+    python benchmarks/learned_forecasts.py PLANETLAB.tar.gz [--day 20110303] [--model boosted] [--every 4]
 
-Mean pinball over the seven quantiles in CPU %, origins 199 to 275, beside the last value with quantiles of its own
-errors so far (``naive``). One JSON line per day and model.
+Mean pinball over the seven quantiles in CPU %, origins 199 to 275, beside the last value with quantiles of
+its own errors so far (``naive``). One JSON line per day and model.
 """
 
 import argparse
