@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from foreshade.envs.errors import InputError
-from foreshade.envs.forecast.learned.lag_features import lag_features, names, scale_of
+from foreshade.envs.forecast.learned.lag_features import centre_of, lag_features, names, scale_of
 from foreshade.envs.forecast.learned.lstm_net import shown
 from foreshade.envs.forecast.learned.quantile_model import QUANTILES, mean_pinball, settle
 from foreshade.envs.forecast.learned.training_rows import draw_origins
@@ -14,19 +14,23 @@ def column(table, name):
     return table[:, names(0).index(name)]
 
 
-def test_features_of_a_ramp_are_its_samples_in_units_of_its_mean():
+def test_features_of_a_ramp_are_distances_from_its_newest_sample_in_units_of_its_spread():
     context = np.arange(1, 577, dtype=np.float32)[None]
     scale = scale_of(context)[0]
-    assert scale == pytest.approx(np.arange(289, 577).mean(), rel=1e-6)
-    table = lag_features(context, 1, 0, None) * scale
+    day = np.arange(289, 577)
+    assert scale == pytest.approx(np.abs(day - day.mean()).mean() + 0.01 * day.mean(), rel=1e-6)
+    assert centre_of(context).tolist() == [576]
+    moved = lag_features(context, 1, 0, None) * scale
+    table = moved + 576
+    assert column(moved, "level")[0] == pytest.approx(576)
     assert column(table, "lag_0")[0] == pytest.approx(576)
     assert column(table, "lag_11")[0] == pytest.approx(565)
     assert column(table, "window_6_mean")[0] == pytest.approx(573.5)
     assert column(table, "window_12_q0.5")[0] == pytest.approx(570.5)
     assert column(table, "min_day")[0] == pytest.approx(289)
     assert column(table, "same_tick_yesterday")[0] == pytest.approx(577 - 288)
-    assert column(table, "window_36_step")[0] == pytest.approx(1)
-    assert column(lag_features(context, 288, 0, None) * scale, "same_tick_yesterday")[0] == pytest.approx(576)
+    assert column(moved, "window_36_step")[0] == pytest.approx(1, rel=1e-4)
+    assert column(lag_features(context, 288, 0, None), "same_tick_yesterday")[0] == 0
 
 
 def test_quantiles_of_a_window_are_those_of_the_samples_that_are_there():
@@ -34,8 +38,9 @@ def test_quantiles_of_a_window_are_those_of_the_samples_that_are_there():
     context = rng.gamma(2, 10, (5, 300)).astype(np.float32)
     context[rng.random(context.shape) < 0.4] = np.nan
     table = lag_features(context, 1, 0, None)
-    expected = np.nanquantile(context[:, -72:] / scale_of(context)[:, None], 0.9, axis=1)
-    np.testing.assert_allclose(column(table, "window_72_q0.9"), expected, rtol=1e-4)
+    scaled = (context[:, -72:] - centre_of(context)[:, None]) / scale_of(context)[:, None]
+    expected = np.nanquantile(scaled, 0.9, axis=1)
+    np.testing.assert_allclose(column(table, "window_72_q0.9"), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_clock_is_the_targets():
@@ -49,9 +54,10 @@ def test_a_series_of_a_few_samples_or_none_is_described_without_a_warning():
     context = np.full((2, 3), np.nan, np.float32)
     context[0, 2] = 5
     table = lag_features(context, 1, 0, None)
-    assert column(table, "lag_0")[0] == pytest.approx(1)
+    assert column(table, "lag_0")[0] == 0
+    assert column(table, "level")[0] == pytest.approx(100, rel=1e-3)  # the scale is a hundredth
     assert np.isnan(column(table, "lag_0")[1])
-    steps, summary, anchor, _ = shown(context, 8, (1,), 0, None)
+    steps, summary, anchor, *_ = shown(context, 8, (1,), 0, None)
     assert np.isfinite(steps).all()
     assert np.isfinite(summary).all()
     assert np.isfinite(anchor).all()

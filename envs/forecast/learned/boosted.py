@@ -1,8 +1,9 @@
 """Gradient-boosted quantiles: one global LightGBM model per horizon and quantile, over all series.
 
-Targets are in units of each series' own scale, and a sample weighs as much as that scale, so that the loss
-is the pinball loss in the resource's unit. Evaluation needs NumPy alone; LightGBM is used where it is
-installed.
+A target is the distance from an anchor (the newest sample or the median of a window, whichever errs less in
+training at that horizon) in units of the series' own spread, and a sample weighs as much as that spread, so
+that the loss is the pinball loss in the resource's unit. Evaluation needs NumPy
+alone; LightGBM is used where it is installed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ import numpy as np
 from foreshade.envs.boosted_trees import read_trees
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
-from foreshade.envs.forecast.learned.lag_features import LONGEST_CONTEXT, lag_features, names, scale_of
+from foreshade.envs.forecast.learned.lag_features import (
+    LONGEST_CONTEXT,
+    centre_of,
+    lag_features,
+    names,
+    scale_of,
+)
 from foreshade.envs.forecast.learned.quantile_model import (
     DEFAULT_HORIZONS,
     F32,
@@ -32,6 +39,8 @@ from foreshade.envs.forecast.learned.training_rows import draw_origins, fingerpr
 from foreshade.envs.frozen_folder import freeze, thaw
 
 FORMAT = "foreshade-boosted-quantiles/1"
+#: Features that a target may be measured from, beside 0, which is the newest sample.
+_ANCHORS = ("", "window_6_q0.5", "window_12_q0.5", "window_36_q0.5", "window_144_q0.5")
 _MODEL = "boosted quantiles"
 
 
@@ -80,6 +89,7 @@ class BoostedQuantiles:
         self._config = config or BoostedConfig()
         self._boosters: dict[str, str] = {}
         self._predictors: dict[str, Callable[[F32], F64]] = {}
+        self._anchors: dict[int, str] = {}
         self._n_regressors = 0
         self._description: dict[str, Any] = {}
 
@@ -102,10 +112,14 @@ class BoostedQuantiles:
         config = self._config
         n_regressors = 0 if regressors is None else regressors.shape[1]
         boosters = {}
+        anchors = {}
         for horizon in config.horizons:
             table, target, scale = _rows(history, horizon, config, start_tick, regressors)
+            error = {a: np.abs((target - _anchor(table, a)) * scale).mean() for a in _ANCHORS}
+            anchors[horizon] = min(_ANCHORS, key=error.__getitem__)
+            target -= _anchor(table, anchors[horizon])
             dataset = lightgbm.Dataset(
-                table, target / scale, weight=scale / scale.mean(), feature_name=list(names(n_regressors)),
+                table, target, weight=scale / scale.mean(), feature_name=list(names(n_regressors)),
                 params={"max_bin": config.n_bins, "min_data_in_leaf": config.min_leaf, "verbose": -1},
             )  # fmt: skip
             for quantile in QUANTILES:
@@ -113,6 +127,7 @@ class BoostedQuantiles:
                 boosters[_key(horizon, quantile)] = booster.model_to_string()
         self._n_regressors = n_regressors
         self._boosters = boosters
+        self._anchors = anchors
         self._predictors = {}
         self._description = {
             "n_series": history.shape[0],
@@ -143,13 +158,16 @@ class BoostedQuantiles:
             raise InputError(f"{_MODEL}: regressors: expected {self._n_regressors} columns as in training")
         cut = max(n_ticks - LONGEST_CONTEXT, 0)
         recent = context[:, cut:]
-        scale = scale_of(recent)
+        scale, centre = scale_of(recent), centre_of(recent)
         raw = np.empty((len(context), len(horizons), len(QUANTILES)))
         for column, horizon in enumerate(horizons):
             ahead = None if regressors is None else regressors[n_ticks - 1 + horizon][None, :]
             table = lag_features(recent, horizon, np.asarray(start_tick) + cut, ahead)
+            anchor = _anchor(table, self._anchors[horizon])
             for place, quantile in enumerate(QUANTILES):
-                raw[:, column, place] = self._predictor(_key(horizon, quantile))(table) * scale
+                raw[:, column, place] = (
+                    self._predictor(_key(horizon, quantile))(table) + anchor
+                ) * scale + centre
         return settle(raw, context)
 
     def save(self, folder: str | Path, data: str) -> Path:
@@ -158,6 +176,7 @@ class BoostedQuantiles:
             "config": asdict(self._config),
             "quantiles": list(QUANTILES),
             "features": list(names(self._n_regressors)),
+            "anchors": {str(horizon): anchor for horizon, anchor in self._anchors.items()},
             "n_regressors": self._n_regressors,
             "description": {**self._description, "data": data},
         }
@@ -180,6 +199,7 @@ class BoostedQuantiles:
                 raise InputError(f"{folder}: features: expected those of this version, got others")
             wanted = [_key(h, q) for h in model._config.horizons for q in QUANTILES]
             model._boosters = {key: files[f"{key}.txt"].decode() for key in wanted}
+            model._anchors = {h: str(manifest["anchors"][str(h)]) for h in model._config.horizons}
             model._description = dict(manifest["description"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{folder}: manifest: expected a complete model ({error!r})") from error
@@ -206,7 +226,7 @@ def _evaluator(text: str, where: str) -> Callable[[F32], F64]:
 def _rows(
     history: F32, horizon: int, config: BoostedConfig, start_tick: int | I64, regressors: F32 | None
 ) -> tuple[F32, F32, F32]:
-    """Features, target and scale of the origins of one horizon."""
+    """Features, target (from the newest sample, in units of scale) and scale of one horizon's origins."""
     origins = draw_origins(history, horizon, config.n_rows, config.shortest, config.seed, _MODEL)
     n_regressors = 0 if regressors is None else regressors.shape[1]
     table = np.empty((origins.series.size, len(names(n_regressors))), np.float32)
@@ -219,9 +239,16 @@ def _rows(
         context = history[series, first : column + 1]
         ahead = None if regressors is None else regressors[column + horizon][None, :]
         table[rows] = lag_features(context, horizon, start[series] + first, ahead)
-        target[rows] = history[series, column + horizon]
         scale[rows] = scale_of(context)
+        target[rows] = (history[series, column + horizon] - centre_of(context)) / scale[rows]
     return table, target, scale
+
+
+def _anchor(table: F32, name: str) -> F32:
+    """(n,) where targets are measured from, in units of the features."""
+    if not name:
+        return np.zeros(len(table), np.float32)
+    return np.nan_to_num(table[:, names(0).index(name)])
 
 
 def _key(horizon: int, quantile: float) -> str:

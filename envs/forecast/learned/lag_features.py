@@ -1,4 +1,4 @@
-"""What a global model sees of one series at one origin, in units of the series' own scale.
+"""What a global model sees of a series at an origin: distances from its newest sample, in its own spread.
 
 The last column of a context is the newest sample. Everything here is a function of the context, of the
 clock and of regressors that are known ahead; nothing reaches past the origin.
@@ -31,18 +31,35 @@ def names(n_regressors: int) -> tuple[str, ...]:
         *(f"window_{w}_step" for w in WINDOWS[:3]),
         "min_day", "max_day", "rise_hour", "same_tick_yesterday", "same_hour_yesterday",
         "same_tick_last_week",
-        "observed", "log_scale", "tick_sin", "tick_cos", "day_of_week",
+        "observed", "log_scale", "level", "tick_sin", "tick_cos", "day_of_week",
         *(f"regressor_{r}" for r in range(n_regressors)),
     )  # fmt: skip
 
 
+def centre_of(context: F32) -> F32:
+    """(n_series,) newest sample that is there; 0 where there is none.
+
+    Trees have constant leaves: from the level itself they would copy it in steps, and lose to the last value.
+    """
+    known = np.isfinite(context)
+    newest = context.shape[1] - 1 - np.argmax(known[:, ::-1], axis=1)
+    found = context[np.arange(len(context)), newest]
+    return np.where(known.any(axis=1), found, 0).astype(np.float32)
+
+
 def scale_of(context: F32) -> F32:
-    """(n_series,) mean of absolute samples over the last day, above 0; 1 where there is no sample."""
-    recent = context[:, -_SCALE_WINDOW:]
+    """(n_series,) spread of the last day, above 0; 1 where there is no sample.
+
+    The mean distance from the mean, and a hundredth of the level, so that a constant series has a scale.
+    """
+    recent = context[:, -_SCALE_WINDOW:].astype(np.float64)
     known = np.isfinite(recent)
-    count = known.sum(axis=1)
-    mean = np.where(known, np.abs(recent), 0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
-    return np.where(count > 0, mean + _TINY, 1.0).astype(np.float32)
+    count = np.maximum(known.sum(axis=1), 1)
+    recent = np.where(known, recent, 0)
+    mean = recent.sum(axis=1) / count
+    spread = np.where(known, np.abs(recent - mean[:, None]), 0).sum(axis=1) / count
+    level = np.abs(recent).sum(axis=1) / count
+    return np.where(known.any(axis=1), spread + 0.01 * level + _TINY, 1.0).astype(np.float32)
 
 
 def lag_features(context: F32, horizon: int, start_tick: int | I64, regressors: F32 | None) -> F32:
@@ -57,7 +74,8 @@ def lag_features(context: F32, horizon: int, start_tick: int | I64, regressors: 
     """
     n_series, n_ticks = context.shape
     scale = scale_of(context)
-    scaled = context / scale[:, None]
+    centre = centre_of(context)
+    scaled = (context - centre[:, None]) / scale[:, None]
     target = np.broadcast_to(np.asarray(start_tick), (n_series,)) + n_ticks - 1 + horizon
     angle = 2 * np.pi * (target % TICKS_PER_DAY) / TICKS_PER_DAY
     columns = [_back(scaled, lag) for lag in LAGS]
@@ -76,6 +94,7 @@ def lag_features(context: F32, horizon: int, start_tick: int | I64, regressors: 
         _back(scaled, _seasonal(horizon, _WEEK)),
         np.isfinite(context[:, -LONGEST_CONTEXT:]).sum(axis=1),
         np.log(scale),
+        centre / scale,
         np.sin(angle),
         np.cos(angle),
         target // TICKS_PER_DAY % 7,

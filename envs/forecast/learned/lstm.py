@@ -88,11 +88,11 @@ class QuantileLstm:
         raw = np.empty((len(context), len(config.horizons), len(QUANTILES)), np.float32)
         for first in range(0, len(context), _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)
-            steps, summary, anchor, scale = shown(
+            steps, summary, anchor, scale, centre = shown(
                 context[rows, cut:], config.n_steps, config.horizons, start[rows], ahead
             )
             found = forward(self._weights, steps, summary, anchor, len(config.horizons))
-            raw[rows] = found * scale[:, None, None]
+            raw[rows] = found * scale[:, None, None] + centre[:, None, None]
         return settle(raw[:, [config.horizons.index(h) for h in horizons]], context)
 
     def save(self, folder: str | Path, data: str) -> Path:

@@ -69,19 +69,19 @@ def _rows(history: F32, config: LstmConfig, start_tick: int | I64, regressors: F
     n_regressors = 0 if regressors is None else regressors.shape[1]
     steps = np.empty((n, config.n_steps, N_CHANNELS), np.float32)
     summary = np.empty((n, n_summary(len(config.horizons), n_regressors)), np.float32)
-    anchor, scale = np.empty(n, np.float32), np.empty(n, np.float32)
+    anchor, scale, centre = (np.empty(n, np.float32) for _ in range(3))
     target = np.empty((n, len(config.horizons)), np.float32)
     start = np.broadcast_to(np.asarray(start_tick), (len(history),))
     for column, at in origins.by_column():
         series = origins.series[at]
         first = max(0, column + 1 - LONGEST_CONTEXT)
         ahead = None if regressors is None else regressors[first:]
-        steps[at], summary[at], anchor[at], scale[at] = shown(
+        steps[at], summary[at], anchor[at], scale[at], centre[at] = shown(
             history[series, first : column + 1], config.n_steps, config.horizons, start[series] + first, ahead
         )
         for place, horizon in enumerate(config.horizons):
             target[at, place] = history[series, column + horizon]
-    return steps, summary, anchor, target / scale[:, None], scale / scale.mean()
+    return steps, summary, anchor, (target - centre[:, None]) / scale[:, None], scale / scale.mean()
 
 
 def _descend(torch: Any, rows: tuple[F32, ...], config: LstmConfig, n_regressors: int) -> dict[str, F32]:
@@ -93,7 +93,8 @@ def _descend(torch: Any, rows: tuple[F32, ...], config: LstmConfig, n_regressors
     wide = config.n_hidden + n_summary(n_horizons, n_regressors)
     hidden = torch.nn.Linear(wide, config.n_head).to(device)
     out = torch.nn.Linear(config.n_head, n_horizons * len(QUANTILES)).to(device)
-    parameters = [*lstm.parameters(), *hidden.parameters(), *out.parameters()]
+    share = torch.zeros(n_horizons, device=device, requires_grad=True)
+    parameters = [*lstm.parameters(), *hidden.parameters(), *out.parameters(), share]
     level = torch.tensor(QUANTILES, device=device)
     n_batches = max(1, -(-len(steps) // config.batch))
     optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
@@ -105,7 +106,8 @@ def _descend(torch: Any, rows: tuple[F32, ...], config: LstmConfig, n_regressors
             _, (state, _) = lstm(steps[at])
             head = torch.relu(hidden(torch.cat([state[0], summary[at]], dim=1)))
             raw = out(head).reshape(len(at), n_horizons, len(QUANTILES))
-            centre = raw[:, :, middle : middle + 1] + anchor[at][:, None, None]
+            walked = anchor[at][:, None, None] * torch.sigmoid(share)[:, None]
+            centre = raw[:, :, middle : middle + 1] + walked
             above = torch.cumsum(torch.nn.functional.softplus(raw[:, :, middle + 1 :]), 2)
             away = torch.nn.functional.softplus(raw[:, :, :middle]).flip(2)
             below = torch.cumsum(away, 2).flip(2)
@@ -127,6 +129,7 @@ def _descend(torch: Any, rows: tuple[F32, ...], config: LstmConfig, n_regressors
         "hidden_bias": _array(hidden.bias),
         "out": _array(out.weight.T),
         "out_bias": _array(out.bias),
+        "share": _array(share),
     }
 
 
