@@ -1,0 +1,137 @@
+"""Which series a slow model is fitted to next, within a budget of CPU seconds per tick.
+
+Thousands of series cannot each have an ARIMA every tick. Aggregates come first; of the others, those come
+next whose last fit is oldest and that matter most: priority = staleness in ticks x value. Because staleness
+grows for as long as a series waits and every value has a floor, every series has its turn. The cost of a
+fit is learned as it goes, and no fit is started that is expected to leave the budget.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.learned.quantile_model import F32, F64, I64, QUANTILES
+
+_NEVER = -1
+_LEARNING = 0.3  # weight of the newest cost
+
+
+@dataclass(frozen=True, slots=True)
+class RotationConfig:
+    """How much time there is and how long a forecast may live."""
+
+    budget_cpu_s: float = 20.0  # per tick of 300 s; leaves a core to everything else
+    first_cost_s: float = 0.5  # of a fit, until one was measured
+    value_floor: float = 0.05  # share of the mean value that a worthless series still counts
+    n_steps: int = 300  # ticks that a forecast reaches: a day, and an hour of waiting
+
+    def __post_init__(self) -> None:
+        if not (self.budget_cpu_s > 0 and self.first_cost_s > 0 and 0 < self.value_floor <= 1):
+            raise InputError(
+                "rotation: expected budget_cpu_s > 0, first_cost_s > 0 and value_floor in (0, 1], got "
+                f"{self.budget_cpu_s}, {self.first_cost_s}, {self.value_floor}"
+            )
+        if self.n_steps < 1:
+            raise InputError(f"rotation: n_steps: expected at least 1, got {self.n_steps}")
+
+
+@dataclass(frozen=True, slots=True)
+class RotationReport:
+    """What one tick's turn did."""
+
+    fitted: tuple[int, ...]  # series, in the order in which they were fitted
+    cpu_s: float
+    oldest_ticks: int  # age of the oldest forecast afterwards; -1 while some series has none
+
+
+class Rotation:
+    """Keeps one forecast path per series that had its turn, and says how it reads now."""
+
+    def __init__(
+        self,
+        n_series: int,
+        *,
+        aggregates: Sequence[int] = (),
+        config: RotationConfig | None = None,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        if n_series < 1 or any(not 0 <= row < n_series for row in aggregates):
+            raise InputError(
+                f"rotation: expected aggregates within {n_series} series, got {list(aggregates)}"
+            )
+        self._config = config or RotationConfig()
+        self._cpu_clock = cpu_clock
+        self._fitted_at = np.full(n_series, _NEVER, np.int64)
+        self._first = np.zeros(n_series, bool)
+        self._first[list(aggregates)] = True
+        self._cost_s = self._config.first_cost_s
+        self._paths: dict[int, F32] = {}
+
+    def order(self, tick: int, value: F64) -> I64:
+        """Series by falling priority; those that were fitted at this very tick are left out.
+
+        ``value`` (n_series,) is what a series matters: its mean demand, its price; not negative.
+        """
+        if value.shape != self._fitted_at.shape or not bool((value >= 0).all()):
+            raise InputError(
+                f"rotation: value: expected {self._fitted_at.size} numbers of at least 0, got {value.shape}"
+            )
+        worth = np.maximum(value, self._config.value_floor * (value.mean() or 1.0))
+        never = self._fitted_at == _NEVER
+        stale = np.where(never, tick + 1 + self._config.n_steps, tick - self._fitted_at)
+        due = np.flatnonzero(stale > 0)
+        keys = (due, -(stale * worth)[due], ~self._first[due])
+        return np.asarray(due[np.lexsort(keys)], np.int64)
+
+    def turn(self, tick: int, value: F64, path_of: Callable[[int], F32]) -> RotationReport:
+        """Fit series in order until the next one would leave the budget; at least one is fitted.
+
+        ``path_of`` gives ``(n_steps, 7)`` quantiles of a series from the next tick on.
+        """
+        began = self._cpu_clock()
+        spent = 0.0
+        fitted: list[int] = []
+        for series in self.order(tick, value).tolist():
+            if fitted and spent + self._cost_s > self._config.budget_cpu_s:
+                break
+            path = path_of(series)
+            if path.shape != (self._config.n_steps, len(QUANTILES)):
+                raise InputError(
+                    f"rotation: path of series {series}: "
+                    f"expected ({self._config.n_steps}, {len(QUANTILES)}), got {path.shape}"
+                )
+            self._paths[series] = path
+            self._fitted_at[series] = tick
+            fitted.append(series)
+            now = self._cpu_clock() - began
+            cost, spent = now - spent, now
+            # The first measurement replaces the guess: a guess ten times off would halve the budget's use.
+            guess = self._cost_s == self._config.first_cost_s
+            self._cost_s = cost if guess else (1 - _LEARNING) * self._cost_s + _LEARNING * cost
+        oldest = _NEVER if bool((self._fitted_at == _NEVER).any()) else int(tick - self._fitted_at.min())
+        return RotationReport(tuple(fitted), spent, oldest)
+
+    def read(self, tick: int, horizons: Sequence[int]) -> F32:
+        """``(n_series, len(horizons), 7)`` as of now; NaN where no path reaches that far.
+
+        A path that was made some ticks ago is read further along: its step ``age + horizon`` is what it
+        said of that instant.
+        """
+        answer = np.full((self._fitted_at.size, len(horizons), len(QUANTILES)), np.nan, np.float32)
+        for series, path in self._paths.items():
+            age = tick - int(self._fitted_at[series])
+            for place, horizon in enumerate(horizons):
+                if 0 <= age + horizon - 1 < len(path):
+                    answer[series, place] = path[age + horizon - 1]
+        return answer
+
+    @property
+    def expected_cost_s(self) -> float:
+        """CPU seconds that the next fit is expected to take."""
+        return self._cost_s if math.isfinite(self._cost_s) else self._config.first_cost_s
