@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, module) {
     register_data_centre(module);
     register_simulator(module);
     register_cloudsim(module);
+    register_anomaly(module);
 }

@@ -12,5 +12,6 @@ void register_cluster_state(py::module_& module);
 void register_data_centre(py::module_& module);
 void register_simulator(py::module_& module);
 void register_cloudsim(py::module_& module);
+void register_anomaly(py::module_& module);
 
 } // namespace foreshade::bindings
