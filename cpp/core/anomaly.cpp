@@ -89,7 +89,8 @@ void AnomalyBank::absent(std::size_t s, double time_s) {
     ++absent_[s];
     columns_.surprise[s] = 0.0F;
     if (absent_[s] < options_.missing_steps || n_[s] == 0) return;
-    if (absent_[s] == options_.missing_steps && episode_[s].raise(options_.episode.alarm_surprise, options_.episode)) columns_.alarm[s] = 1;
+    if (absent_[s] == options_.missing_steps && episode_[s].raise(options_.episode.alarm_surprise, options_.episode))
+        columns_.alarm[s] = 1;
     episode_[s].age = 0;
     set(s, AnomalyLabel::missing, time_s);
 }

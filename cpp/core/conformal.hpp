@@ -19,7 +19,7 @@ namespace foreshade {
 inline constexpr std::size_t kRankBins = 64;
 
 // Log-spaced bins over a range of powers of two, told from the bits of the float: no libm, so the same
-// everywhere. `fraction_bits` = 2 gives four bins to the octave, 3 gives eight.
+// everywhere. `fraction_bits` = 2 gives four bins to the octave, 4 gives sixteen.
 struct RankScale {
     int least_exponent;
     int fraction_bits;
@@ -33,7 +33,7 @@ struct RankScale {
 };
 
 inline constexpr RankScale kResidualScale{-5, 2}; // 0.03 to 2,048 times the usual deviation
-inline constexpr RankScale kSurpriseScale{-2, 3}; // 0.25 to 64 decades of p, summed over views
+inline constexpr RankScale kSurpriseScale{1, 4};  // 2 to 32 decades of p, summed over views
 
 struct RankCounts {
     std::span<std::uint16_t, kRankBins> bins;

@@ -16,11 +16,11 @@ enum class AnomalyLabel : std::uint8_t {
 
 struct EpisodeOptions {
     double alarm_surprise = 2.25;         // -log10 p that opens an anomaly: one threshold for all series
-    double clear_surprise = 1.0;          // below this a sample speaks for normality again
-    std::uint32_t clear_steps = 6;        // so many in a row end the anomaly
+    double clear_surprise = 2.25;         // below this a sample speaks for normality again
+    std::uint32_t clear_steps = 2;        // so many in a row end the anomaly
     std::uint32_t refractory_steps = 100; // no second alarm within so many steps of the last
     std::uint32_t accept_steps = 288;     // an anomaly that lasts so long is the new normal
-    std::uint32_t ranked_steps = 24;      // samples of one anomaly that count in the ranks
+    std::uint32_t ranked_steps = 100;     // samples of one anomaly that count in the ranks
 };
 
 // What one series carries; the columns of the detectors hold these fields side by side.

@@ -73,7 +73,8 @@ void JointBank::sample(std::size_t m, double time_s, std::span<const double> val
         ++columns_.gaps[m];
         columns_.surprise[m] = 0.0F;
         if (++absent_[m] < options_.missing_steps || n_[m] == 0) return;
-        if (absent_[m] == options_.missing_steps && episode.raise(options_.episode.alarm_surprise, options_.episode)) columns_.alarm[m] = 1;
+        if (absent_[m] == options_.missing_steps && episode.raise(options_.episode.alarm_surprise, options_.episode))
+            columns_.alarm[m] = 1;
         episode.age = 0;
         set(m, AnomalyLabel::missing, time_s);
         return;
