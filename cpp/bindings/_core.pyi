@@ -380,6 +380,7 @@ class EpisodeOptions:
     clear_steps: int
     refractory_steps: int
     accept_steps: int
+    escalation: float
     ranked_steps: int
     def __init__(self) -> None: ...
 
@@ -393,6 +394,7 @@ class AnomalyOptions:
     stuck_steps: int
     stuck_surprise: float
     missing_steps: int
+    away_deviation: float
     episode: EpisodeOptions
     def __init__(self) -> None: ...
 

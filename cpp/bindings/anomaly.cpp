@@ -78,6 +78,7 @@ void register_options(const py::module_& module) {
         .def_readwrite("clear_steps", &EpisodeOptions::clear_steps)
         .def_readwrite("refractory_steps", &EpisodeOptions::refractory_steps)
         .def_readwrite("accept_steps", &EpisodeOptions::accept_steps)
+        .def_readwrite("escalation", &EpisodeOptions::escalation)
         .def_readwrite("ranked_steps", &EpisodeOptions::ranked_steps);
     py::class_<AnomalyOptions>(module, "AnomalyOptions")
         .def(py::init<>())
@@ -90,6 +91,7 @@ void register_options(const py::module_& module) {
         .def_readwrite("stuck_steps", &AnomalyOptions::stuck_steps)
         .def_readwrite("stuck_surprise", &AnomalyOptions::stuck_surprise)
         .def_readwrite("missing_steps", &AnomalyOptions::missing_steps)
+        .def_readwrite("away_deviation", &AnomalyOptions::away_deviation)
         .def_readwrite("episode", &AnomalyOptions::episode);
     py::class_<JointOptions>(module, "JointOptions")
         .def(py::init<>())

@@ -89,8 +89,11 @@ void AnomalyBank::absent(std::size_t s, double time_s) {
     ++absent_[s];
     columns_.surprise[s] = 0.0F;
     if (absent_[s] < options_.missing_steps || n_[s] == 0) return;
-    if (absent_[s] == options_.missing_steps && episode_[s].raise(options_.episode.alarm_surprise, options_.episode))
+    if (absent_[s] == options_.missing_steps) {
+        // That nothing is heard is news whatever was told before.
         columns_.alarm[s] = 1;
+        episode_[s].tell(options_.episode.alarm_surprise);
+    }
     episode_[s].age = 0;
     set(s, AnomalyLabel::missing, time_s);
 }
@@ -105,7 +108,9 @@ void AnomalyBank::sample(std::size_t s, double time_s, double value) {
 
     Episode& episode = episode_[s];
     const double judged = stuck ? std::max(surprise, options_.episode.alarm_surprise) : surprise;
-    const Episode::Step step = episode.advance(judged, options_.episode);
+    // Ranks soon call a lasting shift usual; the distance from the reference does not.
+    const bool away = std::abs(smooth_[s * kViews + kSpans - 1]) >= options_.away_deviation;
+    const Episode::Step step = episode.advance(judged, away, options_.episode);
     columns_.alarm[s] = episode.raise(judged, options_.episode);
     columns_.surprise[s] = static_cast<float>(judged);
     if (step == Episode::Step::accepted) rebase(s);
@@ -117,8 +122,7 @@ void AnomalyBank::sample(std::size_t s, double time_s, double value) {
         set(s, AnomalyLabel::normal, time_s);
     else if (stuck)
         set(s, AnomalyLabel::stuck, time_s);
-    else if (step == Episode::Step::opened || columns_.label[s] == AnomalyLabel::normal ||
-             columns_.label[s] == AnomalyLabel::missing)
+    else if (surprise >= options_.episode.alarm_surprise)
         set(s, columns_.deviation[s] < 0.0F ? AnomalyLabel::drop : AnomalyLabel::surge, time_s);
 }
 
@@ -167,9 +171,7 @@ void AnomalyBank::count(std::size_t s) {
         // The sum is worth ranking once its views are.
         if (v == kViews && ranked_[first] <= options_.warmup_steps + 1) continue;
         RankCounts counts{std::span<std::uint16_t, kRankBins>(&ranks_[h * kRankBins], kRankBins)};
-        const bool full = counts.bins[bin_[v]] == std::numeric_limits<std::uint16_t>::max();
-        counts.add(bin_[v]);
-        ranked_[h] = full ? counts.total() : ranked_[h] + 1;
+        ranked_[h] = counts.add(bin_[v], ranked_[h]);
     }
 }
 

@@ -31,6 +31,7 @@ struct AnomalyOptions {
     std::uint32_t stuck_steps = 24;             // the least number of equal samples that is called stuck
     double stuck_surprise = 6.0;                // -log10 of the chance of so long a run
     std::uint32_t missing_steps = 3;            // absent samples in a row that are called missing
+    double away_deviation = 4.0; // usual sizes from the reference, over the longest span, at which no anomaly ends
     EpisodeOptions episode;
 };
 

@@ -38,17 +38,14 @@ inline constexpr RankScale kSurpriseScale{1, 4};  // 2 to 32 decades of p, summe
 struct RankCounts {
     std::span<std::uint16_t, kRankBins> bins;
 
-    std::uint32_t total() const noexcept {
-        std::uint32_t sum = 0;
-        for (const std::uint16_t count : bins) sum += count;
-        return sum;
-    }
-
-    // Halves every count when one is full: old scores fade, and the histogram never overflows.
-    void add(std::size_t bin) noexcept {
-        if (bins[bin] == std::numeric_limits<std::uint16_t>::max())
-            for (std::uint16_t& count : bins) count = static_cast<std::uint16_t>(count / 2);
+    // Counts one score among `total` and gives the new total. Halves every count when one is full: old scores fade.
+    std::uint32_t add(std::size_t bin, std::uint32_t total) noexcept {
+        if (bins[bin] == std::numeric_limits<std::uint16_t>::max()) {
+            total = 0;
+            for (std::uint16_t& count : bins) total += count = static_cast<std::uint16_t>(count / 2);
+        }
         ++bins[bin];
+        return total + 1;
     }
 
     // -log10 p of a score in `bin` among `total` earlier ones; half of its own bin counts as larger.

@@ -73,8 +73,10 @@ void JointBank::sample(std::size_t m, double time_s, std::span<const double> val
         ++columns_.gaps[m];
         columns_.surprise[m] = 0.0F;
         if (++absent_[m] < options_.missing_steps || n_[m] == 0) return;
-        if (absent_[m] == options_.missing_steps && episode.raise(options_.episode.alarm_surprise, options_.episode))
+        if (absent_[m] == options_.missing_steps) {
             columns_.alarm[m] = 1;
+            episode.tell(options_.episode.alarm_surprise);
+        }
         episode.age = 0;
         set(m, AnomalyLabel::missing, time_s);
         return;
@@ -92,19 +94,17 @@ void JointBank::sample(std::size_t m, double time_s, std::span<const double> val
         if (ranked_[m] > options_.warmup_steps) surprise = counts.surprise(bin, ranked_[m]);
     }
     columns_.surprise[m] = static_cast<float>(surprise);
-    const Episode::Step step = episode.advance(surprise, options_.episode);
+    const Episode::Step step = episode.advance(surprise, false, options_.episode);
     columns_.alarm[m] = episode.raise(surprise, options_.episode);
     if (fitted && (!episode.open() || episode.age <= options_.episode.ranked_steps)) {
         RankCounts counts{std::span<std::uint16_t, kRankBins>(&ranks_[m * kRankBins], kRankBins)};
-        const bool full = counts.bins[bin] == std::numeric_limits<std::uint16_t>::max();
-        counts.add(bin);
-        ranked_[m] = full ? counts.total() : ranked_[m] + 1;
+        ranked_[m] = counts.add(bin, ranked_[m]);
     }
     if (step == Episode::Step::accepted) n_[m] = options_.warmup_steps; // relearns at the pace of a young series
     if (!episode.open()) {
         learn(m, values);
         set(m, AnomalyLabel::normal, time_s);
-    } else if (columns_.label[m] != AnomalyLabel::surge && columns_.label[m] != AnomalyLabel::drop) {
+    } else if (surprise >= options_.episode.alarm_surprise) {
         float sum = 0.0F;
         for (std::size_t i = 0; i < n_metrics_; ++i) sum += contribution_[m * n_metrics_ + i];
         set(m, sum < 0.0F ? AnomalyLabel::drop : AnomalyLabel::surge, time_s);

@@ -41,6 +41,7 @@ class EpisodeConfig:
     clear_steps: int = 2  # calm samples in a row that end an anomaly
     refractory_steps: int = 100  # no second alarm within so many samples: 8 h of 300 s
     accept_steps: int = 288  # an anomaly that lasts so long is the new normal: a day of 300 s
+    escalation: float = 2.0  # decades of p below the last alarm's that are told at once
     ranked_steps: int = 100  # first samples of an anomaly that count in the ranks
 
     def native(self) -> _core.EpisodeOptions:
@@ -51,6 +52,7 @@ class EpisodeConfig:
         options = _core.EpisodeOptions()
         options.alarm_surprise = -float(np.log10(self.alarm_p))
         options.clear_surprise = -float(np.log10(self.clear_p))
+        options.escalation = float(self.escalation)
         for name in ("clear_steps", "refractory_steps", "accept_steps", "ranked_steps"):
             setattr(options, name, _count(name, getattr(self, name)))
         return options
@@ -69,6 +71,7 @@ class DetectorConfig:
     stuck_steps: int = 24  # equal samples in a row before a series is called stuck
     stuck_p: float = 1e-6  # and the chance of so long a run at the series' own rate of change
     missing_steps: int = 3  # absent samples in a row that are called missing
+    away_deviation: float = 4.0  # usual sizes from the reference, half an hour's mean, at which none ends
     episode: EpisodeConfig = field(default_factory=EpisodeConfig)
 
 
@@ -84,7 +87,8 @@ class JointConfig:
     warmup_steps: int = 100
     refit_steps: int = 60  # samples between factorisations of the covariance
     missing_steps: int = 3
-    episode: EpisodeConfig = field(default_factory=EpisodeConfig)
+    # An hour of calm ends an anomaly, three days of it make it normal, at samples of 60 s.
+    episode: EpisodeConfig = EpisodeConfig(clear_p=0.1, clear_steps=60, accept_steps=4320)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class AnomalyDetector:
 
     def __init__(self, n_series: int, config: DetectorConfig = DetectorConfig()) -> None:  # noqa: B008  frozen
         options = _core.AnomalyOptions()
-        for name in ("slow_steps", "season_s", "profile_weight"):
+        for name in ("slow_steps", "season_s", "profile_weight", "away_deviation"):
             setattr(options, name, float(getattr(config, name)))
         options.spans = [float(span) for span in config.spans]
         for name in ("warmup_steps", "slots", "stuck_steps", "missing_steps"):
