@@ -118,7 +118,7 @@ class Detector(Protocol):
 class AnomalyDetector:
     """Online detector of many series: ``values`` is (n_series,) float64 in any unit."""
 
-    def __init__(self, n_series: int, config: DetectorConfig = DetectorConfig()) -> None:  # noqa: B008  frozen
+    def __init__(self, n_series: int, config: DetectorConfig = DetectorConfig()) -> None:
         options = _core.AnomalyOptions()
         for name in ("slow_steps", "season_s", "profile_weight", "away_deviation"):
             setattr(options, name, float(getattr(config, name)))
@@ -173,7 +173,7 @@ class AnomalyDetector:
 class JointAnomalyDetector:
     """Online detector of machines over all their metrics: ``values`` is (n_machines, n_metrics) float64."""
 
-    def __init__(self, n_machines: int, n_metrics: int, config: JointConfig = JointConfig()) -> None:  # noqa: B008
+    def __init__(self, n_machines: int, n_metrics: int, config: JointConfig = JointConfig()) -> None:
         options = _core.JointOptions()
         for name in ("slow_steps", "scale_floor", "ridge", "smooth_steps", "power"):
             setattr(options, name, float(getattr(config, name)))
@@ -181,7 +181,9 @@ class JointAnomalyDetector:
             setattr(options, name, _count(name, getattr(config, name)))
         options.episode = config.episode.native()
         try:
-            self._bank = _core.JointBank(_count("n_machines", n_machines), _count("n_metrics", n_metrics), options)
+            self._bank = _core.JointBank(
+                _count("n_machines", n_machines), _count("n_metrics", n_metrics), options
+            )
         except ValueError as error:
             raise InputError(str(error)) from error
 

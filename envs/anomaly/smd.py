@@ -1,7 +1,7 @@
 """The Server Machine Dataset: whole machines, point by point, never point-adjusted.
 
-Su et al., "Robust Anomaly Detection for Multivariate Time Series through Stochastic Recurrent Neural Network",
-KDD 2019. Point adjustment, the habit of counting a whole segment as found when one of its points is, rewards
+Su et al., "Robust Anomaly Detection for Multivariate Time Series through Stochastic Recurrent Neural
+Network", KDD 2019. Point adjustment, the habit of counting a whole segment as found when one of its points is, rewards
 noise (Kim et al., AAAI 2022): it is not offered. Labels are read after the scores are made.
 """
 
@@ -56,7 +56,7 @@ def event_f1(flags: Bools, label: Bools) -> tuple[float, float, float]:
 
 
 def score_smd(source: str, config: JointConfig | None = None) -> dict[str, Any]:
-    """Score the joint detector and the mean residual z of all metrics on every machine: plain values for JSON.
+    """Score the joint detector and the metrics' mean residual z on every machine: plain values for JSON.
 
     The detector runs online over the training part and then the test part, and sees no label.
 
@@ -67,7 +67,7 @@ def score_smd(source: str, config: JointConfig | None = None) -> dict[str, Any]:
     machines = _read(source)
     rows: list[dict[str, Any]] = []
     for name, (train, test, label) in machines.items():
-        values = np.concatenate([train, test])
+        values: F64 = np.concatenate([train, test])
         detector = JointAnomalyDetector(1, values.shape[1], config or JointConfig())
         p, labels, alarm = detector.run(np.arange(len(values)) * STEP_S, values[:, None, :])
         first = len(train)
@@ -114,10 +114,16 @@ def _read(source: str) -> Mapping[str, tuple[F64, F64, Bools]]:
         try:
             train, test, label = (held[f"{name}_{part}"] for part in ("train", "test", "test_label"))
         except KeyError as error:
-            raise InputError(f"{source}: expected {name}_test and {name}_test_label, found no {error}") from error
+            raise InputError(
+                f"{source}: expected {name}_test and {name}_test_label, found no {error}"
+            ) from error
         if train.ndim != 2 or test.shape[1:] != train.shape[1:] or label.shape != test.shape[:1]:
-            raise InputError(f"{source}: {name}: shapes do not fit: {train.shape}, {test.shape}, {label.shape}")
+            raise InputError(
+                f"{source}: {name}: shapes do not fit: {train.shape}, {test.shape}, {label.shape}"
+            )
         machines[name] = (train / SCALE, test / SCALE, label.astype(np.bool_))
     if not machines:
-        raise InputError(f"{source}: expected arrays NAME_train, found {', '.join(sorted(held)[:4]) or 'none'}")
+        raise InputError(
+            f"{source}: expected arrays NAME_train, found {', '.join(sorted(held)[:4]) or 'none'}"
+        )
     return machines
