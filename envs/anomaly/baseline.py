@@ -7,9 +7,10 @@ import numpy.typing as npt
 
 
 def ewma_z(values: npt.NDArray[np.float64], weight: float = 0.01) -> npt.NDArray[np.float64]:
-    """``|x - mean| / deviation`` of (n_steps, n_series), mean and variance exponentially weighted (Roberts, 1959).
+    """``|x - mean| / deviation`` of (n_steps, n_series), both exponentially weighted (Roberts, 1959).
 
-    The sample is judged before it is learned. NaN scores 0 and is not learned; so does a series that never moved.
+    The sample is judged before it is learned. NaN scores 0 and is not learned; a series that
+    never moved scores 0.
     """
     score = np.zeros(values.shape)
     mean = np.array(values[0], np.float64)

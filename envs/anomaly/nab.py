@@ -1,9 +1,9 @@
 """The Numenta Anomaly Benchmark's score, from its published description, and our detectors on it.
 
-Lavin & Ahmad, "Evaluating Real-time Anomaly Detection Algorithms", ICMLA 2015, standard profile. In each labelled
-window the first detection counts, weighted by a sigmoid of its position (1 at the left end, 0 at the right); a
-missed window costs 1; a false positive costs up to 0.11, less right after a window. The first 15 % of a file
-(at most 750 rows) are probation. One threshold, the best one, serves all files; 0 is a detector that never
+Lavin & Ahmad, "Evaluating Real-time Anomaly Detection Algorithms", ICMLA 2015, standard profile. In each
+labelled window the first detection counts, weighted by a sigmoid of its position (1 at the left end, 0 at
+the right); a missed window costs 1; a false positive costs up to 0.11, less right after a window. The first
+15 % of a file (at most 750 rows) are probation. One threshold, the best one, serves all files; 0 is a detector that never
 fires, 100 one that fires at the start of every window and nowhere else.
 
 A tenth of the rows lie in windows, so blind firing hits some: ``score_nab`` reports such a clock, and false
@@ -210,12 +210,16 @@ def score_nab(source: str, config: DetectorConfig | None = None) -> dict[str, An
         score: F64 = np.where(alarm[:, 0], -np.log10(p[:, 0]), 0.0)
         return score
 
+    def residual(weight: float) -> Callable[[NabFile], F64]:
+        return lambda file: ewma_z(file.values[:, None], weight)[:, 0]
+
     def clock(file: NabFile) -> F64:
-        return (np.arange(len(file.values)) % CLOCK_ROWS == 0).astype(np.float64)
+        fires: F64 = (np.arange(len(file.values)) % CLOCK_ROWS == 0).astype(np.float64)
+        return fires
 
     detectors: dict[str, Callable[[NabFile], F64]] = {"engine": engine}
     for weight in BASELINE_WEIGHTS:
-        detectors[f"ewma_z_{weight:g}"] = lambda file, w=weight: ewma_z(file.values[:, None], w)[:, 0]  # type: ignore[misc]
+        detectors[f"ewma_z_{weight:g}"] = residual(weight)
     detectors["clock"] = clock
     results = [_result(name, files, [detect(file) for file in files]) for name, detect in detectors.items()]
     return {

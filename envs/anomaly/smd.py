@@ -1,8 +1,8 @@
 """The Server Machine Dataset: whole machines, point by point, never point-adjusted.
 
 Su et al., "Robust Anomaly Detection for Multivariate Time Series through Stochastic Recurrent Neural
-Network", KDD 2019. Point adjustment, the habit of counting a whole segment as found when one of its points is, rewards
-noise (Kim et al., AAAI 2022): it is not offered. Labels are read after the scores are made.
+Network", KDD 2019. Point adjustment, the habit of counting a whole segment as found when one of its points
+is, rewards noise (Kim et al., AAAI 2022): it is not offered. Labels are read after the scores are made.
 """
 
 from __future__ import annotations
@@ -121,7 +121,11 @@ def _read(source: str) -> Mapping[str, tuple[F64, F64, Bools]]:
             raise InputError(
                 f"{source}: {name}: shapes do not fit: {train.shape}, {test.shape}, {label.shape}"
             )
-        machines[name] = (train / SCALE, test / SCALE, label.astype(np.bool_))
+        machines[name] = (
+            train.astype(np.float64) / SCALE,
+            test.astype(np.float64) / SCALE,
+            label.astype(np.bool_),
+        )
     if not machines:
         raise InputError(
             f"{source}: expected arrays NAME_train, found {', '.join(sorted(held)[:4]) or 'none'}"
