@@ -135,7 +135,7 @@ class AnomalyDetector:
             raise InputError(str(error)) from error
 
     def observe(self, time_s: float | F64, values: F64) -> AnomalyReport:
-        """Take one sample of each series; ``time_s`` is one time for all, or (n_series,) of unequal clocks."""
+        """Take one sample of each series; ``time_s`` is one time, or (n_series,) for unequal clocks."""
         _observe(self._bank, time_s, values)
         return _report(self._bank)
 

@@ -3,8 +3,8 @@
 Lavin & Ahmad, "Evaluating Real-time Anomaly Detection Algorithms", ICMLA 2015, standard profile. In each
 labelled window the first detection counts, weighted by a sigmoid of its position (1 at the left end, 0 at
 the right); a missed window costs 1; a false positive costs up to 0.11, less right after a window. The first
-15 % of a file (at most 750 rows) are probation. One threshold, the best one, serves all files; 0 is a detector that never
-fires, 100 one that fires at the start of every window and nowhere else.
+15 % of a file (at most 750 rows) are probation. One threshold, the best one, serves all files; 0 is a
+detector that never fires, 100 one that fires at the start of every window and nowhere else.
 
 A tenth of the rows lie in windows, so blind firing hits some: ``score_nab`` reports such a clock, and false
 alarms per day, beside every detector.

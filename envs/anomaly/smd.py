@@ -67,9 +67,9 @@ def score_smd(source: str, config: JointConfig | None = None) -> dict[str, Any]:
     machines = _read(source)
     rows: list[dict[str, Any]] = []
     for name, (train, test, label) in machines.items():
-        values: F64 = np.concatenate([train, test])
+        values: F64 = np.concatenate([train, test]).astype(np.float64)
         detector = JointAnomalyDetector(1, values.shape[1], config or JointConfig())
-        p, labels, alarm = detector.run(np.arange(len(values)) * STEP_S, values[:, None, :])
+        p, labels, alarm = detector.run(STEP_S * np.arange(len(values), dtype=np.float64), values[:, None, :])
         first = len(train)
         days = len(test) * STEP_S / 86400.0
         rows.append(_row("engine", name, -np.log10(p[first:, 0]), labels[first:, 0] > 0, label))
