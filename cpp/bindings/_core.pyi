@@ -11,6 +11,11 @@ F32: TypeAlias = npt.NDArray[np.float32]
 F64: TypeAlias = npt.NDArray[np.float64]
 I32: TypeAlias = npt.NDArray[np.int32]
 U8: TypeAlias = npt.NDArray[np.uint8]
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I32 = npt.NDArray[np.int32]
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
 
 class HostColumns:
     @property
@@ -465,3 +470,93 @@ class DemandWindow:
     def mean(self) -> F32: ...
     @property
     def variance(self) -> F32: ...
+class AnomalyLabel(enum.IntEnum):
+    NORMAL = 0
+    SURGE = 1
+    DROP = 2
+    STUCK = 3
+    MISSING = 4
+
+class EpisodeOptions:
+    alarm_surprise: float
+    clear_surprise: float
+    clear_steps: int
+    refractory_steps: int
+    accept_steps: int
+    escalation: float
+    ranked_steps: int
+    def __init__(self) -> None: ...
+
+class AnomalyOptions:
+    slow_steps: float
+    spans: list[float]
+    warmup_steps: int
+    season_s: float
+    slots: int
+    profile_weight: float
+    stuck_steps: int
+    stuck_surprise: float
+    missing_steps: int
+    away_deviation: float
+    episode: EpisodeOptions
+    def __init__(self) -> None: ...
+
+class JointOptions:
+    slow_steps: float
+    scale_floor: float
+    ridge: float
+    smooth_steps: float
+    power: float
+    warmup_steps: int
+    refit_steps: int
+    missing_steps: int
+    episode: EpisodeOptions
+    def __init__(self) -> None: ...
+
+class AnomalyBank:
+    def __init__(self, n_series: int, options: AnomalyOptions) -> None: ...
+    @property
+    def n_series(self) -> int: ...
+    @property
+    def surprise(self) -> F32: ...
+    @property
+    def deviation(self) -> F32: ...
+    @property
+    def since_s(self) -> F64: ...
+    @property
+    def label(self) -> U8: ...
+    @property
+    def alarm(self) -> U8: ...
+    @property
+    def gaps(self) -> U32: ...
+    @property
+    def stale(self) -> U32: ...
+    def observe(self, time_s: F64, values: F64) -> None: ...
+    def run(self, time_s: F64, values: F64) -> tuple[F32, U8, U8]: ...
+    def save(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...
+
+class JointBank:
+    def __init__(self, n_machines: int, n_metrics: int, options: JointOptions) -> None: ...
+    @property
+    def n_machines(self) -> int: ...
+    @property
+    def n_metrics(self) -> int: ...
+    @property
+    def surprise(self) -> F32: ...
+    @property
+    def deviation(self) -> F32: ...
+    @property
+    def since_s(self) -> F64: ...
+    @property
+    def label(self) -> U8: ...
+    @property
+    def alarm(self) -> U8: ...
+    @property
+    def gaps(self) -> U32: ...
+    @property
+    def stale(self) -> U32: ...
+    @property
+    def contribution(self) -> F32: ...
+    def observe(self, time_s: F64, values: F64) -> None: ...
+    def run(self, time_s: F64, values: F64) -> tuple[F32, U8, U8]: ...

@@ -10,4 +10,5 @@ PYBIND11_MODULE(_core, module) {
     register_expected_cost(module);
     register_packing(module);
     register_demand_window(module);
+    register_anomaly(module);
 }

@@ -1,0 +1,1 @@
+"""Anomalies: what deviates from a slow reference, judged by each series' own past."""
