@@ -1,0 +1,109 @@
+"""``foreshade anomaly …`` and ``foreshade hazard …``: what predicts and detects, judged on public data."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foreshade.envs.errors import InputError
+
+anomaly_app = typer.Typer(help="Judge the anomaly detectors on public benchmarks.", no_args_is_help=True)
+hazard_app = typer.Typer(help="Train and judge the disk failure model.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+
+@anomaly_app.callback()
+def _anomaly() -> None:
+    """Keep ``score`` a command of its own while it is the only one."""
+
+
+@anomaly_app.command("score")
+def anomaly_score(
+    nab: Annotated[str | None, typer.Option(help="Folder or archive of the Numenta Anomaly Benchmark.")] = None,
+    smd: Annotated[str | None, typer.Option(help="The packed Server Machine Dataset (.npz).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score on NAB, on SMD, or on both; false alarms per series and day beside each."""
+    if nab is None and smd is None:
+        raise InputError("anomaly score: expected --nab DIR, --smd FILE, or both; found neither")
+    said: dict[str, Any] = {}
+    if nab is not None:
+        from foreshade.envs.anomaly.nab import score_nab  # noqa: PLC0415
+
+        said["nab"] = score_nab(nab)
+    if smd is not None:
+        from foreshade.envs.anomaly.smd import score_smd  # noqa: PLC0415
+
+        said["smd"] = score_smd(smd)
+    _show(said, as_json=as_json)
+
+
+@hazard_app.command("score")
+def hazard_score(
+    data: Annotated[Path, typer.Option(help="Drive records with SMART values (.parquet).")],
+    model: Annotated[Path | None, typer.Option(help="A frozen model; without it one is trained first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge the disk hazard on drives that never train."""
+    from foreshade.envs.hazard.disk_model import DiskHazardModel  # noqa: PLC0415
+    from foreshade.envs.hazard.score import score  # noqa: PLC0415
+
+    _show({"hazard": score(data, None if model is None else DiskHazardModel.load(model))}, as_json=as_json)
+
+
+@hazard_app.command("train")
+def hazard_train(
+    data: Annotated[Path, typer.Option(help="Drive records with SMART values (.parquet).")],
+    out: Annotated[Path, typer.Option(help="Folder for the frozen model.")],
+) -> None:
+    """Train the disk hazard and freeze it to a folder with a manifest."""
+    from foreshade.envs.hazard.train import train  # noqa: PLC0415
+
+    train(data, out)
+    sys.stdout.write(f"model: {out}\n")
+
+
+def _show(said: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(_finite(said), indent=1, allow_nan=False) + "\n")
+        return
+    for line in _lines(said, 0):
+        sys.stdout.write(line + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _lines(value: Mapping[str, Any], depth: int) -> list[str]:
+    lines = []
+    for key, one in value.items():
+        indent = "  " * depth
+        if isinstance(one, Mapping):
+            lines += [f"{indent}{key}", *_lines(one, depth + 1)]
+        elif isinstance(one, list | tuple) and one and all(isinstance(row, Mapping) for row in one):
+            lines.append(f"{indent}{key}")
+            for row in one:
+                cells = ", ".join(f"{k} {_cell(v)}" for k, v in row.items())
+                lines.append(f"{indent}  {cells}")
+        else:
+            lines.append(f"{indent}{key}: {_cell(one)}")
+    return lines
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
