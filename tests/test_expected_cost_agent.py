@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.packer_world import HOST_MHZ, tiny_world
 
 from foreshade.agents.baselines.expected_cost import TUNED, ExpectedCost
 from foreshade.agents.site import site_of
@@ -11,6 +10,7 @@ from foreshade.envs.model.state import HostState
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.generator import generate
+from tests.packer_world import HOST_MHZ, tiny_world
 
 EAGER = replace(
     TUNED, reserve=0.0, boot_weight=0.0, grace_s=0.0, window=replace(TUNED.window, prior_ticks=0.0)

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.packer_world import HOST_MHZ, tiny_world
 
 from foreshade.agents.baselines.n_sigma import START, NSigma
 from foreshade.agents.site import site_of
@@ -10,6 +9,7 @@ from foreshade.envs.model.action import ActionKind, Plan, PowerTarget
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.generator import generate
+from tests.packer_world import HOST_MHZ, tiny_world
 
 EAGER = replace(
     START,

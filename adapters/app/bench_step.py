@@ -2,8 +2,8 @@
 
 Every environment plays the same shared demand table from its own start tick: demand of CPU, memory, disk
 and network of every VM, caps, contention, power, late demand and accounting. VMs have flavours of 1 to 8
-vCPUs; their utilisation is lognormal around 12 % with an AR(1) noise and, as in an imported trace, never above
-what is provisioned. Nothing migrates.
+vCPUs; their utilisation is lognormal around 12 % with an AR(1) noise and, as in an imported trace, never
+above what is provisioned. Nothing migrates.
 """
 
 from __future__ import annotations

@@ -26,7 +26,9 @@ def _anomaly() -> None:
 
 @anomaly_app.command("score")
 def anomaly_score(
-    nab: Annotated[str | None, typer.Option(help="Folder or archive of the Numenta Anomaly Benchmark.")] = None,
+    nab: Annotated[
+        str | None, typer.Option(help="Folder or archive of the Numenta Anomaly Benchmark.")
+    ] = None,
     smd: Annotated[str | None, typer.Option(help="The packed Server Machine Dataset (.npz).")] = None,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +50,9 @@ def anomaly_score(
 @hazard_app.command("score")
 def hazard_score(
     data: Annotated[Path, typer.Option(help="Drive records with SMART values (.parquet).")],
-    model: Annotated[Path | None, typer.Option(help="A frozen model; without it one is trained first.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A frozen model; without it one is trained first.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge the disk hazard on drives that never train."""

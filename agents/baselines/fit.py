@@ -47,7 +47,7 @@ class Fit:
 
     @staticmethod
     def _spare_gpus(plan: Planned, vm: int, room: Mask) -> Mask:
-        """A VM without a GPU goes to a host with GPUs only where no other has room, as Nova's PCI weigher has it."""
+        """Hosts with GPUs are for VMs with GPUs while others have room, as Nova's PCI weigher has it."""
         if plan.vm_allocation[vm, Resource.GPU] > 0.0:
             return room
         plain: Mask = room & (plan.capacity[:, Resource.GPU] <= 0.0)

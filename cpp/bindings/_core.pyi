@@ -11,11 +11,7 @@ F32: TypeAlias = npt.NDArray[np.float32]
 F64: TypeAlias = npt.NDArray[np.float64]
 I32: TypeAlias = npt.NDArray[np.int32]
 U8: TypeAlias = npt.NDArray[np.uint8]
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
-I32 = npt.NDArray[np.int32]
-U8 = npt.NDArray[np.uint8]
-U32 = npt.NDArray[np.uint32]
+U32: TypeAlias = npt.NDArray[np.uint32]
 
 class HostColumns:
     @property
@@ -470,6 +466,7 @@ class DemandWindow:
     def mean(self) -> F32: ...
     @property
     def variance(self) -> F32: ...
+
 class AnomalyLabel(enum.IntEnum):
     NORMAL = 0
     SURGE = 1

@@ -357,8 +357,7 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
         trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
         trial_now_[t] = after_[t];
-        for (std::size_t r = 0; r < kResources; ++r)
-            trial_reserved_[t * kResources + r] += reservation(v, t, r);
+        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += reservation(v, t, r);
         trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
     }
     gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;

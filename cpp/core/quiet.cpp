@@ -1,8 +1,8 @@
 // The fast path of a tick: hosts on which nothing happens and everybody gets what they want. Same laws, same sums and
 // the same order of addition on every machine and for any number of threads; host_physics.cpp has the general case.
 //
-// A tick of a quiet cluster is bound by memory and by mispredicted loop ends, so the VMs lie rank by rank: the first VM of
-// every host of a block, then the second of every host that has one, and so on. Each pass is one long loop without
+// A tick of a quiet cluster is bound by memory and by mispredicted loop ends, so the VMs lie rank by rank: the first VM
+// of every host of a block, then the second of every host that has one, and so on. Each pass is one long loop without
 // branches, and neighbouring additions go to different hosts.
 #include <algorithm>
 #include <array>
@@ -97,8 +97,7 @@ void Simulator::pack_block(std::size_t begin, std::size_t end) {
             const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
             const Vec4 allocation = load4(vm.allocation);
             const Vec4 peak = plant_->series_peak[series] * factor;
-            const bool calm =
-                peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
+            const bool calm = peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
             const PackedVm packed{static_cast<std::uint32_t>(series * kDense), static_cast<std::uint32_t>(slot)};
             (calm ? calm_vms_ : careful_vms_).push_back(packed);
             (calm ? calm_factors_ : careful_factors_).push_back({factor});
@@ -115,8 +114,7 @@ void Simulator::pack_block(std::size_t begin, std::size_t end) {
     const Plant::HostConstants& constants = plant_->hosts[static_cast<std::size_t>(packed.host)];
     load.gpu = 0.0F;
     for (std::size_t g = packed.gpu_begin; g < packed.gpu_end; ++g) {
-        const float* const gpus =
-            plant_->work.gpu + static_cast<std::size_t>(played_) * plant_->work.n_gpu_series;
+        const float* const gpus = plant_->work.gpu + static_cast<std::size_t>(played_) * plant_->work.n_gpu_series;
         const float demand = gpus[packed_gpus_[g].column] * packed_gpus_[g].share;
         if (demand > packed_gpus_[g].allocation) return false;
         load.gpu += demand;
@@ -170,8 +168,10 @@ template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
 }
 
 template <class Sink> void Simulator::each_quiet_host(Sink&& sink) {
-    if (packed_whole_) each_quiet_host<true>(sink);
-    else each_quiet_host<false>(sink);
+    if (packed_whole_)
+        each_quiet_host<true>(sink);
+    else
+        each_quiet_host<false>(sink);
 }
 
 // A tick in which nothing happens: the sums of the hosts that are served go straight to the accounts.
