@@ -18,6 +18,7 @@ constexpr float kMissingSample = std::numeric_limits<float>::quiet_NaN();
 constexpr std::uint32_t kAlwaysFresh = 32; // errors below which their quantiles are read anew each time
 constexpr std::uint32_t kRefresh = 8;      // afterwards once in so many errors
 constexpr float kPoolFade = 0.9995F;       // of shapes shared by all series, per step: a week
+constexpr float kLift = 0.01F; // share of the scale per unit of log width
 constexpr float kMinWidth = -1.5F;
 constexpr float kMaxWidth = 2.5F;          // e^2.5, twelve times the spread of the mixture
 constexpr std::size_t kEnoughForWeek = 72; // samples of the thinned week below which the day's window ranks better
@@ -320,7 +321,7 @@ void Engine::learn_due(std::size_t i, float value, Tally& tally) {
 
         // the outcome is known `steps` late: a correction that moved faster would swing
         const float rate = config_.conformal_rate * static_cast<float>(stride) / static_cast<float>(stride + steps);
-        const Row missed = miss(origin.answer, value);
+        const Row missed = miss_of_atom(origin.answer, value);
         for (std::size_t l = 0; l < kLevels; ++l) {
             if (l == kMedian) continue;
             const float wider = l > kMedian ? -missed[l] : missed[l];
@@ -392,10 +393,13 @@ void Engine::answer(std::size_t i, std::size_t h, const Row& mixture, Row& out) 
     const Row& own = horizons_[i * n_horizons() + h].width;
     const Row& all = pools_[h].width;
     const float median = mixture[kMedian];
+    const float scale = series_[i].slow;
     for (std::size_t l = 0; l < kLevels; ++l) {
         const float width = std::clamp(own[l] + all[l], kMinWidth, kMaxWidth);
         const float factor = width < 0.0F ? exp_negative(width) : 1.0F / exp_negative(-width);
-        out[l] = std::max(0.0F, median + factor * (mixture[l] - median));
+        // a mixture without spread has nothing to multiply: what is asked beyond it comes in scales
+        const float lift = width > 0.0F && l != kMedian ? kLift * width * scale : 0.0F;
+        out[l] = std::max(0.0F, median + factor * (mixture[l] - median) + (l > kMedian ? lift : -lift));
     }
     for (std::size_t l = kMedian; l + 1 < kLevels; ++l) out[l + 1] = std::max(out[l + 1], out[l]);
     for (std::size_t l = kMedian; l > 0; --l) out[l - 1] = std::min(out[l - 1], out[l]);

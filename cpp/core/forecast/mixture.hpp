@@ -69,6 +69,21 @@ inline Row miss(const Row& quantiles, float value) {
     return out;
 }
 
+// As `miss`, but a tie counts as the share of its probability that lies below the level: the randomised probability
+// integral transform in expectation. The mass at the tie reaches half way to the levels that are not tied.
+inline Row miss_of_atom(const Row& quantiles, float value) {
+    std::size_t first = 0;
+    while (first < kLevels && quantiles[first] < value) ++first;
+    std::size_t past = first;
+    while (past < kLevels && quantiles[past] <= value) ++past;
+    Row out = miss(quantiles, value);
+    if (past == first) return out;
+    const float from = first == 0 ? 0.0F : 0.5F * (kLevel[first - 1] + kLevel[first]);
+    const float to = past == kLevels ? 1.0F : 0.5F * (kLevel[past - 1] + kLevel[past]);
+    for (std::size_t l = first; l < past; ++l) out[l] = (kLevel[l] - from) / (to - from) - kLevel[l];
+    return out;
+}
+
 void mix(const Record& own, const Record& pool, const EngineConfig& config, const Rows& experts, Row& out);
 
 // `keep` is the share of the record that outlives this step, `norm` the loss that counts as one.
