@@ -36,7 +36,7 @@ class Forecaster(Protocol):
         ...
 
     def observe(self, samples: F32) -> None:
-        """Take one sample of each series, ``(n_series,)``, or ``k`` in order, ``(n_series, k)``; NaN = missing.
+        """Take one sample of each series, ``(n_series,)``, or ``k``, ``(n_series, k)``; NaN = missing.
 
         Raises:
             ForecastError: another number of series.
@@ -87,7 +87,7 @@ class EngineConfig:
     pool_weight: float = 0.3  # of that record as a prior of each series
     smoothing: float = 0.1  # share of the record that all levels of an expert have in common
     prior_count: float = 10.0  # samples that the shared shape counts for
-    conformal_rate: float = 0.02  # log width per miss, per series
+    conformal_rate: float = 0.04  # log width per miss, per series
     pool_conformal_rate: float = 0.02  # the same, of all series together
     threads: int = 1  # the result does not depend on it
 
@@ -96,7 +96,7 @@ class EngineConfig:
         """Strides in use: the shorter the horizon, the more its origins tell."""
         if self.strides is not None:
             return self.strides
-        return tuple(2 if h < 3 else 3 if h < 12 else 6 if h < 48 else 48 for h in self.horizons)
+        return tuple(1 if h < 12 else 3 if h < 48 else 48 for h in self.horizons)
 
 
 class NativeForecaster:
@@ -111,7 +111,11 @@ class NativeForecaster:
         }
         try:
             self._engine = ForecastEngine(
-                n_series, list(self.config.horizons), list(self.config.learning_strides), rates, self.config.threads
+                n_series,
+                list(self.config.horizons),
+                list(self.config.learning_strides),
+                rates,
+                self.config.threads,
             )
         except ValueError as error:
             raise ForecastError(str(error)) from error
@@ -145,7 +149,9 @@ class NativeForecaster:
         block = np.asarray(samples, np.float32)
         block = block[:, None] if block.ndim == 1 else block
         if block.ndim != 2 or block.shape[0] != len(self):
-            raise ForecastError(f"forecaster: expected samples of {len(self)} series, got shape {block.shape}")
+            raise ForecastError(
+                f"forecaster: expected samples of {len(self)} series, got shape {block.shape}"
+            )
         self._engine.observe(np.ascontiguousarray(block))
 
     def predict(self) -> F32:

@@ -21,14 +21,14 @@ using Row = std::array<float, kRow>; // one distribution: its quantiles at kLeve
 
 struct EngineConfig {
     std::vector<std::uint32_t> horizons{1, 3, 12, 288}; // steps ahead, ascending
-    std::vector<std::uint32_t> strides{2, 3, 6, 48};    // learn from one origin in so many; origins overlap anyway
-    float learning_rate = 2.0F;       // of the mixture's weights, in units of each expert's own deviation
-    float memory_steps = 2016.0F;     // an expert's record fades over a week: the rhythm of the load
-    float pool_memory = 50.0F;        // learning steps that the record of all series covers, as a prior
-    float pool_weight = 0.3F;         // of that prior beside the series' own record
-    float smoothing = 0.1F;           // share of the record that all levels of one expert have in common
-    float prior_count = 10.0F;        // samples that the shape shared by all series counts for in a young one
-    float conformal_rate = 0.02F;     // log of the width per miss, per series (Gibbs and Candes 2021, eq. 2)
+    std::vector<std::uint32_t> strides{1, 1, 3, 48};    // learn from one origin in so many; origins overlap anyway
+    float learning_rate = 2.0F;        // of the mixture's weights, in units of each expert's own deviation
+    float memory_steps = 2016.0F;      // an expert's record fades over a week: the rhythm of the load
+    float pool_memory = 50.0F;         // learning steps that the record of all series covers, as a prior
+    float pool_weight = 0.3F;          // of that prior beside the series' own record
+    float smoothing = 0.1F;            // share of the record that all levels of one expert have in common
+    float prior_count = 10.0F;         // samples that the shape shared by all series counts for in a young one
+    float conformal_rate = 0.04F;      // log of the width per miss, per series (Gibbs and Candes 2021, eq. 2)
     float pool_conformal_rate = 0.02F; // the same, of the correction shared by all series
     std::uint32_t threads = 1;
 };
