@@ -1,7 +1,7 @@
 """Print the accuracy tables of ``docs/forecasting.md``; FORESHADE_DATA names the folder of the traces.
 
-Dev and held-out split what the engine's settings were chosen on from what they were not: Bitbrains VMs 1 to 125
-and after, the first 600 Google VMs and the rest.
+Dev and held-out split what the engine's settings were chosen on from what they were not: Bitbrains VMs 1 to
+125 and after, the first 600 Google VMs and the rest.
 """
 
 from __future__ import annotations

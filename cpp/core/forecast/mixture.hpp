@@ -5,9 +5,8 @@
 #pragma once
 
 #include <array>
-#include <cmath>
+#include <bit>
 #include <cstdint>
-#include <cstring>
 
 #include "core/forecast/config.hpp"
 
@@ -32,18 +31,12 @@ inline float exp_negative(float x) {
         1.0F +
         f * (0.693147182F + f * (0.240226462F + f * (0.0555032924F + f * (0.00961834099F + f * 0.00133981468F))));
     const std::int32_t bits = (whole + 127) << 23;
-    float scale = 0.0F;
-    std::memcpy(&scale, &bits, sizeof scale);
-    return power * scale;
+    return power * std::bit_cast<float>(bits);
 }
 
 // 1 / sqrt(x) for x > 0 to 5e-6 relative; std::sqrt may set errno and so keeps a loop from being vectorised.
 inline float inverse_root(float x) {
-    std::int32_t bits = 0;
-    std::memcpy(&bits, &x, sizeof bits);
-    bits = 0x5f3759df - (bits >> 1);
-    float root = 0.0F;
-    std::memcpy(&root, &bits, sizeof root);
+    float root = std::bit_cast<float>(0x5f3759df - (std::bit_cast<std::int32_t>(x) >> 1));
     root *= 1.5F - 0.5F * x * root * root;
     root *= 1.5F - 0.5F * x * root * root;
     return root;

@@ -2,6 +2,7 @@
 // counted in bins of half an octave, so one layout serves every unit and a shape can be shared between series.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -68,7 +69,7 @@ inline void error_quantiles(const Histogram& own, const float* shared, Row& out)
     for (std::size_t l = 0; l < kLevels; ++l) {
         const float wanted = kLevel[l] * total;
         while (b + 1 < kBins && below + mass[b] < wanted) below += mass[b++];
-        const float share = mass[b] > 0.0F ? std::fmin((wanted - below) / mass[b], 1.0F) : 0.5F;
+        const float share = mass[b] > 0.0F ? std::min((wanted - below) / mass[b], 1.0F) : 0.5F;
         if (b > kZeroBin) {
             const std::size_t i = b - kZeroBin - 1;
             out[l] = kEdge[i] + share * (kEdge[i + 1] - kEdge[i]);
