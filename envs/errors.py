@@ -5,6 +5,7 @@ ForeshadeError
 │   ├── WorkloadError     a trace or archive
 │   └── ScenarioError     a scenario file
 ├── ActionError       an action on something that cannot take it
+├── ForecastError     a forecaster that is used against its contract
 ├── SimulationError   a simulated day that cannot go on
 └── MissingExtraError an optional dependency that is not installed
 """
@@ -30,6 +31,10 @@ class ScenarioError(InputError):
 
 class ActionError(ForeshadeError):
     """An action names something that is gone or cannot take it."""
+
+
+class ForecastError(ForeshadeError):
+    """A forecaster was given another shape, state or configuration than it can take."""
 
 
 class SimulationError(ForeshadeError):

@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module) {
     register_data_centre(module);
     register_simulator(module);
     register_cloudsim(module);
+    register_forecast(module);
     register_expected_cost(module);
     register_packing(module);
     register_demand_window(module);

@@ -1,1 +1,1 @@
-"""The demand prediction engine."""
+"""The demand prediction engine: one port, the native online engine, its scores and its tables."""

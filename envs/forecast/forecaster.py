@@ -1,0 +1,184 @@
+"""The port through which everything asks for demand to come, and the native engine behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshade._core import ForecastEngine
+from foreshade.envs.errors import ForecastError
+
+F32 = npt.NDArray[np.float32]
+
+LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+HORIZONS = (1, 3, 12, 288)  # steps: 5 min, 15 min, 1 h, 1 day at 300 s
+
+
+class Forecaster(Protocol):
+    """Quantiles of what every series will want, from the samples it was shown and nothing else.
+
+    Calls do no I/O and never raise for what samples hold: missing, negative or unbounded samples are counted
+    in ``rejected`` and taken as missing. Quantiles ascend in the level, are finite and not negative.
+    """
+
+    @property
+    def horizons(self) -> Sequence[int]:
+        """Steps ahead, ascending."""
+        ...
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Samples that were not used, by reason."""
+        ...
+
+    def observe(self, samples: F32) -> None:
+        """Take one sample of each series, ``(n_series,)``, or ``k``, ``(n_series, k)``; NaN = missing.
+
+        Raises:
+            ForecastError: another number of series.
+
+        """
+        ...
+
+    def predict(self) -> F32:
+        """``(n_series, n_horizons, 7) float32``, in the unit of the samples; asking twice changes nothing."""
+        ...
+
+    def add(self, count: int) -> None:
+        """Let so many series without a past begin, after the others."""
+        ...
+
+    def remove(self, who: Sequence[int]) -> None:
+        """Forget these series; the others keep their order.
+
+        Raises:
+            ForecastError: one does not exist; nothing is removed.
+
+        """
+        ...
+
+    def save(self) -> bytes:
+        """Everything learnt; ``restore`` on a forecaster of the same configuration continues bit for bit."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Continue from ``save``.
+
+        Raises:
+            ForecastError: the state is of another configuration or version.
+
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of the native engine; one set serves every resource and horizon (``docs/forecasting.md``)."""
+
+    horizons: tuple[int, ...] = HORIZONS  # steps, ascending, below 2016
+    strides: tuple[int, ...] | None = None  # learn from one origin in so many steps; None = by horizon
+    learning_rate: float = 2.0  # of the weights, in units of each expert's own deviation
+    memory_steps: float = 2016.0  # the record of an expert fades over a week of 300 s
+    pool_memory: float = 50.0  # learning steps that the record of all series covers
+    pool_weight: float = 0.3  # of that record as a prior of each series
+    smoothing: float = 0.1  # share of the record that all levels of an expert have in common
+    prior_count: float = 10.0  # samples that the shared shape counts for
+    conformal_rate: float = 0.04  # log width per miss, per series
+    pool_conformal_rate: float = 0.02  # the same, of all series together
+    threads: int = 1  # the result does not depend on it
+
+    @property
+    def learning_strides(self) -> tuple[int, ...]:
+        """Strides in use: the shorter the horizon, the more its origins tell."""
+        if self.strides is not None:
+            return self.strides
+        return tuple(1 if h < 12 else 3 if h < 48 else 48 for h in self.horizons)
+
+
+class NativeForecaster:
+    """The online engine of ``cpp/core/forecast`` as a ``Forecaster``."""
+
+    def __init__(self, n_series: int, config: EngineConfig | None = None) -> None:
+        self.config = config or EngineConfig()
+        rates = {
+            key: float(value)
+            for key, value in asdict(self.config).items()
+            if key not in {"horizons", "strides", "threads"}
+        }
+        try:
+            self._engine = ForecastEngine(
+                n_series,
+                list(self.config.horizons),
+                list(self.config.learning_strides),
+                rates,
+                self.config.threads,
+            )
+        except ValueError as error:
+            raise ForecastError(str(error)) from error
+
+    def __len__(self) -> int:
+        """Number of series."""
+        return len(self._engine)
+
+    @property
+    def horizons(self) -> Sequence[int]:
+        """Steps ahead, ascending."""
+        return self.config.horizons
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Samples that were not used: ``missing``, ``negative``, ``unbounded``."""
+        return self._engine.rejected
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held, all series."""
+        return self._engine.memory_bytes
+
+    @property
+    def bytes_per_series(self) -> int:
+        """Bytes that one series needs."""
+        return self._engine.bytes_per_series
+
+    def observe(self, samples: F32) -> None:
+        """Take one sample of each series or ``k`` in order; see ``Forecaster``."""
+        block = np.asarray(samples, np.float32)
+        block = block[:, None] if block.ndim == 1 else block
+        if block.ndim != 2 or block.shape[0] != len(self):
+            raise ForecastError(
+                f"forecaster: expected samples of {len(self)} series, got shape {block.shape}"
+            )
+        self._engine.observe(np.ascontiguousarray(block))
+
+    def predict(self) -> F32:
+        """``(n_series, n_horizons, 7) float32``."""
+        return self._engine.predict()
+
+    def experts(self, horizon: int) -> F32:
+        """``(n_series, 16, 7)``: what each expert says at a horizon in steps, before they are mixed."""
+        return self._engine.experts(self.config.horizons.index(horizon))
+
+    def add(self, count: int) -> None:
+        """Let so many series without a past begin, after the others."""
+        self._engine.add(count)
+
+    def remove(self, who: Sequence[int]) -> None:
+        """Forget these series; the others keep their order."""
+        if any(not 0 <= i < len(self) for i in who):
+            raise ForecastError(f"forecaster: expected series below {len(self)} to remove, got {list(who)}")
+        self._engine.remove(list(who))
+
+    def save(self) -> bytes:
+        """Everything learnt."""
+        return self._engine.save()
+
+    def restore(self, state: bytes) -> None:
+        """Continue from ``save``."""
+        try:
+            self._engine.load(state)
+        except ValueError as error:
+            raise ForecastError(str(error)) from error
