@@ -1,4 +1,5 @@
-"""The command line: ``foreshade evaluate``, ``workload``, ``scenario``, ``bench``, ``anomaly``, ``hazard``.
+"""The command line: ``foreshade evaluate``, ``workload``, ``scenario``,
+``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
 and exit status 2.
@@ -20,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from foreshade.adapters.app.prediction_commands import anomaly_app, hazard_app
+from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
 from foreshade.envs.errors import ForeshadeError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ bench_app = typer.Typer(help="Measure the speed of the core on this machine.", n
 app.add_typer(workload_app, name="workload")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(bench_app, name="bench")
+app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")
 app.add_typer(hazard_app, name="hazard")
 

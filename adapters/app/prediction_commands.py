@@ -1,4 +1,4 @@
-"""``foreshade anomaly …`` and ``foreshade hazard …``: what predicts and detects, judged on public data."""
+"""``foreshade forecast|anomaly|hazard``: what predicts and detects, judged on public data."""
 
 from __future__ import annotations
 
@@ -9,14 +9,61 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from foreshade.envs.errors import InputError
 
+forecast_app = typer.Typer(
+    help="Score forecasts, and make rolling-origin tables of them.", no_args_is_help=True
+)
 anomaly_app = typer.Typer(help="Judge the anomaly detectors on public benchmarks.", no_args_is_help=True)
 hazard_app = typer.Typer(help="Train and judge the disk failure model.", no_args_is_help=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+
+
+@forecast_app.command("score")
+def forecast_score(
+    workload: Annotated[str, typer.Option(help="A trace: KIND:PATH?key=value.")],
+    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "engine,naive,seasonal_naive",
+    resource: Annotated[
+        str | None, typer.Option(help="cpu memory disk_read …; default: all measured.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Series to draw.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score models on a trace, every series from its beginning, nothing looking ahead."""
+    from foreshade.envs.forecast.score import score  # noqa: PLC0415
+
+    rows = score(workload, [name.strip() for name in models.split(",")], resource, sample, seed)
+    if as_json:
+        _show({"results": rows}, as_json=True)
+        return
+    table = Table(box=None)
+    for column in rows[0] if rows else ():
+        table.add_column(column, justify="left" if column in {"model", "resource"} else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@forecast_app.command("precompute")
+def forecast_precompute(
+    workload: Annotated[str, typer.Option(help="KIND:PATH?key=value.")],
+    out: Annotated[Path, typer.Option(help="Folder for the tables, one file per resource.")],
+) -> None:
+    """Write what the engine forecasts at every tick of a workload from the ticks before it."""
+    from foreshade.envs.forecast.table import precompute  # noqa: PLC0415
+    from foreshade.envs.workloads.spec import load_workload  # noqa: PLC0415
+
+    played = load_workload(workload)
+    for column, name in enumerate(("cpu", "memory", "disk", "network")):
+        path = precompute(np.ascontiguousarray(played.demand[:, :, column]), out)
+        sys.stdout.write(f"{name}: {path}\n")
 
 
 @anomaly_app.callback()
