@@ -16,9 +16,11 @@ from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.workloads.planetlab import PercentDay
 
-#: Nothing is priced in this scenario; agents that weigh money against service get these, in USD.
-ENERGY_USD_KWH = 0.1
-UNMET_USD_MHZ_H = 1e-4
+#: Nothing is priced in this scenario. Agents that weigh money get these, in USD: what matters is that a day's demand
+#: left unmet costs about 6,000 kWh and a migration 0.003 kWh; the level is high, so that their margins are small.
+ENERGY_USD_KWH = 10.0
+UNMET_USD_MHZ_H = 1e-2
+MIGRATION_USD = 0.03
 
 
 def play_cloudsim(
@@ -109,7 +111,7 @@ def _site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
             unmet_usd_h=(UNMET_USD_MHZ_H, 0.0, 0.0, 0.0, 0.0),
             late_usd_mhz_h=0.0,
             downtime_usd_h=0.0,
-            migration_usd=scenario.prices.migration_usd,
+            migration_usd=MIGRATION_USD,
             boot_usd=0.0,
         ),
         power_w=np.array([curves[h % len(curves)] for h in range(n_hosts)], dtype=np.float32),

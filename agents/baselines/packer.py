@@ -175,7 +175,10 @@ class Packer:
 
     def _uses(self, state: ClusterState) -> npt.NDArray[np.uint8]:
         hosts = state.hosts
-        on = (hosts.state == HostState.ON) & ~self._site.rented
+        on = hosts.state == HostState.ON
+        if not self._powered:  # where hosts come and go by themselves, one that is off is as good as an empty one
+            on |= hosts.state == HostState.OFF
+        on &= ~self._site.rented
         empty = (hosts.n_vms == 0) & (hosts.arriving == 0)
         shunned = hosts.hazard_per_h > self._knobs.hazard_per_h
         use = np.full(len(on), int(_core.HostUse.none), dtype=np.uint8)
@@ -230,12 +233,15 @@ class Packer:
         else:
             self._above = self._packing.relieve(MOST_MOVES)
         # An empty host that is still on costs no boot.
-        for host in self._spares()[: self._knobs.wake_trials].tolist():
+        trials = self._knobs.wake_trials if self._powered else max(self._knobs.wake_trials, len(self._spare) // 25)
+        for host in self._spares()[:trials].tolist():
             if self._knobs.z is None:
                 price = float(self._on_usd_h[host]) * self._horizon_h
                 if self._packing.try_open(host, price, MOST_MOVES, keep=True) <= 0.0:
                     continue
-            elif self._above:
+            elif not self._above:
+                break
+            else:
                 self._packing.open(host)
                 self._above = self._packing.relieve(MOST_MOVES)
             self._note_opened()

@@ -27,12 +27,12 @@ bool usable_allocation(const Amounts& a) {
 
 ActionResult Simulator::execute(const Action& action) {
     ActionResult result;
-    if ((plant_->allowed >> static_cast<unsigned>(action.kind) & 1U) == 0U && action.kind != ActionKind::wait) {
-        // Placing what the workload asked for is nobody's privilege: without it a cloud could not take a VM in.
-        if (action.kind != ActionKind::spawn || action.vm < 0) {
-            ++tick_totals_.refused;
-            return {Refusal::not_allowed, -1};
-        }
+    // Placing what the workload asked for is nobody's privilege: without it a cloud could not take a VM in.
+    const bool places = action.kind == ActionKind::spawn && action.vm >= 0;
+    const bool allowed = (plant_->allowed >> static_cast<unsigned>(action.kind) & 1U) != 0U;
+    if (!allowed && !places && action.kind != ActionKind::wait) {
+        ++tick_totals_.refused;
+        return {Refusal::not_allowed, -1};
     }
     switch (action.kind) {
     case ActionKind::wait:
@@ -116,7 +116,7 @@ ActionResult Simulator::act_spawn(const Action& action) {
 
 ActionResult Simulator::act_despawn(const Action& action) {
     if (!valid(action.vm, vms_)) return {Refusal::unknown_vm, -1};
-    Vm& vm = vms_[at(action.vm)];
+    const Vm& vm = vms_[at(action.vm)];
     if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
     if (vm.state == VmState::migrating || vm.state == VmState::stopping || vm.destination >= 0)
         return {Refusal::vm_busy, -1};
@@ -315,7 +315,7 @@ ActionResult Simulator::act_rent(const Action& action) {
     if (!valid(action.host, hosts_)) return {Refusal::unknown_host, -1};
     const Host& spec = plant_->spec.hosts[at(action.host)];
     if (!spec.rented) return {Refusal::not_rented_host, -1};
-    HostTruth& truth = hosts_[at(action.host)];
+    const HostTruth& truth = hosts_[at(action.host)];
     if (action.value > 0.0F) {
         if (truth.state != HostState::unrented) return {Refusal::host_transition, -1};
         set_host_state(action.host, HostState::renting);

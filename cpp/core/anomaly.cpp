@@ -134,8 +134,7 @@ AnomalyBank::Residuals AnomalyBank::residuals(std::size_t s, double time_s, doub
     const double plain = value - mean_[s];
     // A time of day seen for the first time has no profile: the plain residual would stand out for no reason.
     const double seasonal = visits_[cell] > 0 ? plain - static_cast<double>(profile_[cell]) : 0.0;
-    return {static_cast<float>(in_units(plain, plain_size_[s])),
-            static_cast<float>(in_units(seasonal, seasonal_size_[s])), slot};
+    return {in_units(plain, plain_size_[s]), in_units(seasonal, seasonal_size_[s]), slot};
 }
 
 double AnomalyBank::rank(std::size_t s, const Residuals& now) {

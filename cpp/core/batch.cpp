@@ -34,6 +34,7 @@ void Batch::advance(std::size_t ticks) {
         return;
     }
     std::vector<std::thread> workers;
+    workers.reserve(n_threads);
     std::vector<std::exception_ptr> failures(n_threads);
     for (std::size_t w = 0; w < n_threads; ++w)
         workers.emplace_back([&, w] {

@@ -23,7 +23,7 @@ Vec4 splat(float x) {
 }
 
 Vec4 sqrt4(Vec4 v) {
-#ifdef __SSE__
+#if defined(__SSE__) && !defined(__clang__) // clang has no such builtin, and finds the instruction by itself
     return __builtin_ia32_sqrtps(v);
 #else
     return Vec4{std::sqrt(v[0]), std::sqrt(v[1]), std::sqrt(v[2]), std::sqrt(v[3])};

@@ -276,7 +276,7 @@ void Simulator::remove_vm(std::int32_t id) {
 
 // The VM loses its host: production VMs wait for a restart, helpers end.
 void Simulator::lose_vm(std::int32_t id) {
-    Vm& vm = vms_[at(id)];
+    const Vm& vm = vms_[at(id)];
     if (vm.kind != VmKind::production || vm.state == VmState::stopping) {
         remove_vm(id);
         return;

@@ -13,7 +13,13 @@ namespace foreshade {
 
 namespace {
 
-constexpr std::size_t kBlock = 128; // hosts whose three sums (6 KiB) stay in the nearest cache
+constexpr std::size_t kBlock = 128; // hosts whose sums (6 KiB) stay in the nearest cache
+
+struct Sums { // over the VMs of a host
+    Vec4 wanted;
+    Vec4 used;
+    Vec4 tight;
+};
 
 // Whether every VM got all it wanted (the sums are equal to the bit) and the host has room for all of it.
 bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
@@ -98,7 +104,8 @@ void Simulator::pack_block(std::size_t begin, std::size_t end) {
             const Vec4 allocation = load4(vm.allocation);
             const Vec4 peak = plant_->series_peak[series] * factor;
             const bool calm = peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
-            const PackedVm packed{static_cast<std::uint32_t>(series * kDense), static_cast<std::uint32_t>(slot)};
+            const PackedVm packed{static_cast<std::uint32_t>(series * kDense),
+                                  static_cast<std::uint32_t>(slot * sizeof(Sums))};
             (calm ? calm_vms_ : careful_vms_).push_back(packed);
             (calm ? calm_factors_ : careful_factors_).push_back({factor});
             if (!calm) careful_caps_.push_back({allocation});
@@ -134,34 +141,41 @@ template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
     const float knee = plant_->spec.knee;
     const Vec4 knee4{knee, knee, knee, knee};
     const Vec4 zero{};
-    alignas(64) std::array<Vec4, kBlock> wanted;
-    alignas(64) std::array<Vec4, kBlock> used;
-    alignas(64) std::array<Vec4, kBlock> tight;
+    alignas(64) std::array<Sums, kBlock> sums;
+    auto* const base = reinterpret_cast<char*>(sums.data()); // an index in bytes saves a multiplication a VM
     for (const PackedBlock& block : packed_blocks_) {
         const std::size_t n = block.host_end - block.host_begin;
-        std::fill_n(wanted.begin(), n, zero);
-        std::fill_n(tight.begin(), n, zero);
+        std::fill_n(sums.begin(), n, Sums{});
         for (std::size_t i = block.calm_begin; i < block.calm_end; ++i) {
             const PackedVm vm = calm_vms_[i];
-            Vec4 demand = load4(demand_row + vm.series);
-            if constexpr (!Whole) demand *= calm_factors_[i].of;
-            wanted[vm.slot] += demand;
+            Vec4& wanted = reinterpret_cast<Sums*>(base + vm.sums)->wanted;
+            const Vec4 demand = load4(demand_row + vm.series);
+            if constexpr (Whole)
+                wanted += demand;
+            else
+                wanted += demand * calm_factors_[i].of;
         }
-        std::copy_n(wanted.begin(), n, used.begin());
+        for (std::size_t slot = 0; slot < n; ++slot) sums[slot].used = sums[slot].wanted;
         for (std::size_t i = block.careful_begin; i < block.careful_end; ++i) {
             const PackedVm vm = careful_vms_[i];
-            Vec4 demand = load4(demand_row + vm.series);
-            if constexpr (!Whole) demand *= careful_factors_[i].of;
+            Sums& host = *reinterpret_cast<Sums*>(base + vm.sums);
+            const Vec4 demand = [&] {
+                const Vec4 whole = load4(demand_row + vm.series);
+                if constexpr (Whole)
+                    return whole;
+                else
+                    return whole * careful_factors_[i].of;
+            }();
             const Vec4 allocation = careful_caps_[i].allocation;
             const Vec4 capped = min4(demand, allocation);
-            wanted[vm.slot] += demand;
-            used[vm.slot] += capped;
-            tight[vm.slot] += max4(capped - knee4 * allocation, zero);
+            host.wanted += demand;
+            host.used += capped;
+            host.tight += max4(capped - knee4 * allocation, zero);
         }
         for (std::size_t slot = 0; slot < n; ++slot) {
             Load load;
             const PackedHost& packed = quiet_hosts_[block.host_begin + slot];
-            const bool served = finish_load(packed, wanted[slot], used[slot], tight[slot], load);
+            const bool served = finish_load(packed, sums[slot].wanted, sums[slot].used, sums[slot].tight, load);
             sink(packed, load, served);
         }
     }
@@ -207,7 +221,7 @@ void Simulator::play_quiet_tick() {
         rates.contention = 0.0F;
         demand += load.demand;
         other += Vec4{load.power_w, load.late, load.used[0], plant_->hosts[h].usable[0]};
-        gpu += static_cast<double>(load.gpu);
+        if (load.gpu > 0.0F) gpu += static_cast<double>(load.gpu);
         if (++calm % kFlush == 0) flush();
     });
     flush();

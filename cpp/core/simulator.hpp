@@ -217,7 +217,7 @@ class Simulator {
     };
     struct PackedVm {
         std::uint32_t series; // offset into a demand row, in floats
-        std::uint32_t slot;   // of its host in the block
+        std::uint32_t sums;   // where its host's sums lie in the block's, in bytes
     };
     struct alignas(16) PackedFactor {
         Vec4 of; // of the series: share, memory, share, share

@@ -153,7 +153,7 @@ template <class T> void take(const std::string& bytes, std::size_t& at, T* to, s
 
 struct Engine::Tally {
     std::vector<Pool> sums;         // per horizon, not yet divided
-    std::vector<std::uint32_t> n{}; // samples that were scored
+    std::vector<std::uint32_t> n;   // samples that were scored
     Rejected rejected{};
 };
 

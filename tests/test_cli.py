@@ -1,0 +1,166 @@
+"""The command line as a new user types it: real processes, real output, wrong arguments too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-c", "from foreshade.adapters.app.cli import main; main()"]
+
+KEYS = [
+    "agent",
+    "scenario",
+    "variant",
+    "workload",
+    "seed",
+    "hosts",
+    "vms",
+    "ticks",
+    "energy_kwh",
+    "cost_usd",
+    "cost_terms",
+    "migrations",
+    "slatah",
+    "pdm",
+    "slav",
+    "esv",
+    "unmet_demand",
+    "unmet_demand_worst_vm",
+    "host_shutdowns",
+    "cpu_s",
+    "wall_s",
+]
+
+
+def foreshade(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {key: value for key, value in os.environ.items() if key != "FORESHADE_DATA"}
+    return subprocess.run(  # noqa: S603
+        [*COMMAND, *arguments], capture_output=True, text=True, env={**variables, **environment}, check=False
+    )
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> str:
+    """The default scenario cut to two hours, as a file of one's own."""
+    shown = foreshade("scenario", "show", "enterprise")
+    assert shown.returncode == 0
+    lines = [
+        line for line in shown.stdout.splitlines() if not line.startswith(("days:", "ticks:", "workload:"))
+    ]
+    path = tmp_path / "short.yaml"
+    path.write_text(
+        "\n".join([*lines, "ticks: 24", "workload: generated:enterprise?vms=120", ""]), encoding="utf-8"
+    )
+    return str(path)
+
+
+@pytest.fixture
+def planetlab(tmp_path: Path) -> Path:
+    """A day of eight VMs in the published format."""
+    day = tmp_path / "traces" / "20110303"
+    day.mkdir(parents=True)
+    for vm in range(8):
+        values = [(vm * 7 + k) % 60 for k in range(288)]
+        (day / f"vm_{vm}").write_text("\n".join(map(str, values)) + "\n", encoding="utf-8")
+    return day
+
+
+def test_results_have_the_promised_keys_in_order_and_repeat(short: str) -> None:
+    first = foreshade("evaluate", "--scenario", short, "--agent", "npa,thr-mmt-0.7", "--json", "--jobs", "1")
+    again = foreshade("evaluate", "--scenario", short, "--agent", "npa,thr-mmt-0.7", "--json", "--jobs", "2")
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    rows, repeated = json.loads(first.stdout)["results"], json.loads(again.stdout)["results"]
+    assert [row["agent"] for row in rows] == ["npa", "thr-mmt-0.7"]
+    for row, other in zip(rows, repeated, strict=True):
+        assert list(row)[: len(KEYS)] == KEYS
+        for clock in ("cpu_s", "wall_s"):
+            row.pop(clock)
+            other.pop(clock)
+        assert row == other
+        assert row["cost_usd"] == pytest.approx(sum(row["cost_terms"].values()))
+    assert rows[0]["energy_kwh"] > rows[1]["energy_kwh"]
+
+
+def test_report_is_written_whole_and_named(short: str, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    done = foreshade("evaluate", "--scenario", short, "--agent", "dvfs", "--report", str(out), "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in out.iterdir()] == ["index.html"]
+    assert str(out / "index.html") in done.stderr
+    assert "dvfs" in done.stdout
+
+
+def test_planetlab_day_is_played_on_both_physics(planetlab: Path) -> None:
+    for scenario in ("planetlab", "cloudsim"):
+        done = foreshade(
+            "evaluate", "--scenario", scenario, "--workload", f"planetlab:{planetlab}",
+            "--agent", "dvfs,lr-mmt-1.2,n-sigma-2", "--json", "--jobs", "1",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)["results"]
+        assert [row["vms"] for row in rows] == [8, 8, 8]
+        assert all(row["ticks"] == 288 and row["energy_kwh"] > 0 for row in rows)
+
+
+def test_generated_workload_is_written_described_and_played_again(tmp_path: Path) -> None:
+    table = tmp_path / "load.parquet"
+    made = foreshade("workload", "generate", "enterprise?vms=30&days=1&seed=4", "--out", str(table))
+    assert made.returncode == 0, made.stderr
+    said = foreshade("workload", "describe", f"table:{table}", "--json")
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)
+    copied = foreshade("workload", "convert", f"table:{table}", str(tmp_path / "load.csv"))
+    assert copied.returncode == 0, copied.stderr
+    assert (tmp_path / "load.csv").stat().st_size > 0
+
+
+def test_bench_names_its_rate() -> None:
+    done = foreshade(
+        "bench", "step", "--hosts", "4", "--vms", "20", "--envs", "2", "--seconds", "0.05", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["env_steps_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["evaluate", "--agent", "nobody"], "unknown agent 'nobody'"),
+        (["evaluate", "--agent", "thr-mmt-x"], "found 'x'"),
+        (["evaluate", "--scenario", "nowhere"], "unknown scenario 'nowhere'"),
+        (["evaluate", "--scenario", "cloudsim", "--variant", "odd"], "'odd'"),
+        (["evaluate", "--scenario", "planetlab", "--agent", "npa"], "FORESHADE_DATA is not set"),
+        (["evaluate", "--workload", "planetlab:/nowhere/20110303"], "/nowhere/20110303: no such file or folder"),
+        (["evaluate", "--workload", "martian:x"], "unknown kind 'martian'"),
+        (["workload", "describe", "generated:nothing"], "nothing"),
+        (["scenario", "validate", "/nowhere.yaml"], "/nowhere.yaml"),
+        (["anomaly", "score"], "--nab"),
+        (["evaluate", "--report", "/proc/none", "--agent", "npa"], "expected a folder that can be written"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments: list[str], expected: str) -> None:
+    done = foreshade(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("foreshade: ")
+    assert expected in done.stderr
+
+
+def test_truncated_archive_is_named_and_leaves_no_report(tmp_path: Path) -> None:
+    broken = tmp_path / "days.tar.gz"
+    broken.write_bytes(b"\x1f\x8b\x08\x00" + bytes(20))
+    out = tmp_path / "report"
+    done = foreshade(
+        "evaluate", "--scenario", "planetlab", "--workload", f"planetlab:{broken}/20110303",
+        "--agent", "npa", "--report", str(out),
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert str(broken) in done.stderr
+    assert list(out.iterdir()) == []
