@@ -54,7 +54,7 @@ format: $(STAMP)
 
 tidy: $(STAMP)
 	$(BIN)/cmake -S cpp -B build/tidy -G Ninja -DCMAKE_BUILD_TYPE=Debug
-	$(BIN)/clang-tidy -p build/tidy --quiet $$(find cpp/core cpp/cloudsim -name '*.cpp')
+	$(BIN)/clang-tidy -p build/tidy --quiet --extra-arg=-Wno-deprecated-declarations $$(find cpp/core cpp/cloudsim -name '*.cpp')
 
 sanitize: $(STAMP)
 	$(BIN)/cmake -S cpp -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFORESHADE_SANITIZE=ON
