@@ -45,9 +45,10 @@ class Site:
     vm_overhead: F32  # (n_hosts, 5) what the hypervisor takes for each VM that stands there
     rented: npt.NDArray[np.bool_]  # (n_hosts,) hosts that a cloud rents us by the hour
     seed: int
-    rack_w: F32 | None = (
-        None  # (n_racks,) what each rack draws by itself until it is switched off; None = not told
-    )
+    #: (n_hosts,) largest CPU allocation of one VM that a host can serve, MHz; None = any
+    largest_vm_mhz: F32 | None = None
+    #: (n_racks,) what each rack draws by itself until it is switched off; None = not told
+    rack_w: F32 | None = None
 
 
 class Agent(Protocol):

@@ -16,8 +16,8 @@ from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.workloads.planetlab import PercentDay
 
-#: Nothing is priced in this scenario. Agents that weigh money get these, in USD: what matters is that a day's demand
-#: left unmet costs about 6,000 kWh and a migration 0.003 kWh; the level is high, so that their margins are small.
+#: Nothing is priced in this scenario. Agents that weigh money get these, in USD: what matters is that a day's
+#: demand left unmet costs about 6,000 kWh and a migration 0.003 kWh; the level is high, so margins are small.
 ENERGY_USD_KWH = 10.0
 UNMET_USD_MHZ_H = 1e-2
 MIGRATION_USD = 0.03
@@ -99,6 +99,7 @@ def _site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
         for host in group.hosts
         for _ in range(host.count)
     ]
+    cores = [host.machine.mhz for host in group.hosts for _ in range(host.count)]
     n_ticks = 288
     return Site(
         tick_s=world.tick_s,
@@ -120,4 +121,6 @@ def _site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
         vm_overhead=np.zeros((n_hosts, 5), np.float32),
         rented=np.zeros(n_hosts, np.bool_),
         seed=seed,
+        # A VM has one core and gets no more than one core of its host.
+        largest_vm_mhz=np.array([cores[h % len(cores)] for h in range(n_hosts)], dtype=np.float32),
     )

@@ -135,7 +135,10 @@ def test_bench_names_its_rate() -> None:
         (["evaluate", "--scenario", "nowhere"], "unknown scenario 'nowhere'"),
         (["evaluate", "--scenario", "cloudsim", "--variant", "odd"], "'odd'"),
         (["evaluate", "--scenario", "planetlab", "--agent", "npa"], "FORESHADE_DATA is not set"),
-        (["evaluate", "--workload", "planetlab:/nowhere/20110303"], "/nowhere/20110303: no such file or folder"),
+        (
+            ["evaluate", "--workload", "planetlab:/nowhere/20110303"],
+            "/nowhere/20110303: no such file or folder",
+        ),
         (["evaluate", "--workload", "martian:x"], "unknown kind 'martian'"),
         (["workload", "describe", "generated:nothing"], "nothing"),
         (["scenario", "validate", "/nowhere.yaml"], "/nowhere.yaml"),

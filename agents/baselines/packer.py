@@ -145,6 +145,8 @@ class Packer:
             self._prices, capacity, site.vm_overhead, power_w.astype(np.float32), site.cores
         )
         self._packing = _core.Packing(self._cost)
+        if site.largest_vm_mhz is not None:
+            self._packing.limit_vms(site.largest_vm_mhz)
         native = _core.PackingKnobs()
         native.horizon_h, native.margin_usd = self._horizon_h, knobs.margin_usd
         native.drain_horizon_h = knobs.drain_ticks * site.tick_s / 3600.0
@@ -176,7 +178,9 @@ class Packer:
     def _uses(self, state: ClusterState) -> npt.NDArray[np.uint8]:
         hosts = state.hosts
         on = hosts.state == HostState.ON
-        if not self._powered:  # where hosts come and go by themselves, one that is off is as good as an empty one
+        if (
+            not self._powered
+        ):  # where hosts come and go by themselves, one that is off is as good as an empty one
             on |= hosts.state == HostState.OFF
         on &= ~self._site.rented
         empty = (hosts.n_vms == 0) & (hosts.arriving == 0)
@@ -233,7 +237,9 @@ class Packer:
         else:
             self._above = self._packing.relieve(MOST_MOVES)
         # An empty host that is still on costs no boot.
-        trials = self._knobs.wake_trials if self._powered else max(self._knobs.wake_trials, len(self._spare) // 25)
+        trials = (
+            self._knobs.wake_trials if self._powered else max(self._knobs.wake_trials, len(self._spare) // 25)
+        )
         for host in self._spares()[:trials].tolist():
             if self._knobs.z is None:
                 price = float(self._on_usd_h[host]) * self._horizon_h

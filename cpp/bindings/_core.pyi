@@ -418,6 +418,7 @@ class PackingKnobs:
 
 class Packing:
     def __init__(self, cost: ExpectedCost) -> None: ...
+    def limit_vms(self, cpu_mhz: F32) -> None: ...
     def begin(
         self,
         state: ClusterState,

@@ -42,6 +42,8 @@ void register_packing(py::module_& module) {
         .def(py::init([](const py::object& cost) { return std::make_unique<Packing>(cost_behind(cost)); }),
              py::arg("cost"))
         .def(
+            "limit_vms", [](Packing& self, const F32& cpu_mhz) { self.limit_vms(values(cpu_mhz)); }, py::arg("cpu_mhz"))
+        .def(
             "begin",
             [](Packing& self, const ClusterState& state, const F32& mean, const F32& variance, const F32& move_usd,
                const U8& fixed, const U8& use, const PackingKnobs& knobs) {

@@ -29,6 +29,11 @@ Packing::Packing(std::shared_ptr<const ExpectedCost> cost) : cost_(std::move(cos
     trial_now_.resize(room);
 }
 
+void Packing::limit_vms(std::span<const float> cpu_mhz) {
+    if (cpu_mhz.size() != n_hosts_) throw std::invalid_argument("packing: expected a largest VM for every host");
+    largest_vm_.assign(cpu_mhz.begin(), cpu_mhz.end());
+}
+
 void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
                     const PackingKnobs& knobs) {
     const std::size_t n_vms = state.n_vms();
@@ -122,6 +127,7 @@ float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
 }
 
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
+    if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
     for (std::size_t r = 0; r < kResources; ++r)
         if (reserved[h * kResources + r] + reservation(v, h, r) > limit_[h * kResources + r]) return false;
     return true;

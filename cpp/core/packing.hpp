@@ -54,6 +54,10 @@ class Packing {
   public:
     explicit Packing(std::shared_ptr<const ExpectedCost> cost);
 
+    // Largest cpu allocation of one VM that each host can serve, MHz; without it every host serves any.
+    // Throws std::invalid_argument unless there is one for each host.
+    void limit_vms(std::span<const float> cpu_mhz);
+
     // Starts from what is seen; `state` and the columns are not kept. Throws std::invalid_argument on wrong lengths.
     void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
                const PackingKnobs& knobs);
@@ -96,6 +100,7 @@ class Packing {
 
   private:
     bool fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const;
+    std::vector<float> largest_vm_; // (n_hosts,) MHz
     float reservation(std::size_t v, std::size_t h, std::size_t r) const;
     bool below(const HostSet& hosts, const Load& load, std::size_t h, const std::array<float, kDense>& share) const;
     float fullness(const HostSet& hosts, std::size_t h) const;
