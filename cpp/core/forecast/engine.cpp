@@ -152,8 +152,8 @@ template <class T> void take(const std::string& bytes, std::size_t& at, T* to, s
 } // namespace
 
 struct Engine::Tally {
-    std::vector<Pool> sums;         // per horizon, not yet divided
-    std::vector<std::uint32_t> n;   // samples that were scored
+    std::vector<Pool> sums;       // per horizon, not yet divided
+    std::vector<std::uint32_t> n; // samples that were scored
     Rejected rejected{};
 };
 
