@@ -53,7 +53,8 @@ def lookup(kind: str, name: str, table: Mapping[str, Value]) -> Value:
     try:
         return table[name]
     except KeyError:
-        raise ScenarioError(f"unknown {kind} {name!r}, expected one of {listing(table)}") from None
+        known = f"expected one of {listing(table)}" if table else "there are none"
+        raise ScenarioError(f"unknown {kind} {name!r}, {known}") from None
 
 
 def listing(names: Iterable[str]) -> str:
