@@ -10,31 +10,9 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from foreshade.adapters.app.cli import main; main()"]
+from tests.test_results_json import KEYS
 
-KEYS = [
-    "agent",
-    "scenario",
-    "variant",
-    "workload",
-    "seed",
-    "hosts",
-    "vms",
-    "ticks",
-    "energy_kwh",
-    "cost_usd",
-    "cost_terms",
-    "migrations",
-    "slatah",
-    "pdm",
-    "slav",
-    "esv",
-    "unmet_demand",
-    "unmet_demand_worst_vm",
-    "host_shutdowns",
-    "cpu_s",
-    "wall_s",
-]
+COMMAND = [sys.executable, "-c", "from foreshade.adapters.app.cli import main; main()"]
 
 
 def foreshade(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

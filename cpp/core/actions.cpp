@@ -266,7 +266,6 @@ Refusal Simulator::power_host(std::int32_t host, PowerTarget target) {
         if (!rack_on_[rack]) return Refusal::rack_off;
         const bool cold = truth.state == HostState::off;
         set_host_state(host, cold ? HostState::booting : HostState::waking);
-        truth.target = HostState::on;
         const double begins = cold ? std::max(now_, rack_ready_s_[rack]) : now_;
         push(begins + static_cast<double>(cold ? server.boot_s : server.wake_s), EventKind::host_ready, host,
              truth.epoch);
@@ -282,7 +281,6 @@ Refusal Simulator::power_host(std::int32_t host, PowerTarget target) {
     ++tick_totals_.host_shutdowns;
     set_host_state(host, HostState::shutting_down);
     const bool off = target == PowerTarget::off;
-    truth.target = off ? HostState::off : HostState::asleep;
     push(now_ + static_cast<double>(off ? server.shutdown_s : server.sleep_enter_s),
          off ? EventKind::host_down : EventKind::host_asleep, host, truth.epoch);
     return Refusal::none;

@@ -231,8 +231,8 @@ void Simulator::start_vm(std::int32_t id, std::int32_t host, BootPath path) {
     link_host(id, host);
     refresh_app(vm.app);
     if (from_start) return;
-    vm.boot_done_s = now_ + static_cast<double>(profile(host).boot_s[static_cast<std::size_t>(path)]);
-    push(vm.boot_done_s, EventKind::vm_booted, id, vm.epoch);
+    const double seconds = static_cast<double>(profile(host).boot_s[static_cast<std::size_t>(path)]);
+    push(now_ + seconds, EventKind::vm_booted, id, vm.epoch);
 }
 
 // Takes the VM off its host and out of any migration.

@@ -69,7 +69,6 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     const DataCentre& spec = plant_->spec;
     if (start_tick < 0 || start_tick >= static_cast<std::int64_t>(work.n_ticks))
         throw std::invalid_argument("reset: the start tick lies outside the workload");
-    seed_ = seed;
     tick_ = start_tick_ = start_tick;
     played_ = -1;
     now_ = static_cast<double>(tick_) * spec.tick_s;

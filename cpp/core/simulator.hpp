@@ -141,16 +141,14 @@ class Simulator {
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
         std::uint32_t birth = 0;                     // tells apart the VMs that use one slot
         double last_move_s = -std::numeric_limits<double>::infinity();
-        double boot_done_s = 0.0;
         double cumulative_mark = 0.0; // of its series, where `demand` was last brought up to date
         double demand = 0.0;          // cpu MHz·s
         double unmet = 0.0;           // cpu MHz·s
     };
     struct HostTruth {
         HostState state = HostState::on;
-        HostState target = HostState::on; // where a transition leads
-        bool open = false;                // its slice belongs to this tick
-        bool dirty = false;               // to be evaluated again after the current event
+        bool open = false;  // its slice belongs to this tick
+        bool dirty = false; // to be evaluated again after the current event
         std::uint8_t alarms = 0;
         std::int32_t first = -1, last = -1; // VMs
         std::int32_t n_vms = 0;
@@ -322,7 +320,6 @@ class Simulator {
     const ServerModel& model(std::int32_t host) const;
 
     std::shared_ptr<const Plant> plant_;
-    std::uint64_t seed_ = 0;
     std::int64_t tick_ = 0;
     std::int64_t start_tick_ = 0;
     std::int64_t played_ = -1; // the tick whose demand is in force, -1 before the first
