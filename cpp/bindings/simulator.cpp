@@ -62,6 +62,14 @@ py::dict totals_dict(const Totals& t) {
 
 } // namespace
 
+std::shared_ptr<const Plant> plant_behind(const py::object& plant) {
+    return plant.cast<const SharedPlant&>().plant;
+}
+
+py::dict costs_by_name(const Costs& costs) {
+    return costs_dict(costs);
+}
+
 void register_simulator(py::module_& module) {
     py::class_<Action>(module, "Action")
         .def(py::init([](int kind, std::int32_t vm, std::int32_t host, std::int32_t app, std::int32_t rack, float value,

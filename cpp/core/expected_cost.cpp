@@ -296,6 +296,31 @@ float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm,
     return evaluate(x)[lane];
 }
 
+ExpectedCost::Split ExpectedCost::split_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
+    const float usd = of_host(hosts, i, vm, sign);
+    const Load load = standing(hosts, i, vm);
+    const float mean = hosts.mean[0][i] + sign * load.mean[0];
+    const float variance = hosts.variance[0][i] + sign * load.variance[0];
+    const float sd = std::sqrt(std::max(variance, kLeastSigma * kLeastSigma)) * prices_.sigma_scale;
+    const auto curve = static_cast<std::size_t>(hosts.curve[i]);
+    Split split{0.0F, 0.0F, 0.0F};
+    for (const float cpu : {mean - sd, mean + sd}) {
+        const float steps = static_cast<float>(kSteps);
+        const float where = std::clamp(cpu * hosts.inverse_cpu[i] * steps, 0.0F, steps);
+        const auto step = static_cast<std::size_t>(where);
+        const float part = where - static_cast<float>(step);
+        const auto value = [&](const std::vector<float>& table) {
+            const float below = table[curve + step];
+            return 0.5F * (below + (table[curve + step + 1] - below) * part);
+        };
+        const float late = value(late_usd_h_);
+        split.late += late;
+        split.energy += value(running_) - late;
+    }
+    split.unmet = std::max(0.0F, usd - split.energy - split.late);
+    return split;
+}
+
 void ExpectedCost::moves(const HostSet& hosts, std::span<const Load> vms, std::span<const std::int32_t> source,
                          std::span<float> out, std::vector<float>& scratch) const {
     const std::size_t n = hosts.size();

@@ -87,6 +87,12 @@ class ExpectedCost {
     // USD/h of one host, with `vm` added (sign 1), taken away (-1) or left as it is (0).
     float of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const;
 
+    // The parts of of_host(): what is wanted of a host in USD/h.
+    struct Split {
+        float energy, late, unmet;
+    };
+    Split split_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const;
+
     // USD/h that the cluster changes by when VM k of `vms`, now at place `source[k]` (-1 = nowhere), goes to place h:
     // (n_vms, n) row-major, 0 where it stands. `scratch` is resized as needed.
     void moves(const HostSet& hosts, std::span<const Load> vms, std::span<const std::int32_t> source,

@@ -27,10 +27,13 @@ struct Site {
     std::vector<float> power_w;       // (n_hosts, 11) at 0, 10, … 100 % CPU; 0 where it is a provider's
     std::vector<std::int32_t> cores;  // (n_hosts,) physical
     std::vector<float> off_w;         // (n_hosts,)
+    std::vector<float> sleep_w;       // (n_hosts,) suspended to memory; empty = no host sleeps
+    std::vector<float> wake_s;        // (n_hosts,) from asleep to on
     std::vector<float> vm_overhead;   // (n_hosts, 5) what the hypervisor takes for each VM
     std::vector<std::uint8_t> rented; // (n_hosts,) 1 = a cloud rents it to us by the hour
     std::vector<float> largest_vm;    // (n_hosts,) largest CPU allocation of one VM, MHz; empty = any
     std::vector<float> rack_w;        // (n_racks,) of the rack itself while it is on; empty = not told
+    std::vector<float> offloadable;   // (n_apps,) share of an application's work that micro-VMs can take; empty = none
 
     bool can(ActionKind kind) const { return (capabilities >> static_cast<unsigned>(kind) & 1U) != 0; }
 };

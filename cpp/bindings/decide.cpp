@@ -1,0 +1,251 @@
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <optional>
+#include <stdexcept>
+
+#include "bindings/register.hpp"
+#include "core/decide/decision_batch.hpp"
+
+namespace foreshade::bindings {
+
+std::shared_ptr<const Plant> plant_behind(const py::object& plant); // simulator.cpp
+py::dict costs_by_name(const Costs& costs);                         // simulator.cpp
+
+namespace {
+
+using F32 = py::array_t<float, py::array::c_style>;
+using I64 = py::array_t<std::int64_t, py::array::c_style>;
+using U8 = py::array_t<std::uint8_t, py::array::c_style>;
+
+template <class T> T* room(py::array_t<T, py::array::c_style>& array, std::size_t size, const char* name) {
+    if (static_cast<std::size_t>(array.size()) != size)
+        throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(size) + " numbers, found " +
+                                    std::to_string(array.size()));
+    return array.mutable_data();
+}
+
+py::tuple tuple_of(const Action& a) {
+    return py::make_tuple(static_cast<int>(a.kind), a.vm, a.host, a.app, a.rack, a.value, a.value2, a.allocation);
+}
+
+py::list list_of(std::span<const Action> actions) {
+    py::list out;
+    for (const Action& action : actions) out.append(tuple_of(action));
+    return out;
+}
+
+py::list columns_of(std::span<const Column> columns) {
+    py::list out;
+    for (const Column& c : columns) out.append(py::make_tuple(c.name, c.unit, c.low, c.high, c.doc));
+    return out;
+}
+
+py::dict sums_of(const EpisodeSums& sums) {
+    py::dict out;
+    out["terms"] = costs_by_name(sums.cost);
+    py::dict chosen;
+    for (std::size_t k = 0; k < kCandidateKinds; ++k)
+        if (sums.chosen[k] > 0) chosen[candidate_kind_name(static_cast<CandidateKind>(k))] = sums.chosen[k];
+    out["actions"] = chosen;
+    out["reward"] = sums.reward;
+    out["ticks"] = sums.ticks;
+    out["steps"] = sums.steps;
+    out["refused"] = sums.refused;
+    out["invalid"] = sums.invalid;
+    return out;
+}
+
+Proposer::PriceFactors factors_of(const std::array<float, 4>& f) {
+    return {f[0], f[1], f[2], f[3]};
+}
+
+} // namespace
+
+void register_decide(py::module_& module) {
+    py::class_<Economy>(module, "Economy")
+        .def(py::init<>())
+        .def_readwrite("usd_kwh", &Economy::usd_kwh)
+        .def_readwrite("unmet_usd_h", &Economy::unmet_usd_h)
+        .def_readwrite("late_usd_mhz_h", &Economy::late_usd_mhz_h)
+        .def_readwrite("downtime_usd_h", &Economy::downtime_usd_h)
+        .def_readwrite("migration_usd", &Economy::migration_usd)
+        .def_readwrite("boot_usd", &Economy::boot_usd)
+        .def_readwrite("slo_stretch", &Economy::slo_stretch);
+    py::class_<Site, std::shared_ptr<Site>>(module, "Site")
+        .def(py::init<>())
+        .def_readwrite("tick_s", &Site::tick_s)
+        .def_readwrite("capabilities", &Site::capabilities)
+        .def_readwrite("economy", &Site::economy)
+        .def_readwrite("power_w", &Site::power_w)
+        .def_readwrite("cores", &Site::cores)
+        .def_readwrite("off_w", &Site::off_w)
+        .def_readwrite("sleep_w", &Site::sleep_w)
+        .def_readwrite("wake_s", &Site::wake_s)
+        .def_readwrite("vm_overhead", &Site::vm_overhead)
+        .def_readwrite("rented", &Site::rented)
+        .def_readwrite("largest_vm", &Site::largest_vm)
+        .def_readwrite("rack_w", &Site::rack_w)
+        .def_readwrite("offloadable", &Site::offloadable);
+    py::class_<ProposerKnobs>(module, "ProposerKnobs")
+        .def(py::init<>())
+        .def_readwrite("k", &ProposerKnobs::k)
+        .def_readwrite("decisions", &ProposerKnobs::decisions)
+        .def_readwrite("horizon_ticks", &ProposerKnobs::horizon_ticks)
+        .def_readwrite("off_ticks", &ProposerKnobs::off_ticks)
+        .def_readwrite("sigma_scale", &ProposerKnobs::sigma_scale)
+        .def_readwrite("window", &ProposerKnobs::window)
+        .def_readwrite("crowded_hosts", &ProposerKnobs::crowded_hosts)
+        .def_readwrite("leavers", &ProposerKnobs::leavers)
+        .def_readwrite("drains", &ProposerKnobs::drains)
+        .def_readwrite("arrivals", &ProposerKnobs::arrivals)
+        .def_readwrite("reshapes", &ProposerKnobs::reshapes)
+        .def_readwrite("switches", &ProposerKnobs::switches)
+        .def_readwrite("helpers", &ProposerKnobs::helpers)
+        .def_readwrite("headroom", &ProposerKnobs::headroom)
+        .def_readwrite("floor", &ProposerKnobs::floor)
+        .def_readwrite("ceiling", &ProposerKnobs::ceiling)
+        .def_readwrite("least_change", &ProposerKnobs::least_change)
+        .def_readwrite("peak_ticks", &ProposerKnobs::peak_ticks)
+        .def_readwrite("settle_ticks", &ProposerKnobs::settle_ticks)
+        .def_readwrite("shadow_share", &ProposerKnobs::shadow_share)
+        .def_readwrite("micro_share", &ProposerKnobs::micro_share)
+        .def_readwrite("micro_life_s", &ProposerKnobs::micro_life_s)
+        .def_readwrite("preferred", &ProposerKnobs::preferred)
+        .def_readwrite("threshold", &ProposerKnobs::threshold);
+    py::class_<Proposer>(module, "Proposer")
+        .def(py::init([](const std::shared_ptr<Site>& site, const ProposerKnobs& knobs) {
+                 return std::make_unique<Proposer>(std::make_shared<const Site>(*site), knobs);
+             }),
+             py::arg("site"), py::arg("knobs"))
+        .def(
+            "reset", [](Proposer& self, const std::array<float, 4>& factors) { self.reset(factors_of(factors)); },
+            py::arg("factors") = std::array<float, 4>{1.0F, 1.0F, 1.0F, 1.0F},
+            "A run begins; factors of the prices of energy, unmet demand, migrations and boots.")
+        .def("observe", &Proposer::observe, py::arg("state"), py::keep_alive<1, 2>(),
+             "A tick begins; the state is booked on until the next call.")
+        .def("choose", &Proposer::choose, py::arg("index"))
+        .def("possible", &Proposer::possible, py::arg("index"))
+        .def_property_readonly("preferred", &Proposer::preferred)
+        .def_property_readonly("decisions_left", &Proposer::decisions_left)
+        .def_property_readonly("k", &Proposer::k)
+        .def_property_readonly("unit_usd", &Proposer::unit_usd)
+        .def_property_readonly("expected_usd_h", &Proposer::expected_usd_h)
+        .def("__len__", &Proposer::size)
+        .def("plan", [](const Proposer& self) { return list_of(self.plan()); })
+        .def("actions", [](const Proposer& self, std::size_t index) { return list_of(self.actions_of(index)); })
+        .def("describe",
+             [](const Proposer& self, std::size_t index) {
+                 if (index >= self.size()) throw py::index_error("candidate out of range");
+                 const Candidate& c = self.candidate(index);
+                 py::dict out;
+                 out["kind"] = candidate_kind_name(c.kind);
+                 out["reason"] = self.reason(index);
+                 out["vm"] = c.vm;
+                 out["host"] = c.host;
+                 out["source"] = c.source;
+                 out["performance"] = c.performance;
+                 out["utilisation"] = c.utilisation;
+                 out["cost"] = c.cost;
+                 out["latency"] = c.latency;
+                 out["score"] = c.score();
+                 out["preference"] = c.preference;
+                 out["possible"] = self.possible(index);
+                 return out;
+             })
+        .def("width", [](const Proposer& self) { return Proposer::width(self.k()); })
+        .def(
+            "write",
+            [](const Proposer& self, F32 out) {
+                float* data = room(out, Proposer::width(self.k()), "observation");
+                self.write(data, data + context::count, data + context::count + self.k() * feature::count);
+            },
+            py::arg("observation").noconvert(), "[context | candidates | mask] into (width(),) float32.");
+    py::class_<EpisodeKnobs>(module, "EpisodeKnobs")
+        .def(py::init<>())
+        .def_readwrite("least_ticks", &EpisodeKnobs::least_ticks)
+        .def_readwrite("most_ticks", &EpisodeKnobs::most_ticks)
+        .def_readwrite("random_start", &EpisodeKnobs::random_start)
+        .def_readwrite("scattered", &EpisodeKnobs::scattered)
+        .def_readwrite("price_spread", &EpisodeKnobs::price_spread)
+        .def_readwrite("discount", &EpisodeKnobs::discount)
+        .def_readwrite("shaping_h", &EpisodeKnobs::shaping_h);
+    py::class_<DecisionBatch>(module, "DecisionBatch")
+        .def(py::init([](const std::vector<py::object>& plants, const std::vector<std::shared_ptr<Site>>& sites,
+                         const ProposerKnobs& knobs, const EpisodeKnobs& episode, std::size_t n_envs,
+                         std::uint64_t seed, std::size_t threads) {
+                 if (plants.size() != sites.size())
+                     throw std::invalid_argument("decision batch: expected a site for each plant");
+                 std::vector<Variant> variants;
+                 for (std::size_t i = 0; i < plants.size(); ++i)
+                     variants.push_back({plant_behind(plants[i]), std::make_shared<const Site>(*sites[i])});
+                 return std::make_unique<DecisionBatch>(std::move(variants), knobs, episode, n_envs, seed, threads);
+             }),
+             py::arg("plants"), py::arg("sites"), py::arg("knobs"), py::arg("episode"), py::arg("n_envs"),
+             py::arg("seed"), py::arg("threads") = 1, py::keep_alive<1, 2>())
+        .def("__len__", &DecisionBatch::size)
+        .def_property_readonly("width", &DecisionBatch::width)
+        .def(
+            "reset",
+            [](DecisionBatch& self, F32 observations) {
+                float* out = room(observations, self.size() * self.width(), "observations");
+                const py::gil_scoped_release release;
+                self.reset(out);
+            },
+            py::arg("observations").noconvert())
+        .def(
+            "step",
+            [](DecisionBatch& self, const I64& actions, F32 observations, std::optional<F32> final_observations,
+               F32 rewards, F32 discounts, U8 dones, U8 invalid) {
+                const std::size_t n = self.size();
+                StepOutput out{};
+                out.observations = room(observations, n * self.width(), "observations");
+                out.final_observations =
+                    final_observations ? room(*final_observations, n * self.width(), "final_observations") : nullptr;
+                out.rewards = room(rewards, n, "rewards");
+                out.discounts = room(discounts, n, "discounts");
+                out.dones = room(dones, n, "dones");
+                out.invalid = room(invalid, n, "invalid");
+                const std::span<const std::int64_t> chosen(actions.data(), static_cast<std::size_t>(actions.size()));
+                const py::gil_scoped_release release;
+                self.step(chosen, out);
+            },
+            py::arg("actions").noconvert(), py::arg("observations").noconvert(),
+            py::arg("final_observations").noconvert(), py::arg("rewards").noconvert(),
+            py::arg("discounts").noconvert(), py::arg("dones").noconvert(), py::arg("invalid").noconvert())
+        .def(
+            "preferred",
+            [](const DecisionBatch& self, I64 out) {
+                self.preferred({room(out, self.size(), "out"), self.size()});
+            },
+            py::arg("out").noconvert(), "The rules' choice in each environment.")
+        .def("finished",
+             [](const DecisionBatch& self, std::size_t i) {
+                 if (i >= self.size()) throw py::index_error("environment out of range");
+                 return sums_of(self.finished(i));
+             })
+        .def("sums", [](DecisionBatch& self, std::size_t i) {
+            if (i >= self.size()) throw py::index_error("environment out of range");
+            return sums_of(self.env(i).sums());
+        });
+    module.def("context_columns", [] { return columns_of(context_columns()); }, "(name, unit, low, high, doc) of each.");
+    module.def("candidate_columns", [] { return columns_of(candidate_columns()); });
+    module.def("candidate_kinds", [] {
+        std::vector<std::string> names;
+        for (std::size_t k = 0; k < kCandidateKinds; ++k)
+            names.emplace_back(candidate_kind_name(static_cast<CandidateKind>(k)));
+        return names;
+    });
+    module.def(
+        "tick_reward",
+        [](const std::array<double, kCostTerms>& cost, const std::array<float, 4>& factors, float unit_usd) {
+            return tick_reward(cost, factors_of(factors), unit_usd);
+        },
+        py::arg("cost"), py::arg("factors"), py::arg("unit_usd"), "Minus a tick's cost, in the unit of rewards.");
+    module.def(
+        "reward_unit_usd",
+        [](const std::shared_ptr<Site>& site, const ClusterState& state) { return reward_unit_usd(*site, state); },
+        py::arg("site"), py::arg("state"));
+}
+
+} // namespace foreshade::bindings

@@ -1,0 +1,301 @@
+#include "core/decide/planned.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace foreshade {
+
+namespace {
+
+constexpr float kSlack = 1.0F + 1e-6F;    // of limits, as the world has it
+constexpr float kUnlimited = 1e3F;        // overcommit from which a limit is none
+constexpr float kNoCapacity = 1e12F;
+constexpr float kSwapFactor = 90.0F; // tenfold slow-down at 10 % of overflow (docs/physics.md)
+
+std::size_t at(std::int32_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+bool has_load(VmState state) {
+    return state == VmState::running || state == VmState::migrating || state == VmState::booting;
+}
+
+} // namespace
+
+std::shared_ptr<ExpectedCost> expected_cost_of(const Site& site, const ClusterState& state, float sigma_scale) {
+    CostPrices prices;
+    std::copy_n(site.economy.unmet_usd_h.begin(), kDense, prices.unmet_usd_h.begin());
+    prices.late_usd_mhz_h = site.economy.late_usd_mhz_h;
+    prices.slo_stretch = site.economy.slo_stretch;
+    prices.swap_factor = kSwapFactor;
+    prices.sigma_scale = sigma_scale;
+    const HostColumns& hosts = state.hosts;
+    std::vector<float> capacity = hosts.capacity;
+    std::vector<float> power = site.power_w;
+    for (std::size_t h = 0; h < state.n_hosts(); ++h) {
+        for (std::size_t r = 1; r < kResources; ++r)
+            if (hosts.overcommit[h * kResources + r] > kUnlimited) capacity[h * kResources + r] = kNoCapacity;
+        const float gpus = hosts.idle_w[h] - power[h * 11]; // GPUs draw idle power that the CPU's curve does not have
+        for (std::size_t i = 0; i < 11; ++i) power[h * 11 + i] += gpus;
+    }
+    return std::make_shared<ExpectedCost>(prices, CostHosts{capacity, site.vm_overhead, power, site.cores});
+}
+
+Planned::Planned(std::shared_ptr<const Site> site, std::shared_ptr<const ExpectedCost> cost)
+    : site_(std::move(site)), cost_(std::move(cost)), n_hosts_(cost_->n_hosts()) {
+    std::vector<std::int32_t> all(n_hosts_);
+    for (std::size_t h = 0; h < n_hosts_; ++h) all[h] = static_cast<std::int32_t>(h);
+    cost_->select(all, hosts_);
+    trial_ = hosts_;
+    for (auto* column : {&now_, &after_, &trial_now_}) column->resize(padded(n_hosts_));
+    takes_.resize(n_hosts_);
+    n_here_.resize(n_hosts_);
+    limit_.resize(n_hosts_ * kResources);
+}
+
+void Planned::begin(ClusterState& state, const DemandView& demand) {
+    state_ = &state;
+    const HostColumns& hosts = state.hosts;
+    const VmColumns& vms = state.vms;
+    const std::size_t n_vms = state.n_vms();
+    for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
+    hosts_.clear_loads();
+    load_.resize(n_vms);
+    at_.assign(n_vms, -1);
+    shadow_of_.assign(n_vms, -1);
+    first_.assign(n_hosts_ + 1, 0);
+    std::fill(n_here_.begin(), n_here_.end(), 0);
+    for (std::size_t v = 0; v < n_vms; ++v) {
+        if (vms.state[v] == VmState::absent) continue;
+        Load& load = load_[v];
+        for (std::size_t r = 0; r < kDense; ++r) {
+            load.mean[r] = demand.mean[v * kResources + r];
+            load.variance[r] = demand.variance[v * kResources + r];
+        }
+        load.credit = load.mean[0] * vms.credit[v];
+        if (vms.primary[v] >= 0) shadow_of_[at(vms.primary[v])] = static_cast<std::int32_t>(v);
+        const std::int32_t h = vms.destination[v] >= 0 ? vms.destination[v] : vms.host[v];
+        if (h < 0 || !has_load(vms.state[v])) continue;
+        at_[v] = h;
+        ++first_[at(h) + 1];
+        ++n_here_[at(h)];
+        hosts_.add(at(h), ExpectedCost::standing(hosts_, at(h), load));
+    }
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        first_[h + 1] += first_[h];
+        // A host whose last VM is on its way out takes none, or it would never come empty.
+        takes_[h] = hosts.state[h] == HostState::on && !(hosts.n_vms[h] > 0 && n_here_[h] == 0) ? 1 : 0;
+    }
+    next_.assign(first_.begin(), first_.end() - 1);
+    order_.resize(at(first_[n_hosts_]));
+    for (std::size_t v = 0; v < n_vms; ++v)
+        if (at_[v] >= 0) order_[at(next_[at(at_[v])]++)] = static_cast<std::int32_t>(v);
+    cost_->of_set(hosts_, now_);
+}
+
+double Planned::total_usd_h() const {
+    double sum = 0.0;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        const HostState state = state_->hosts.state[h];
+        const bool hired = site_->rented[h] != 0;
+        if (n_here_[h] > 0 || (state == HostState::on && !hired)) sum += static_cast<double>(now_[h]);
+        if (hired && (state == HostState::on || state == HostState::renting))
+            sum += static_cast<double>(state_->hosts.price_usd_h[h]);
+    }
+    return sum;
+}
+
+std::span<const std::int32_t> Planned::residents(std::size_t h) const {
+    return std::span(order_).subspan(at(first_[h]), at(first_[h + 1] - first_[h]));
+}
+
+bool Planned::movable(std::size_t v) const {
+    return state_->vms.state[v] == VmState::running && state_->vms.destination[v] < 0 && at_[v] >= 0;
+}
+
+bool Planned::holds(const Amounts& allocation, std::size_t h) const {
+    if (!site_->largest_vm.empty() && allocation[0] > site_->largest_vm[h]) return false;
+    for (std::size_t r = 0; r < kResources; ++r) {
+        const std::size_t i = h * kResources + r;
+        const float reserve = r == 1 ? site_->vm_overhead[i] : 0.0F;
+        if (allocation[r] > 0.0F && state_->hosts.allocated[i] + allocation[r] + reserve > limit_[i]) return false;
+    }
+    return true;
+}
+
+bool Planned::fits(std::size_t v, std::size_t h) const {
+    Amounts allocation;
+    std::copy_n(state_->vms.allocation.data() + v * kResources, kResources, allocation.begin());
+    if (!holds(allocation, h)) return false;
+    const auto host = static_cast<std::int32_t>(h);
+    const std::int32_t primary = state_->vms.primary[v];
+    if (primary >= 0 && (state_->vms.host[at(primary)] == host || at_[at(primary)] == host)) return false;
+    const std::int32_t shadow = shadow_of_[v];
+    return shadow < 0 || (state_->vms.host[at(shadow)] != host && at_[at(shadow)] != host);
+}
+
+float Planned::leaving_saves(std::size_t v) const {
+    const std::size_t h = at(at_[v]);
+    return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
+}
+
+std::int32_t Planned::cheapest(std::size_t v, std::int32_t except, float& added_usd_h) {
+    cost_->with_vm(hosts_, load_[v], after_);
+    std::int32_t best = -1;
+    added_usd_h = std::numeric_limits<float>::infinity();
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except) continue;
+        const float added = after_[h] - now_[h];
+        if (added >= added_usd_h || !fits(v, h)) continue;
+        added_usd_h = added;
+        best = static_cast<std::int32_t>(h);
+    }
+    return best;
+}
+
+std::int32_t Planned::cheapest(const Load& load, const Amounts& allocation, std::int32_t except, float& added_usd_h) {
+    cost_->with_vm(hosts_, load, after_);
+    std::int32_t best = -1;
+    added_usd_h = std::numeric_limits<float>::infinity();
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except) continue;
+        const float added = after_[h] - now_[h];
+        if (added >= added_usd_h || !holds(allocation, h)) continue;
+        added_usd_h = added;
+        best = static_cast<std::int32_t>(h);
+    }
+    return best;
+}
+
+bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added_usd_h) {
+    const std::size_t begin = out.size();
+    added_usd_h = 0.0F;
+    trial_.copy_loads(hosts_);
+    trial_now_ = now_;
+    trial_allocated_ = state_->hosts.allocated;
+    std::swap(trial_allocated_, state_->hosts.allocated); // fits() reads the state; put back below
+    bool found = true;
+    for (const std::int32_t vm : residents(host)) {
+        const std::size_t v = at(vm);
+        if (at_[v] != static_cast<std::int32_t>(host)) continue;
+        found = movable(v);
+        if (!found) break;
+        cost_->with_vm(trial_, load_[v], after_);
+        std::int32_t best = -1;
+        float least = std::numeric_limits<float>::infinity();
+        for (std::size_t h = 0; h < n_hosts_; ++h) {
+            if (takes_[h] == 0 || h == host || n_here_[h] == 0) continue;
+            const float added = after_[h] - trial_now_[h];
+            if (added >= least || !fits(v, h)) continue;
+            least = added;
+            best = static_cast<std::int32_t>(h);
+        }
+        found = best >= 0;
+        if (!found) break;
+        added_usd_h += least;
+        trial_.add(at(best), ExpectedCost::standing(trial_, at(best), load_[v]));
+        trial_now_[at(best)] = after_[at(best)];
+        reserve(at(best), state_->vms.allocation.data() + v * kResources, 1.0F);
+        Action& action = out.emplace_back();
+        action.kind = ActionKind::migrate;
+        action.vm = vm;
+        action.host = best;
+    }
+    std::swap(trial_allocated_, state_->hosts.allocated);
+    if (!found) out.resize(begin);
+    return found;
+}
+
+void Planned::reserve(std::size_t h, const float* allocation, float sign) {
+    float* allocated = state_->hosts.allocated.data() + h * kResources;
+    for (std::size_t r = 0; r < kResources; ++r) allocated[r] += sign * allocation[r];
+    allocated[1] += sign * site_->vm_overhead[h * kResources + 1];
+}
+
+void Planned::stand(std::size_t v, std::size_t h, float sign) {
+    hosts_.add(h, ExpectedCost::standing(hosts_, h, load_[v]), sign);
+    n_here_[h] += sign > 0.0F ? 1 : -1;
+    now_[h] = cost_->of_host(hosts_, h, {}, 0.0F);
+}
+
+void Planned::book(const Action& action) {
+    HostColumns& hosts = state_->hosts;
+    VmColumns& vms = state_->vms;
+    const auto v = at(action.vm);
+    const auto h = at(action.host);
+    switch (action.kind) {
+    case ActionKind::wait:
+        break;
+    case ActionKind::spawn:
+        if (action.vm >= 0) {
+            vms.host[v] = action.host;
+            vms.state[v] = VmState::booting;
+            at_[v] = action.host;
+            reserve(h, vms.allocation.data() + v * kResources, 1.0F);
+            stand(v, h, 1.0F);
+            ++hosts.n_vms[h];
+            break;
+        }
+        [[fallthrough]];
+    case ActionKind::microvm: // a VM that has no slot yet holds room
+        reserve(h, action.allocation.data(), 1.0F);
+        ++hosts.n_vms[h];
+        break;
+    case ActionKind::shadow: {
+        Amounts part;
+        for (std::size_t r = 0; r < kResources; ++r) part[r] = vms.allocation[v * kResources + r] * action.value;
+        reserve(h, part.data(), 1.0F);
+        ++hosts.n_vms[h];
+        break;
+    }
+    case ActionKind::despawn:
+        if (vms.host[v] < 0) {
+            vms.state[v] = VmState::absent;
+            break;
+        }
+        vms.state[v] = VmState::stopping;
+        if (at_[v] >= 0) stand(v, at(at_[v]), -1.0F);
+        at_[v] = -1;
+        break;
+    case ActionKind::reshape: {
+        float* allocation = vms.allocation.data() + v * kResources;
+        const std::size_t host = at(vms.host[v]);
+        for (std::size_t r = 0; r < kResources; ++r) {
+            hosts.allocated[host * kResources + r] += action.allocation[r] - allocation[r];
+            allocation[r] = action.allocation[r];
+        }
+        break;
+    }
+    case ActionKind::migrate:
+        if (at_[v] >= 0) {
+            const std::size_t source = at(at_[v]);
+            stand(v, source, -1.0F);
+            if (n_here_[source] == 0) takes_[source] = 0; // it is being emptied
+        }
+        vms.destination[v] = action.host;
+        vms.state[v] = VmState::migrating;
+        at_[v] = action.host;
+        reserve(h, vms.allocation.data() + v * kResources, 1.0F);
+        stand(v, h, 1.0F);
+        ++hosts.arriving[h];
+        break;
+    case ActionKind::shift:
+        vms.weight[v] = action.value;
+        break;
+    case ActionKind::power:
+        if (action.rack >= 0) break;
+        if (action.value == 1.0F)
+            hosts.state[h] = hosts.state[h] == HostState::asleep ? HostState::waking : HostState::booting;
+        else
+            hosts.state[h] = HostState::shutting_down;
+        takes_[h] = 0;
+        break;
+    case ActionKind::rent:
+        hosts.state[h] = action.value > 0.0F ? HostState::renting : HostState::unrented;
+        takes_[h] = 0;
+        break;
+    }
+}
+
+} // namespace foreshade

@@ -1,0 +1,82 @@
+// The cluster as it will be once this tick's choices are carried out, and what its hosts are expected to cost.
+//
+// Every choice is booked here at once, on a ClusterState of its own, so that the next one sees it. A migration's
+// source keeps its reservation until the world has moved the VM; its load counts at the destination.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/cluster_state.hpp"
+#include "core/decide/site.hpp"
+#include "core/expected_cost.hpp"
+
+namespace foreshade {
+
+// Demand per VM over the horizon; rows as in the state.
+struct DemandView {
+    std::span<const float> mean;     // (n_vms, 5)
+    std::span<const float> variance; // (n_vms, 5)
+};
+
+// The measure of a site: prices of the site, hosts as the state has them. Resources whose allocation has no limit
+// (overcommit above 1,000) are left out, CPU excepted.
+std::shared_ptr<ExpectedCost> expected_cost_of(const Site& site, const ClusterState& state, float sigma_scale);
+
+class Planned {
+  public:
+    Planned(std::shared_ptr<const Site> site, std::shared_ptr<const ExpectedCost> cost);
+
+    // A tick begins with `state`, which is kept and written to until the next begin.
+    void begin(ClusterState& state, const DemandView& demand);
+
+    void book(const Action& action);
+
+    const ClusterState& state() const { return *state_; }
+    ClusterState& mutable_state() { return *state_; } // for planners that read a state
+    std::size_t n_hosts() const { return n_hosts_; }
+    const HostSet& loads() const { return hosts_; }
+    float usd_h(std::size_t h) const { return now_[h]; }
+    double total_usd_h() const;
+    const Load& load(std::size_t v) const { return load_[v]; }
+    std::int32_t place(std::size_t v) const { return at_[v]; }   // where its load counts, -1 = nowhere
+    std::int32_t here(std::size_t h) const { return n_here_[h]; } // VMs whose load counts there
+    std::span<const std::int32_t> residents(std::size_t h) const; // as they stood when the tick began
+    bool takes(std::size_t h) const { return takes_[h] != 0; }    // holds VMs and is not being emptied
+    void refuse(std::size_t h) { takes_[h] = 0; }
+    bool movable(std::size_t v) const;
+    bool fits(std::size_t v, std::size_t h) const; // a VM that stands elsewhere or nowhere
+    bool holds(const Amounts& allocation, std::size_t h) const;
+    float limit(std::size_t h, std::size_t r) const { return limit_[h * kResources + r]; }
+
+    // USD/h that its host costs less without it.
+    float leaving_saves(std::size_t v) const;
+    // The cheapest host that takes VMs, has room and is none of `except` and `away`; -1 = none. What it adds in USD/h.
+    std::int32_t cheapest(std::size_t v, std::int32_t except, float& added_usd_h);
+    std::int32_t cheapest(const Load& load, const Amounts& allocation, std::int32_t except, float& added_usd_h);
+
+    // Every move of `host`'s VMs elsewhere, in `out`; false where one finds no room or has to stay. USD/h added there.
+    bool empty_out(std::size_t host, std::vector<Action>& out, float& added_usd_h);
+
+  private:
+    void stand(std::size_t v, std::size_t h, float sign);
+    void reserve(std::size_t h, const float* allocation, float sign);
+
+    std::shared_ptr<const Site> site_;
+    std::shared_ptr<const ExpectedCost> cost_;
+    ClusterState* state_ = nullptr;
+    std::size_t n_hosts_;
+    HostSet hosts_, trial_;
+    std::vector<float> now_, after_, trial_now_;       // (padded(n_hosts),) USD/h
+    std::vector<float> limit_, trial_allocated_;       // (n_hosts, 5)
+    std::vector<std::uint8_t> takes_;                  // (n_hosts,)
+    std::vector<std::int32_t> n_here_;                 // (n_hosts,)
+    std::vector<Load> load_;                           // (n_vms,)
+    std::vector<std::int32_t> at_;                     // (n_vms,)
+    std::vector<std::int32_t> shadow_of_;              // (n_vms,) a shadow of this VM, -1 = none
+    std::vector<std::int32_t> first_, next_, order_;   // VMs by host
+};
+
+} // namespace foreshade

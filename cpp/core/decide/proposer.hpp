@@ -1,0 +1,147 @@
+// What could be done this tick: candidates with features, score terms and a reason, from the planned state alone.
+//
+// A tick begins with observe(); then choose() books one candidate after another, and actions() is the plan. Amounts of
+// money are expected USD over the horizon:
+//   score = performance + utilisation - cost - latency
+// (unmet demand avoided; energy and hire saved; what the transition costs; lateness and downtime that it adds).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/cluster_state.hpp"
+#include "core/decide/columns.hpp"
+#include "core/decide/planned.hpp"
+#include "core/decide/site.hpp"
+#include "core/demand_window.hpp"
+
+namespace foreshade {
+
+struct ProposerKnobs {
+    std::size_t k = 64;             // candidates shown, `wait` included
+    std::size_t decisions = 16;     // a tick at most; then the world goes on
+    std::size_t horizon_ticks = 24; // over which a saving counts
+    std::size_t off_ticks = 48;     // likewise of a host that goes off
+    float sigma_scale = 1.0F;
+    WindowKnobs window;
+    // How many of each kind are looked at.
+    std::size_t crowded_hosts = 3, leavers = 3, drains = 2, arrivals = 4, reshapes = 4, switches = 2, helpers = 2;
+    // Reshaping: allocation = headroom x decayed peak, never below floor x flavour nor above ceiling x flavour.
+    float headroom = 1.2F;
+    float floor = 0.05F;
+    float ceiling = 2.0F;
+    float least_change = 0.1F;     // of the flavour
+    std::size_t peak_ticks = 288;  // time constant at which a peak is forgotten
+    std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
+    float shadow_share = 0.1F;     // of the primary's allocation
+    float micro_share = 0.25F;     // likewise of a micro-VM
+    float micro_life_s = 3600.0F;
+    // The rules: a candidate of a preferred kind whose score is above the threshold may be preferred to waiting.
+    std::uint32_t preferred = ~0U;  // bit per CandidateKind
+    float threshold = 0.0F;         // idle host hours
+};
+
+struct Candidate {
+    CandidateKind kind = CandidateKind::wait;
+    std::int32_t vm = -1;
+    std::int32_t host = -1;   // where it goes, or the host it is about
+    std::int32_t source = -1; // where it leaves
+    std::uint32_t first_action = 0, n_actions = 0;
+    float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
+    float preference = 0.0F;
+    float z = 0.0F;
+    float ready_h = 0.0F; // until it has its effect
+    bool possible = true;
+
+    float score() const { return performance + utilisation - cost - latency; }
+};
+
+class Proposer {
+  public:
+    Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs);
+
+    // A run begins, with the prices of this episode times these factors.
+    struct PriceFactors {
+        float energy = 1.0F, unmet = 1.0F, migration = 1.0F, boot = 1.0F;
+    };
+    void reset(const PriceFactors& factors);
+
+    // A tick begins: `state` is kept and booked on until the next call.
+    void observe(ClusterState& state);
+
+    // Books candidate `index` (not 0 = wait, not masked; std::invalid_argument else) and looks again.
+    void choose(std::size_t index);
+
+    std::size_t k() const { return knobs_.k; }
+    std::size_t size() const { return shown_.size(); } // candidates that there are, at most k
+    const Candidate& candidate(std::size_t index) const { return shown_[index]; }
+    std::span<const Action> actions_of(std::size_t index) const;
+    bool possible(std::size_t index) const { return index < shown_.size() && shown_[index].possible; }
+    std::size_t preferred() const; // arg-max of preference, ties to the lower index
+    std::span<const Action> plan() const { return plan_; }
+    std::size_t decisions_left() const { return left_; }
+    double expected_usd_h() const { return planned_->total_usd_h(); } // of the cluster as planned
+    float unit_usd() const { return unit_usd_; }                      // an idle host hour: what features are scaled by
+    std::string reason(std::size_t index) const;
+
+    // Writes the numbers of docs/ham.md: context (context::count,), candidates (k, feature::count), mask (k,).
+    void write(float* context, float* candidates, float* mask) const;
+
+    static std::size_t width(std::size_t k) { return context::count + k * (feature::count + 1); }
+
+  private:
+    void begin(const ClusterState& state);
+    void learn(const ClusterState& state);
+    void survey();
+    void generate();
+    void place();
+    void relieve();
+    void drain();
+    void switches();
+    void reshape();
+    void helpers();
+    void show();
+    bool evaluate(Candidate& c);
+    void price_move(std::size_t v, std::size_t to, Candidate& c) const;
+    Candidate& offer(CandidateKind kind);
+    Action& act(Candidate& c, ActionKind kind);
+    float move_usd(std::size_t v, float& dark_usd) const;
+    float boot_usd(std::size_t h) const;
+    float unmet_usd(std::size_t v, std::size_t r, float allocation) const;
+    bool wanted_shape(std::size_t v, Amounts& allocation) const;
+    void write_row(const Candidate& c, float* row) const;
+    float squash(float usd) const;
+
+    std::shared_ptr<const Site> site_;
+    Site priced_; // the site at this episode's prices
+    ProposerKnobs knobs_;
+    PriceFactors factors_;
+    bool began_ = false;
+    std::shared_ptr<ExpectedCost> cost_;
+    std::unique_ptr<Planned> planned_;
+    std::unique_ptr<DemandWindow> window_;
+    float unit_usd_ = 1.0F;
+    float usd_kwh_ = 0.0F;
+    std::vector<float> ahead_; // (n_ticks + 1,) running sums of usd_kwh
+    float mean_usd_kwh_ = 0.0F;
+    float horizon_h_ = 2.0F;
+    float memory_usd_mib_h_ = 0.0F; // what a MiB of room is worth on an average host
+    std::size_t left_ = 0;
+    std::size_t free_slots_ = 0;
+    std::vector<float> peak_;               // (n_vms, 2) CPU and memory, decayed
+    std::vector<std::int32_t> samples_, owner_; // (n_vms,)
+    std::vector<Candidate> pool_, shown_;
+    std::vector<Action> actions_;
+    std::vector<Action> plan_;
+    struct Ranked {
+        float value;
+        std::int32_t id;
+    };
+    std::vector<Ranked> crowded_, idle_, ranked_;
+    std::array<float, context::count> context_{};
+};
+
+} // namespace foreshade
