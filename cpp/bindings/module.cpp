@@ -12,5 +12,6 @@ PYBIND11_MODULE(_core, module) {
     register_packing(module);
     register_demand_window(module);
     register_decide(module);
+    register_packer(module);
     register_anomaly(module);
 }
