@@ -47,5 +47,5 @@ def native_site(world: SimulatedWorld) -> _core.Site:
     site.vm_overhead = overhead.ravel().tolist()
     site.rented = [int(r) for r in rented]
     site.rack_w = [rack.overhead_w for rack in spec.racks]
-    site.offloadable = [app.offloadable for app in world.workload.apps]
+    site.offloadable = world.workload.apps.offloadable.tolist()
     return site

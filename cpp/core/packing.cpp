@@ -71,7 +71,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;
         at_[v] = h;
         ++n_here_[at(h)];
-        if (said != VmState::running) fixed_[v] = 1;
+        if (said != VmState::running || state.vms.destination[v] >= 0) fixed_[v] = 1;
         if (fixed_[v] != 0) ++n_fixed_[at(h)];
         // While it is copied away it still holds its source.
         if (state.vms.destination[v] >= 0 && state.vms.host[v] >= 0) {

@@ -543,6 +543,7 @@ void Proposer::reshape() {
     Candidate all; // every VM that gains
     std::vector<Action>& out = actions_;
     ranked_.clear();
+    room_ = state.hosts.allocated; // as it is once the actions before have been carried out
     const auto first = static_cast<std::uint32_t>(out.size());
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
@@ -557,12 +558,13 @@ void Proposer::reshape() {
             if (allocation[r] == now[r]) continue;
             performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
             room = room && (allocation[r] < now[r] ||
-                            state.hosts.allocated[h * kResources + r] + allocation[r] - now[r] <= planned_->limit(h, r));
+                            room_[h * kResources + r] + allocation[r] - now[r] <= planned_->limit(h, r));
         }
         if (!room) continue;
         const float utilisation = (now[1] - allocation[1]) * memory_usd_mib_h_ * horizon_h_;
         const float score = performance + utilisation;
         if (score <= 0.0F) continue;
+        for (std::size_t r = 0; r < 2; ++r) room_[h * kResources + r] += allocation[r] - now[r];
         Action& action = out.emplace_back();
         action.kind = ActionKind::reshape;
         action.vm = static_cast<std::int32_t>(v);

@@ -155,6 +155,7 @@ class Proposer {
         float value;
         std::int32_t id;
     };
+    std::vector<float> room_; // (n_hosts, 5) scratch
     std::vector<Ranked> crowded_, idle_, ranked_;
     std::array<float, context::count> context_{};
 };
