@@ -53,7 +53,8 @@ void register_packer(py::module_& module) {
         .def_readwrite("target", &PackerKnobs::target)
         .def_readwrite("relief", &PackerKnobs::relief)
         .def_readwrite("fullest", &PackerKnobs::fullest)
-        .def_readwrite("sigma_scale", &PackerKnobs::sigma_scale);
+        .def_readwrite("sigma_scale", &PackerKnobs::sigma_scale)
+        .def("check", &PackerKnobs::check);
     py::class_<PackerMemory, std::shared_ptr<PackerMemory>>(module, "PackerMemory")
         .def(py::init<const WindowKnobs&, float>(), py::arg("window"), py::arg("tick_s"))
         .def("reset", &PackerMemory::reset)

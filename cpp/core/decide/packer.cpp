@@ -28,33 +28,6 @@ std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
 }
 
-void check(const PackerKnobs& knobs) {
-    const auto positive = [](const char* name, double x) {
-        if (!(x > 0.0) || !std::isfinite(x))
-            throw std::invalid_argument(std::string("packer: ") + name + ": expected a positive number, got " +
-                                        std::to_string(x));
-    };
-    const auto not_negative = [](const char* name, double x) {
-        if (!(x >= 0.0) || !std::isfinite(x))
-            throw std::invalid_argument(std::string("packer: ") + name + ": expected 0 or more, got " +
-                                        std::to_string(x));
-    };
-    positive("horizon_ticks", static_cast<double>(knobs.horizon_ticks));
-    positive("drain_ticks", static_cast<double>(knobs.drain_ticks));
-    positive("target", knobs.target);
-    positive("relief", knobs.relief);
-    positive("sigma_scale", knobs.sigma_scale);
-    not_negative("margin_usd", knobs.margin_usd);
-    not_negative("boot_weight", knobs.boot_weight);
-    not_negative("move_weight", knobs.move_weight);
-    not_negative("reserve", knobs.reserve);
-    not_negative("failover", knobs.failover);
-    not_negative("grace_s", knobs.grace_s);
-    not_negative("hazard_per_h", knobs.hazard_per_h);
-    not_negative("rack_credit", knobs.rack_credit);
-    not_negative("z", knobs.z);
-}
-
 void check(const Site& site) {
     const std::size_t n = site.cores.size();
     const auto expect = [](const char* name, std::size_t got, std::size_t expected) {
@@ -103,6 +76,34 @@ const char* reason_text(PackerReason reason) {
     return "";
 }
 
+void PackerKnobs::check() const {
+    const auto positive = [](const char* name, double x) {
+        if (!(x > 0.0) || !std::isfinite(x))
+            throw std::invalid_argument(std::string("packer: ") + name + ": expected a positive number, got " +
+                                        std::to_string(x));
+    };
+    const auto not_negative = [](const char* name, double x) {
+        if (!(x >= 0.0) || !std::isfinite(x))
+            throw std::invalid_argument(std::string("packer: ") + name + ": expected 0 or more, got " +
+                                        std::to_string(x));
+    };
+    positive("window.ticks", static_cast<double>(window.ticks));
+    positive("horizon_ticks", static_cast<double>(horizon_ticks));
+    positive("drain_ticks", static_cast<double>(drain_ticks));
+    positive("target", target);
+    positive("relief", relief);
+    positive("sigma_scale", sigma_scale);
+    not_negative("margin_usd", margin_usd);
+    not_negative("boot_weight", boot_weight);
+    not_negative("move_weight", move_weight);
+    not_negative("reserve", reserve);
+    not_negative("failover", failover);
+    not_negative("grace_s", grace_s);
+    not_negative("hazard_per_h", hazard_per_h);
+    not_negative("rack_credit", rack_credit);
+    not_negative("z", z);
+}
+
 PackerMemory::PackerMemory(const WindowKnobs& window, float tick_s)
     : knobs_(window), tick_s_(tick_s), headroom_(tick_s) {
     if (window.ticks == 0) throw std::invalid_argument("packer: window: expected at least one tick, got 0");
@@ -134,7 +135,7 @@ Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::
     : site_(std::move(site)), knobs_(knobs), memory_(std::move(memory)), n_hosts_(site_->cores.size()),
       n_racks_(site_->rack_w.size()), powered_(site_->can(ActionKind::power)),
       moving_(site_->can(ActionKind::migrate)) {
-    check(knobs_);
+    knobs_.check();
     check(*site_);
     const auto tick_s = static_cast<double>(site_->tick_s);
     horizon_h_ = static_cast<double>(knobs_.horizon_ticks) * tick_s / 3600.0;

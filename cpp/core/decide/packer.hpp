@@ -39,6 +39,8 @@ struct PackerKnobs {
     double relief = 1.0;
     bool fullest = false;
     double sigma_scale = 1.0; // of the expected cost
+
+    void check() const; // throws std::invalid_argument on a knob out of range
 };
 
 // Why a packer switches something; places and migrations speak for themselves.
