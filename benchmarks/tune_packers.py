@@ -24,11 +24,11 @@ import numpy as np
 from foreshade.agents.baselines import expected_cost, n_sigma
 from foreshade.agents.baselines.expected_cost import ExpectedCost
 from foreshade.agents.baselines.n_sigma import NSigma
-from foreshade.agents.baselines.packer import PackerKnobs
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import Plan
+from foreshade.envs.packers import PackerKnobs
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.from_trace import to_workload
 from foreshade.envs.workloads.selection import select
 from foreshade.envs.workloads.spec import load_trace, load_workload

@@ -1,13 +1,56 @@
-"""What an agent is told of a simulated world before the first tick, and the same as a native value."""
+"""What a decision maker is told of a world before the first tick; nothing in it knows the demand to come."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 from foreshade import _core
-from foreshade.agents.agent import Economy, Site
 from foreshade.envs.data_centre import cut, data_centre
+from foreshade.envs.model.action import ActionKind
 from foreshade.envs.simulated import SimulatedWorld
+
+F32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Economy:
+    """Prices that an operator knows; the same that the reward is made of."""
+
+    electricity_usd_kwh: F32  # (n_ticks,) tariff at each tick of the run
+    carbon_usd_kwh: F32  # (n_ticks,) price of the carbon of one kWh at each tick
+    pue: float
+    unmet_usd_h: tuple[float, float, float, float, float]  # per MHz·h, MiB·h, (MiB/s)·h, (Mbit/s)·h, GPU·h
+    late_usd_mhz_h: float
+    downtime_usd_h: float
+    migration_usd: float
+    boot_usd: float
+    slo_stretch: float = 2.0  # response time promised over the unloaded one; beyond it work counts as late
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What an agent is told once, before the first tick; nothing in it knows the future's demand."""
+
+    tick_s: float
+    n_ticks: int
+    capabilities: frozenset[ActionKind]
+    economy: Economy
+    power_w: F32  # (n_hosts, 11) power at 0, 10, …, 100 % of the CPU; 0 where it is a provider's
+    cores: npt.NDArray[np.int32]  # (n_hosts,) physical cores
+    off_w: F32  # (n_hosts,)
+    vm_overhead: F32  # (n_hosts, 5) what the hypervisor takes for each VM that stands there
+    rented: npt.NDArray[np.bool_]  # (n_hosts,) hosts that a cloud rents us by the hour
+    seed: int
+    #: (n_hosts,) largest CPU allocation of one VM that a host can serve, MHz; None = any
+    largest_vm_mhz: F32 | None = None
+    sleep_w: F32 | None = None  # (n_hosts,) suspended to memory; None = no host sleeps
+    wake_s: F32 | None = None  # (n_hosts,) from asleep to on
+    offloadable: F32 | None = None  # (n_apps,) share of an application's work that micro-VMs can take
+    #: (n_racks,) what each rack draws by itself until it is switched off; None = not told
+    rack_w: F32 | None = None
 
 
 def site_of(world: SimulatedWorld, seed: int) -> Site:
@@ -50,6 +93,11 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
         vm_overhead=overhead,
         rented=rented,
         seed=seed,
+        sleep_w=np.array(
+            [0.0 if r else m.sleep_w for m, r in zip(models, rented, strict=True)], dtype=np.float32
+        ),
+        wake_s=np.array([m.wake_s for m in models], dtype=np.float32),
+        offloadable=world.workload.apps.offloadable.astype(np.float32),
         rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
     )
 
@@ -75,5 +123,8 @@ def native_site(site: Site) -> _core.Site:
     native.vm_overhead = site.vm_overhead.ravel().tolist()
     native.rented = site.rented.astype(np.uint8).tolist()
     native.largest_vm = [] if site.largest_vm_mhz is None else site.largest_vm_mhz.tolist()
+    native.sleep_w = [] if site.sleep_w is None else site.sleep_w.tolist()
+    native.wake_s = [] if site.wake_s is None else site.wake_s.tolist()
+    native.offloadable = [] if site.offloadable is None else site.offloadable.tolist()
     native.rack_w = [] if site.rack_w is None else site.rack_w.tolist()
     return native
