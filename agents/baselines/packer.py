@@ -1,4 +1,4 @@
-"""The tick that both packers share, run natively (`cpp/core/decide/packer.hpp`): its knobs and its actions."""
+"""The tick that both packers share, run natively (cpp/core/decide/packer.hpp): knobs and actions."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PackerKnobs:
 
 
 class Packer:
-    """The native packer behind Python's actions; only its memory of demand and arrivals lasts between ticks."""
+    """The native packer behind Python's actions; its memory of demand and arrivals lasts between ticks."""
 
     def __init__(self, knobs: PackerKnobs, site: Site) -> None:
         self._native = _core.Packer(native_site(site), knobs.native())
