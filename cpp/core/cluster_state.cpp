@@ -33,9 +33,8 @@ bool is_share(float x) {
 
 void HostColumns::resize(std::size_t n) {
     for (auto* column : {&capacity, &allocated, &usage, &overcommit}) column->resize(n * kResources, 0.0F);
-    for (auto* column :
-         {&contention, &power_w, &idle_w, &peak_w, &boot_s, &price_usd_h, &hazard_per_h, &hazard_confidence, &since_s,
-          &age_s})
+    for (auto* column : {&contention, &power_w, &idle_w, &peak_w, &boot_s, &price_usd_h, &hazard_per_h,
+                         &hazard_confidence, &since_s, &age_s})
         column->resize(n, 0.0F);
     for (auto* column : {&n_vms, &arriving, &rack, &zone, &model, &profile}) column->resize(n, 0);
     state.resize(n, HostState::off);

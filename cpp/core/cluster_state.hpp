@@ -54,34 +54,34 @@ struct HostColumns {
     std::vector<float> idle_w;     // (n_hosts,) P(0)
     std::vector<float> peak_w;     // (n_hosts,) P(1)
     std::vector<float> boot_s;     // (n_hosts,) off to on
-    std::vector<float> price_usd_h;     // (n_hosts,) hire of a cloud host, 0 of our own
-    std::vector<float> hazard_per_h;    // (n_hosts,) observed failure hazard
+    std::vector<float> price_usd_h;       // (n_hosts,) hire of a cloud host, 0 of our own
+    std::vector<float> hazard_per_h;      // (n_hosts,) observed failure hazard
     std::vector<float> hazard_confidence; // (n_hosts,) in [0, 1], how far that is to be believed
-    std::vector<float> since_s;         // (n_hosts,) time in this state
-    std::vector<float> age_s;           // (n_hosts,) age of the newest sample
-    std::vector<std::int32_t> n_vms;    // (n_hosts,) VMs that stand here, arriving ones not counted
-    std::vector<std::int32_t> arriving; // (n_hosts,) VMs being copied to here
-    std::vector<std::int32_t> rack;     // (n_hosts,)
-    std::vector<std::int32_t> zone;     // (n_hosts,)
-    std::vector<std::int32_t> model;    // (n_hosts,) server model
-    std::vector<std::int32_t> profile;  // (n_hosts,) hypervisor profile
-    std::vector<HostState> state;       // (n_hosts,)
-    std::vector<AnomalyLabel> anomaly;  // (n_hosts,) normal where nothing detects
+    std::vector<float> since_s;           // (n_hosts,) time in this state
+    std::vector<float> age_s;             // (n_hosts,) age of the newest sample
+    std::vector<std::int32_t> n_vms;      // (n_hosts,) VMs that stand here, arriving ones not counted
+    std::vector<std::int32_t> arriving;   // (n_hosts,) VMs being copied to here
+    std::vector<std::int32_t> rack;       // (n_hosts,)
+    std::vector<std::int32_t> zone;       // (n_hosts,)
+    std::vector<std::int32_t> model;      // (n_hosts,) server model
+    std::vector<std::int32_t> profile;    // (n_hosts,) hypervisor profile
+    std::vector<HostState> state;         // (n_hosts,)
+    std::vector<AnomalyLabel> anomaly;    // (n_hosts,) normal where nothing detects
 
     void resize(std::size_t n);
 };
 
 struct VmColumns {
-    std::vector<float> flavour;            // (n_vms, 5) provisioned at spawn
-    std::vector<float> allocation;         // (n_vms, 5) what it may use now
-    std::vector<float> usage;              // (n_vms, 5) what it gets
-    std::vector<float> demand;             // (n_vms, 5) estimated from usage and contention
-    std::vector<float> contention;         // (n_vms,) share of wanted CPU time spent waiting
-    std::vector<float> weight;             // (n_vms,) share of the application's traffic, relative
-    std::vector<float> credit;             // (n_vms,) multiplier of the SLA credit
-    std::vector<float> since_move_s;       // (n_vms,) since its last migration, inf = never
-    std::vector<float> age_s;              // (n_vms,) age of the newest sample
-    std::vector<float> anomaly_p;          // (n_vms,) conformal p-value of the newest sample, 1 = nothing strange
+    std::vector<float> flavour;      // (n_vms, 5) provisioned at spawn
+    std::vector<float> allocation;   // (n_vms, 5) what it may use now
+    std::vector<float> usage;        // (n_vms, 5) what it gets
+    std::vector<float> demand;       // (n_vms, 5) estimated from usage and contention
+    std::vector<float> contention;   // (n_vms,) share of wanted CPU time spent waiting
+    std::vector<float> weight;       // (n_vms,) share of the application's traffic, relative
+    std::vector<float> credit;       // (n_vms,) multiplier of the SLA credit
+    std::vector<float> since_move_s; // (n_vms,) since its last migration, inf = never
+    std::vector<float> age_s;        // (n_vms,) age of the newest sample
+    std::vector<float> anomaly_p;    // (n_vms,) conformal p-value of the newest sample, 1 = nothing strange
     std::vector<float> widen; // (n_vms,) at least 1: what a forecast's sigma or upper half-width is multiplied by
     std::vector<std::uint32_t> birth;      // (n_vms,) tells apart the VMs that use one slot in turn
     std::vector<std::int32_t> app;         // (n_vms,) application

@@ -438,7 +438,8 @@ void Simulator::play(const Event& event) {
     const std::int32_t id = event.id;
     switch (event.kind) {
     case EventKind::vm_booted:
-        if (vms_[at(id)].epoch == event.epoch) set_vm_state(id, vms_[at(id)].spare ? VmState::paused : VmState::running);
+        if (vms_[at(id)].epoch == event.epoch)
+            set_vm_state(id, vms_[at(id)].spare ? VmState::paused : VmState::running);
         return;
     case EventKind::vm_stopped:
         if (vms_[at(id)].epoch == event.epoch) remove_vm(id);

@@ -165,7 +165,7 @@ class Simulator {
         std::uint32_t epoch = 0;
         std::uint32_t rental = 0; // tells apart the times that the host was hired
         double since_s = 0.0;
-        double slice_s = 0.0; // start of the open slice
+        double slice_s = 0.0;             // start of the open slice
         double maintenance_until_s = 0.0; // end of the last window that has begun
         RandomStream failures;
         RandomStream alarms_stream;
