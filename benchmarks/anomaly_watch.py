@@ -18,12 +18,12 @@ import numpy as np
 
 from foreshade._core import AnomalyLabel
 from foreshade.agents.baselines.registry import make_agent
-from foreshade.envs.site import site_of
 from foreshade.envs.anomaly.watch import AnomalyWatch, WatchConfig
 from foreshade.envs.model.action import Plan
 from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.spec import load_workload
 
 TICKS_A_DAY = 288

@@ -3,7 +3,7 @@
     FORESHADE_DATA=... python benchmarks/tune_rules.py tune --log rules.jsonl
     FORESHADE_DATA=... python benchmarks/tune_rules.py report [--held-out]
 
-Coordinate descent as in tune_packers.py; the measure is the geometric mean over the cases of cost over the cost
+Coordinate descent as in tune_packers.py; the measure is the geometric mean over the cases of cost over that
 of `expected-cost`.
 """
 
@@ -155,13 +155,15 @@ def report(knobs: CandidateKnobs, cases: tuple[str, ...]) -> None:
         alone, ours = play(case, PLACEMENT)["usd"], play(case, knobs)
         ratios.append(np.log(ours["usd"] / alone))
         terms = " | ".join(f"{ours[term]:.2f}" for term in ("energy", "unmet", "late", "downtime"))
-        print(f"| {case} | {alone:.2f} | {ours['usd']:.2f} | {ours['usd'] / alone:.3f} | {terms} | {ours['refused']} |")
+        ratio = ours["usd"] / alone
+        print(f"| {case} | {alone:.2f} | {ours['usd']:.2f} | {ratio:.3f} | {terms} | {ours['refused']} |")
     print(f"\nGeometric mean {np.exp(np.mean(ratios)):.3f}")
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("what", choices=("tune", "report"))
     parser.add_argument("--log", type=Path, default=Path("rules.jsonl"))
     parser.add_argument("--passes", type=int, default=2)

@@ -11,10 +11,10 @@ import pytest
 
 from foreshade import _core as core
 from foreshade._core import AnomalyLabel
-from foreshade.envs.packers import WindowKnobs
 from foreshade.envs.anomaly.watch import AnomalyWatch, WatchConfig
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.state import HostState, VmState
+from foreshade.envs.packers import WindowKnobs
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.simulated import SimulatedWorld
 from tests.tiny_world import scenario, workload

@@ -4,8 +4,8 @@ import pytest
 
 from foreshade import _core
 from foreshade.agents.baselines.expected_cost import START, TUNED
-from foreshade.envs.site import native_site, site_of
 from foreshade.envs.model.action import Action, ActionKind, Plan
+from foreshade.envs.site import native_site, site_of
 from tests.packer_world import tiny_world
 
 

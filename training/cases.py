@@ -1,4 +1,4 @@
-"""Named data centres for tuning, training and held-out reports; `+spread`: the world has placed the VMs before.
+"""Named data centres for tuning, training and reports; `+spread`: the world has placed the VMs before.
 
 enterprise:SEED   planetlab:DAY   bitbrains:first|other:FROM_DAY
 """

@@ -33,6 +33,12 @@ def _expected_cost() -> Agent:
     return ExpectedCost()
 
 
+def _rules() -> Agent:
+    from foreshade.agents.rules.rules import Rules  # noqa: PLC0415 - as above
+
+    return Rules()
+
+
 def _ilp() -> Agent:
     from foreshade.agents.baselines.ilp import IntegerProgram  # noqa: PLC0415 - loads HiGHS
 
@@ -59,6 +65,7 @@ PLAIN: dict[str, Callable[[], Agent]] = {
     "high-low": HighLow,
     "greedy-spread": GreedySpread,
     "expected-cost": _expected_cost,
+    "rules": _rules,
     "ilp": _ilp,
 }
 NUMBERED: dict[str, Numbered] = {

@@ -39,14 +39,10 @@ class Decider:
 
     power_managed = True
 
-    def __init__(self, knobs: CandidateKnobs) -> None:
+    def __init__(self, name: str, knobs: CandidateKnobs) -> None:
+        self.name = name  # as on the command line
         self._knobs = knobs
         self._proposer: _core.Proposer | None = None
-
-    @property
-    def name(self) -> str:
-        """As on the command line."""
-        raise TypeError(f"{type(self).__name__} has no name")
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
@@ -86,7 +82,5 @@ class Decider:
 class Rules(Decider):
     """Arg-max of the score."""
 
-    name = "rules"
-
     def __init__(self, knobs: CandidateKnobs | None = None) -> None:
-        super().__init__(load_rules() if knobs is None else knobs)
+        super().__init__("rules", load_rules() if knobs is None else knobs)

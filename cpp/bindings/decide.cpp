@@ -193,13 +193,11 @@ void register_decide(py::module_& module) {
                 self.step(chosen, out);
             },
             py::arg("actions").noconvert(), py::arg("observations").noconvert(),
-            py::arg("final_observations").noconvert(), py::arg("rewards").noconvert(),
-            py::arg("discounts").noconvert(), py::arg("dones").noconvert(), py::arg("invalid").noconvert())
+            py::arg("final_observations").noconvert(), py::arg("rewards").noconvert(), py::arg("discounts").noconvert(),
+            py::arg("dones").noconvert(), py::arg("invalid").noconvert())
         .def(
             "preferred",
-            [](const DecisionBatch& self, I64 out) {
-                self.preferred({room(out, self.size(), "out"), self.size()});
-            },
+            [](const DecisionBatch& self, I64 out) { self.preferred({room(out, self.size(), "out"), self.size()}); },
             py::arg("out").noconvert(), "The rules' choice in each environment.")
         .def("finished",
              [](const DecisionBatch& self, std::size_t i) {
@@ -210,7 +208,8 @@ void register_decide(py::module_& module) {
             if (i >= self.size()) throw py::index_error("environment out of range");
             return sums_of(self.env(i).sums());
         });
-    module.def("context_columns", [] { return columns_of(context_columns()); }, "(name, unit, low, high, doc) of each.");
+    module.def(
+        "context_columns", [] { return columns_of(context_columns()); }, "(name, unit, low, high, doc) of each.");
     module.def("candidate_columns", [] { return columns_of(candidate_columns()); });
     module.def("candidate_kinds", [] {
         std::vector<std::string> names;

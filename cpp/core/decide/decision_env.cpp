@@ -18,11 +18,11 @@ float reward_unit_usd(const Site& site, const ClusterState& state) {
 
 float tick_reward(const Costs& cost, const Proposer::PriceFactors& factors, float unit_usd) {
     const auto of = [&](CostTerm term) { return cost[static_cast<std::size_t>(term)]; };
-    const double usd = static_cast<double>(factors.energy) * (of(CostTerm::energy) + of(CostTerm::carbon)) +
-                       static_cast<double>(factors.unmet) *
-                           (of(CostTerm::unmet) + of(CostTerm::late) + of(CostTerm::downtime)) +
-                       static_cast<double>(factors.migration) * of(CostTerm::migration) +
-                       static_cast<double>(factors.boot) * of(CostTerm::boot) + of(CostTerm::rent);
+    const double usd =
+        static_cast<double>(factors.energy) * (of(CostTerm::energy) + of(CostTerm::carbon)) +
+        static_cast<double>(factors.unmet) * (of(CostTerm::unmet) + of(CostTerm::late) + of(CostTerm::downtime)) +
+        static_cast<double>(factors.migration) * of(CostTerm::migration) +
+        static_cast<double>(factors.boot) * of(CostTerm::boot) + of(CostTerm::rent);
     return -static_cast<float>(usd / static_cast<double>(unit_usd));
 }
 
@@ -43,7 +43,8 @@ DecisionEnv::DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<con
 void DecisionEnv::reset(std::uint64_t seed) {
     RandomStream draw(seed, 0x64726177);
     const auto factor = [&] {
-        return static_cast<float>(std::exp((2.0 * draw.uniform() - 1.0) * std::log(static_cast<double>(knobs_.price_spread))));
+        return static_cast<float>(
+            std::exp((2.0 * draw.uniform() - 1.0) * std::log(static_cast<double>(knobs_.price_spread))));
     };
     factors_.energy = factor();
     factors_.unmet = factor();
@@ -52,8 +53,9 @@ void DecisionEnv::reset(std::uint64_t seed) {
     const auto last = static_cast<std::int64_t>(n_ticks_);
     std::int64_t length = last;
     if (knobs_.most_ticks > 0)
-        length = knobs_.least_ticks + static_cast<std::int64_t>(
-                                          draw.uniform() * static_cast<double>(knobs_.most_ticks - knobs_.least_ticks + 1));
+        length =
+            knobs_.least_ticks +
+            static_cast<std::int64_t>(draw.uniform() * static_cast<double>(knobs_.most_ticks - knobs_.least_ticks + 1));
     length = std::clamp<std::int64_t>(length, 1, last);
     const std::int64_t start =
         knobs_.random_start ? static_cast<std::int64_t>(draw.uniform() * static_cast<double>(last - length + 1)) : 0;
@@ -108,8 +110,7 @@ Step DecisionEnv::step(std::size_t index) {
 
 void DecisionEnv::write(float* observation) const {
     const std::size_t k = proposer_.k();
-    proposer_.write(observation, observation + context::count,
-                    observation + context::count + k * feature::count);
+    proposer_.write(observation, observation + context::count, observation + context::count + k * feature::count);
 }
 
 } // namespace foreshade

@@ -8,8 +8,8 @@ namespace foreshade {
 
 namespace {
 
-constexpr float kSlack = 1.0F + 1e-6F;    // of limits, as the world has it
-constexpr float kUnlimited = 1e3F;        // overcommit from which a limit is none
+constexpr float kSlack = 1.0F + 1e-6F; // of limits, as the world has it
+constexpr float kUnlimited = 1e3F;     // overcommit from which a limit is none
 constexpr float kNoCapacity = 1e12F;
 constexpr float kSwapFactor = 90.0F; // tenfold slow-down at 10 % of overflow (docs/physics.md)
 

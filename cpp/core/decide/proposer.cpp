@@ -44,7 +44,8 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     : site_(std::move(site)), priced_(std::make_shared<Site>(*site_)), knobs_(knobs) {
     if (knobs_.k < 2) throw std::invalid_argument("k: expected at least 2 candidates, wait and one more");
     if (knobs_.decisions == 0) throw std::invalid_argument("decisions: expected at least 1 a tick");
-    if (site_->economy.usd_kwh.empty()) throw std::invalid_argument("site: expected a price for every tick, found none");
+    if (site_->economy.usd_kwh.empty())
+        throw std::invalid_argument("site: expected a price for every tick, found none");
     reset({});
 }
 
@@ -211,9 +212,9 @@ void Proposer::survey() {
         crowded_.push_back({planned_->usd_h(h) - cost_->idle_usd_h(h), static_cast<std::int32_t>(h)});
         crowded_.back().value = crowd + excess * loads.inverse_cpu[h];
         // What it draws for what it carries: a candidate to be emptied.
-        idle_.push_back({loads.mean[0][h] * loads.inverse_cpu[h] +
-                             hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
-                         static_cast<std::int32_t>(h)});
+        idle_.push_back(
+            {loads.mean[0][h] * loads.inverse_cpu[h] + hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
+             static_cast<std::int32_t>(h)});
     }
     const float memory_share = promised / std::max(promisable, 1.0F);
     const float cpu_share = wanted[0] / std::max(there[0], 1.0F);
@@ -233,8 +234,8 @@ void Proposer::survey() {
         }
     }
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
-    const float week = static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) /
-                       (7.0F * kDaySeconds);
+    const float week =
+        static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) / (7.0F * kDaySeconds);
     constexpr float kTurn = 2.0F * std::numbers::pi_v<float>;
     auto& c = context_;
     c[context::day_sin] = std::sin(kTurn * day);
@@ -249,8 +250,7 @@ void Proposer::survey() {
     c[context::hosts_on] = on / std::max(ours, 1.0F);
     c[context::hosts_coming] = coming / std::max(ours, 1.0F);
     c[context::hosts_asleep] = asleep / std::max(ours, 1.0F);
-    for (std::size_t r = 0; r < kDense; ++r)
-        c[context::cpu_used + r] = clip(wanted[r] / std::max(there[r], 1.0F));
+    for (std::size_t r = 0; r < kDense; ++r) c[context::cpu_used + r] = clip(wanted[r] / std::max(there[r], 1.0F));
     c[context::memory_reserved] = clip(memory_share);
     c[context::waiting] = waiting / std::max(n_vms, 1.0F);
     c[context::migrating] = migrating / std::max(n_vms, 1.0F);
@@ -449,9 +449,8 @@ void Proposer::switches() {
     const HostColumns& hosts = planned_->state().hosts;
     const float off_h = static_cast<float>(knobs_.off_ticks) * site_->tick_s / 3600.0F;
     std::size_t off_offered = 0, hire_offered = 0;
-    const float room_usd = context_[context::memory_reserved] > 0.97F || context_[context::waiting] > 0.0F
-                               ? unit_usd_ * horizon_h_
-                               : 0.0F;
+    const float room_usd =
+        context_[context::memory_reserved] > 0.97F || context_[context::waiting] > 0.0F ? unit_usd_ * horizon_h_ : 0.0F;
     const float unmet_usd = [&] {
         float sum = 0.0F;
         for (std::size_t i = 0; i < std::min(knobs_.crowded_hosts, crowded_.size()); ++i)
@@ -498,10 +497,9 @@ void Proposer::switches() {
             ranked_.push_back({hosts.peak_w[h] / std::max(hosts.capacity[h * kResources], 1.0F), host});
     }
     const std::size_t n = std::min(knobs_.switches, ranked_.size());
-    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-                      [](const Ranked& a, const Ranked& b) {
-                          return a.value != b.value ? a.value < b.value : a.id < b.id;
-                      });
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value < b.value : a.id < b.id; });
     for (std::size_t i = 0; i < n; ++i) {
         const std::size_t h = at(ranked_[i].id);
         const bool asleep = hosts.state[h] == HostState::asleep;
@@ -579,15 +577,14 @@ void Proposer::reshape() {
     all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
     pool_.push_back(all);
     const std::size_t n = std::min(knobs_.reshapes, ranked_.size());
-    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-                      [](const Ranked& a, const Ranked& b) {
-                          return a.value != b.value ? a.value > b.value : a.id < b.id;
-                      });
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
     for (std::size_t i = 0; i < n; ++i) {
         const Action chosen = out[at(ranked_[i].id)];
         const std::size_t v = at(chosen.vm);
         Candidate& c = offer(chosen.allocation[1] < vms.allocation[v * kResources + 1] ? CandidateKind::shrink
-                                                                                      : CandidateKind::grow);
+                                                                                       : CandidateKind::grow);
         c.vm = chosen.vm;
         c.host = c.source = vms.host[v];
         actions_.push_back(chosen);
@@ -630,8 +627,9 @@ void Proposer::helpers() {
                 c.source = vms.host[primary];
                 Action& action = act(c, ActionKind::shift);
                 action.vm = c.vm;
-                action.value = takes ? 0.0F : vms.weight[primary] * vms.allocation[v * kResources] /
-                                                  std::max(vms.allocation[primary * kResources], 1.0F);
+                action.value = takes ? 0.0F
+                                     : vms.weight[primary] * vms.allocation[v * kResources] /
+                                           std::max(vms.allocation[primary * kResources], 1.0F);
                 c.performance = (takes ? -0.5F : 0.5F) * threat;
             }
             if (ends && !takes) {
@@ -655,10 +653,9 @@ void Proposer::helpers() {
     }
     if (free_slots_ == 0 || ranked_.empty()) return;
     const std::size_t n = std::min(knobs_.helpers, ranked_.size());
-    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-                      [](const Ranked& a, const Ranked& b) {
-                          return a.value != b.value ? a.value > b.value : a.id < b.id;
-                      });
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t vm = ranked_[i].id;
         const std::size_t v = at(vm);
@@ -707,7 +704,8 @@ void Proposer::helpers() {
         const auto app = static_cast<std::size_t>(std::max(0, vms.app[v]));
         const float offload = app < site_->offloadable.size() ? site_->offloadable[app] : 0.0F;
         if (micros && offload > 0.0F)
-            helper(CandidateKind::microvm, knobs_.micro_share, std::min(1.0F, offload / knobs_.micro_share) * capped, 0.5F);
+            helper(CandidateKind::microvm, knobs_.micro_share, std::min(1.0F, offload / knobs_.micro_share) * capped,
+                   0.5F);
         if (spawns) helper(CandidateKind::spawn, 1.0F, capped, 1.0F);
     }
 }
@@ -728,7 +726,8 @@ bool Proposer::evaluate(Candidate& c) {
         if (c.kind == CandidateKind::place) {
             // Waiting is downtime, and its demand is unmet.
             c.performance += (priced_->economy.downtime_usd_h * vms.credit[v] +
-                              planned_->load(v).credit * priced_->economy.unmet_usd_h[0]) * horizon_h_;
+                              planned_->load(v).credit * priced_->economy.unmet_usd_h[0]) *
+                             horizon_h_;
             c.ready_h = 0.01F;
         } else {
             float dark = 0.0F;
@@ -748,8 +747,8 @@ bool Proposer::evaluate(Candidate& c) {
         for (std::size_t r = 0; r < 2; ++r) {
             if (action.allocation[r] == now[r]) continue;
             changes = true;
-            if (action.allocation[r] > now[r] && state.hosts.allocated[h * kResources + r] + action.allocation[r] -
-                                                         now[r] > planned_->limit(h, r))
+            if (action.allocation[r] > now[r] &&
+                state.hosts.allocated[h * kResources + r] + action.allocation[r] - now[r] > planned_->limit(h, r))
                 return false;
             c.performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, action.allocation[r])) * horizon_h_;
         }
@@ -816,8 +815,7 @@ void Proposer::choose(std::size_t index) {
     }
     // A single action: only what shares its VM or hosts has another score now.
     const auto touches = [&](std::int32_t vm, std::int32_t host) {
-        return (vm >= 0 && vm == chosen.vm) ||
-               (host >= 0 && (host == chosen.host || host == chosen.source));
+        return (vm >= 0 && vm == chosen.vm) || (host >= 0 && (host == chosen.host || host == chosen.source));
     };
     for (std::size_t i = 1; i < shown_.size(); ++i) {
         Candidate& c = shown_[i];
