@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from foreshade import _core
 from foreshade.envs.data_centre import plant
+from foreshade.envs.forecast.table import Forecast
 from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios.schema import Scenario
@@ -18,7 +19,13 @@ class SimulatedWorld:
     """One environment of the native simulator; laws and units in docs/physics.md."""
 
     def __init__(
-        self, scenario: Scenario, workload: Workload, seed: int = 0, *, power_managed: bool = True
+        self,
+        scenario: Scenario,
+        workload: Workload,
+        seed: int = 0,
+        *,
+        power_managed: bool = True,
+        forecast: Forecast = "none",
     ) -> None:
         """Build the plant and reset to its first tick.
 
@@ -27,6 +34,9 @@ class SimulatedWorld:
             workload: who wants how much; cut to the scenario's length.
             seed: of failures and alarms.
             power_managed: False = every host that is on draws its full power.
+            forecast: what the state shows of demand to come: nothing; the workload's table, made first where
+                the cache does not have it (minutes for a month of many VMs); or the engine's, fed inside with
+                the demand that is observed (docs/forecasting.md has the price).
 
         Raises:
             ScenarioError: the scenario and the workload do not go together.
@@ -34,7 +44,8 @@ class SimulatedWorld:
         """
         self.scenario = scenario
         self.workload = workload
-        self._simulator = _core.Simulator(plant(scenario, workload, power_managed=power_managed), seed)
+        shared = plant(scenario, workload, power_managed=power_managed, forecast=forecast)
+        self._simulator = _core.Simulator(shared, seed)
         self._simulator.record_history(True)
         self._state = _core.ClusterState()
         self._simulator.prepare(self._state)

@@ -1,5 +1,6 @@
 #include "core/cluster_state.hpp"
 
+#include <algorithm>
 #include <limits>
 
 namespace foreshade {
@@ -24,6 +25,20 @@ void VmColumns::resize(std::size_t n) {
     for (auto* column : {&host, &destination, &primary}) column->resize(n, -1);
     state.resize(n, VmState::absent);
     kind.resize(n, VmKind::production);
+}
+
+void ForecastColumns::resize(std::size_t n_vms) {
+    series.resize(n_vms, -1);
+    share.resize(n_vms, 0.0F);
+    memory_share.resize(n_vms, 0.0F);
+}
+
+void ForecastColumns::clear() {
+    moments = quantiles = {};
+    owner.reset();
+    std::fill(series.begin(), series.end(), -1);
+    std::fill(share.begin(), share.end(), 0.0F);
+    std::fill(memory_share.begin(), memory_share.end(), 0.0F);
 }
 
 } // namespace foreshade
