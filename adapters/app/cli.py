@@ -80,6 +80,10 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    forecast: Annotated[
+        str | None,
+        typer.Option(help="What the state shows: table (made once, kept), online or none; default: table."),
+    ] = None,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
 ) -> None:
@@ -102,7 +106,12 @@ def evaluate(
         def on_progress(done: int, total: int) -> None:
             progress.update(TaskID(task), completed=done, total=total)
 
-        results = run(said, workload, labels, range(first, first + seeds), jobs, on_progress)
+        def say(line: str) -> None:
+            progress.console.print(line, soft_wrap=True, highlight=False)
+
+        results = run(
+            said, workload, labels, range(first, first + seeds), jobs, on_progress, forecast=forecast, say=say
+        )
     if as_json:
         _say(json.dumps(to_json(results), indent=1))
     else:
@@ -192,14 +201,15 @@ def bench_step(
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Share of VMs with a GPU.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
     """Full simulator ticks per second, beside the memory bandwidth of the same minute."""
     from foreshade.adapters.app.bench_step import measure  # noqa: PLC0415
 
-    result = measure(hosts, vms, envs, threads, gpu_share, seconds)
+    result = measure(hosts, vms, envs, threads, gpu_share, seconds, forecast)
     if as_json:
         _say(json.dumps(result, indent=1))
         return
     for key, value in result.items():
-        _say(f"{key:24} {value:,.6g}")
+        _say(f"{key:24} {value if isinstance(value, str) else format(value, ',.6g')}")

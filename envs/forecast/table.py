@@ -1,10 +1,11 @@
-"""Rolling-origin tables: every forecast of a workload, made once and shared by all environments that play it.
+"""Rolling-origin tables: every forecast of a workload, made once and shared by all that play it.
 
-Row ``t`` is what the state shows at tick ``t``: it knows the demand of the first ``t`` ticks and nothing later.
-A table is two ``.npy`` files that are mapped into memory, moments ``(n_ticks + 1, n_horizons, n_series, 4, 2)``
-and, if wanted, quantiles ``(n_ticks + 1, n_series, 4, n_horizons, 7)``, both float32: half precision ends at
-65,504, which an application's MHz and MiB exceed. Their name is the hash of the demand and of the engine's
-configuration, so another workload or another setting is another file.
+Row ``t`` is what the state shows at tick ``t``: it knows the demand of the first ``t`` ticks and nothing
+later. A table is two ``.npy`` files that are mapped into memory, moments
+``(n_ticks + 1, n_horizons, n_series, 4, 2)`` and, if wanted, quantiles
+``(n_ticks + 1, n_series, 4, n_horizons, 7)``, both float32: half precision ends at 65,504, which the MHz and
+MiB of an application exceed. Their name is the hash of the demand and of the engine's configuration, so
+another workload or another setting is another file.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade import _core
+from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.workloads.workload import Workload
 
@@ -29,6 +31,7 @@ I32 = npt.NDArray[np.int32]
 Progress = Callable[[int, int], None]  # ticks done of ticks to do
 #: Where the state's forecasts come from: nowhere, a table, or the engine run inside on what is observed.
 Forecast = Literal["none", "table", "online"]
+FORECASTS: tuple[Forecast, ...] = ("none", "table", "online")
 
 FORMAT = 2  # raise it when the engine's forecasts change for the same configuration
 CACHE_VARIABLE = "FORESHADE_CACHE"
@@ -46,10 +49,25 @@ class TableFiles:
         return self.moments.exists() and (self.quantiles.exists() or not quantiles)
 
 
+def known_forecast(said: str) -> Forecast:
+    """One of ``FORECASTS`` as a person wrote it.
+
+    Raises:
+        InputError: another word.
+
+    """
+    for known in FORECASTS:
+        if said == known:
+            return known
+    raise InputError(f"--forecast: expected {', '.join(FORECASTS)}, found {said!r}")
+
+
 def cache_folder() -> Path:
     """Where tables are kept: below FORESHADE_CACHE, else below the user's cache folder (XDG_CACHE_HOME)."""
     told = os.environ.get(CACHE_VARIABLE)
-    base = Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foreshade"
+    base = (
+        Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foreshade"
+    )
     return base / "forecasts"
 
 
@@ -64,8 +82,10 @@ def row_owners(workload: Workload, n_ticks: int) -> I32:
     return owner
 
 
-def table_files(workload: Workload, n_ticks: int, folder: Path, config: EngineConfig | None = None) -> TableFiles:
-    """Where the table of these ticks lies or will lie; threads change nothing and do not count in its name."""
+def table_files(
+    workload: Workload, n_ticks: int, folder: Path, config: EngineConfig | None = None
+) -> TableFiles:
+    """Where the table of these ticks lies or will lie; the engine's threads do not count in its name."""
     config = config or EngineConfig.of_tick(workload.tick_s)
     settings = {k: v for k, v in asdict(config).items() if k != "threads"}
     shape = [n_ticks, workload.n_series]
@@ -90,25 +110,24 @@ def precompute(
     Each file appears whole or not at all, so two that make the same table do no harm.
 
     Raises:
-        OSError: the folder cannot be written.
+        InputError: the folder cannot be written, or has no room.
 
     """
     config = config or EngineConfig.of_tick(workload.tick_s)
     files = table_files(workload, n_ticks, folder, config)
     if files.exist(quantiles=quantiles):
         return files
-    folder.mkdir(parents=True, exist_ok=True)
     n_series, n_horizons = workload.n_series, len(config.horizons)
     owner = row_owners(workload, n_ticks)
     forecaster = _core.DemandForecaster(config.native, n_series)
-    parts = {path: path.with_name(f".{path.stem}.{os.getpid()}.npy") for path in (files.moments, files.quantiles)}
+    wanted = (files.moments, files.quantiles) if quantiles else (files.moments,)
+    parts = {path: path.with_name(f".{path.stem}.{os.getpid()}.npy") for path in wanted}
     try:
-        shape = (n_ticks + 1, n_horizons, n_series, 4, 2)
-        moments = np.lib.format.open_memmap(parts[files.moments], mode="w+", dtype=np.float32, shape=shape)
+        folder.mkdir(parents=True, exist_ok=True)
+        moments = _file(parts[files.moments], (n_ticks + 1, n_horizons, n_series, 4, 2))
         rows: F32 | None = None
         if quantiles:
-            shape = (n_ticks + 1, n_series, 4, n_horizons, len(LEVELS))
-            rows = np.lib.format.open_memmap(parts[files.quantiles], mode="w+", dtype=np.float32, shape=shape)
+            rows = _file(parts[files.quantiles], (n_ticks + 1, n_series, 4, n_horizons, len(LEVELS)))
         forecaster.own(owner[0])
         for t in range(n_ticks):
             forecaster.observe(workload.demand[t])
@@ -118,12 +137,30 @@ def precompute(
                 on_tick(t + 1, n_ticks)
         del moments, rows  # written and closed
         for path, part in parts.items():
-            if part.exists():
-                part.replace(path)
+            part.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"forecast table: expected a folder that can be written, {folder}: {error}; name another in "
+            f"{CACHE_VARIABLE}, or go without (--forecast none)"
+        ) from error
     finally:
         for part in parts.values():
             part.unlink(missing_ok=True)
     return files
+
+
+def _file(path: Path, shape: tuple[int, ...]) -> F32:
+    """A new file of zeros, mapped; a disk without room is told now and not by a bus error later."""
+    mapped: F32 = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return mapped
+
+
+def table_bytes(workload: Workload, n_ticks: int, *, quantiles: bool = True) -> int:
+    """What a table takes on disk."""
+    n_horizons = len(EngineConfig.of_tick(workload.tick_s).horizons)
+    return (n_ticks + 1) * workload.n_series * 4 * n_horizons * (2 + (len(LEVELS) if quantiles else 0)) * 4
 
 
 def open_table(files: TableFiles, config: EngineConfig, *, quantiles: bool = True) -> _core.ForecastTable:
