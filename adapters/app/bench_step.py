@@ -126,8 +126,8 @@ def measure(
     needed = 4 * vms * envs * NativeForecaster(1).bytes_per_series
     if kind == "online" and needed > MOST_ENGINE_BYTES:
         raise InputError(
-            f"bench step: {envs} environments of {vms} VMs with an engine in each need {needed / 1e9:.1f} GB, "
-            f"expected at most {MOST_ENGINE_BYTES / 1e9:.0f}: lower --envs or --vms"
+            f"bench step: {envs} environments of {vms} VMs with an engine in each need {needed / 1e9:.1f} GB,"
+            f" expected at most {MOST_ENGINE_BYTES / 1e9:.0f}: lower --envs or --vms"
         )
     batch = _core.Batch(bench_plant(hosts, vms, gpu_share, forecast=kind), envs, 0, threads)
     for env in range(envs):

@@ -132,8 +132,8 @@ def _make_tables(
         if table_files(played, n_ticks, cache_folder()).exist(quantiles=True):
             continue
         say(
-            f"forecasts: making the table of {loaded.spec} once, {n_ticks} ticks of {played.n_series} series, "
-            f"{table_bytes(played, n_ticks) / 1e6:.0f} MB in {cache_folder()}; --forecast none goes without"
+            f"forecasts: making the table of {loaded.spec} once, {n_ticks} ticks of {played.n_series} series,"
+            f" {table_bytes(played, n_ticks) / 1e6:.0f} MB in {cache_folder()}; --forecast none goes without"
         )
         precompute(played, n_ticks, cache_folder(), on_tick=on_progress)
 

@@ -102,7 +102,7 @@ class EngineConfig:
 
     @classmethod
     def of_tick(cls, tick_s: float) -> EngineConfig:
-        """The horizons 5 min, 15 min, 1 h and 1 day in ticks of another length, those that are a tick or more.
+        """The horizons 5 min, 15 min, 1 h and 1 day in ticks of another length, at least one tick.
 
         A day of ticks shorter than 43 s is beyond what the engine keeps and is left out.
         """

@@ -145,7 +145,8 @@ def precompute(
         ) from error
     finally:
         for part in parts.values():
-            part.unlink(missing_ok=True)
+            if part.exists():
+                part.unlink()
     return files
 
 
