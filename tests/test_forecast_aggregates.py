@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foreshade.envs.forecast.aggregates import AggregateForecaster
+from foreshade.envs.forecast.aggregates import AggregateForecaster, expected_before
 from foreshade.envs.forecast.forecaster import EngineConfig, NativeForecaster
 from tests.worlds import DESPAWN, MIGRATE, SPAWN, App, Native, data_centre, host, rack, workload
 
@@ -100,3 +100,14 @@ def test_another_kind_is_refused() -> None:
     play(world, sums, 1)
     with pytest.raises(KeyError):
         sums.forecast("galaxy")
+
+
+def test_what_was_expected_of_a_recorded_sum_knows_only_what_lay_an_hour_before() -> None:
+    values = 1_000.0 + 200.0 * np.sin(np.arange(80) / 5)
+    changed = np.concatenate([values[:50], values[50:] * 3])
+    one, two = expected_before(values, 300.0), expected_before(changed, 300.0)
+    assert np.isnan(one[:12]).all()
+    assert np.isfinite(one[12:]).all()
+    np.testing.assert_array_equal(one[: 50 + 12], two[: 50 + 12])
+    assert two[50 + 12] > 1.1 * one[50 + 12]
+    assert np.isnan(expected_before(values[:12], 300.0)).all()

@@ -22,8 +22,8 @@ void register_forecast(py::module_& module) {
     py::class_<Engine>(module, "ForecastEngine")
         .def(py::init([](std::size_t n_series, std::vector<std::uint32_t> horizons, std::vector<std::uint32_t> strides,
                          const std::map<std::string, float>& rates, std::uint32_t threads) {
-                 return std::make_unique<Engine>(
-                     engine_config(std::move(horizons), std::move(strides), rates, threads), n_series);
+                 return std::make_unique<Engine>(engine_config(std::move(horizons), std::move(strides), rates, threads),
+                                                 n_series);
              }),
              py::arg("n_series"), py::arg("horizons"), py::arg("strides"), py::arg("rates"), py::arg("threads") = 1)
         .def(

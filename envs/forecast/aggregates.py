@@ -126,3 +126,17 @@ class AggregateForecaster:
         mean = np.where(seen, own, 0.0).sum(axis=0) / np.maximum(count, 1)
         filled: F32 = np.where(seen, own, mean[None]).sum(axis=1).T.astype(np.float32)
         return np.ascontiguousarray(filled)
+
+
+def expected_before(values: npt.NDArray[np.float64], tick_s: float, ahead_s: float = 3600.0) -> F32:
+    """What was expected of a sum at each tick so long before, ``(n_ticks,)``; NaN before there was an origin.
+
+    For reports: ``values`` is a sum that was recorded, and each expectation knows only what lay before it.
+    """
+    steps = max(1, round(ahead_s / tick_s))
+    forecaster = NativeForecaster(1, EngineConfig(horizons=(steps,)))
+    expected = np.full(len(values), np.nan, np.float32)
+    for tick, value in enumerate(values[: max(0, len(values) - steps)]):
+        forecaster.observe(np.array([value], np.float32))
+        expected[tick + steps] = moments_of(forecaster.predict()[0])[0, 0]
+    return expected

@@ -106,8 +106,7 @@ void DemandForecaster::predict(std::span<float> moments, std::span<float> quanti
                 to[1] = both.sigma;
             }
             if (!quantiles.empty())
-                std::copy_n(of_row, width,
-                            quantiles.begin() + static_cast<std::ptrdiff_t>((row * kDense + r) * width));
+                std::copy_n(of_row, width, quantiles.begin() + static_cast<std::ptrdiff_t>((row * kDense + r) * width));
         }
     }
 }
