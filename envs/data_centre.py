@@ -10,6 +10,7 @@ import numpy as np
 from foreshade import _core
 from foreshade.envs import catalogue
 from foreshade.envs.errors import ScenarioError
+from foreshade.envs.forecast.table import Forecast, forecast_source
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.scenarios.schema import HostGroup, Scenario
 from foreshade.envs.workloads.workload import Workload
@@ -185,8 +186,10 @@ def cut(workload: Workload, n_ticks: int | None) -> int:
     return workload.n_ticks if n_ticks is None else min(n_ticks, workload.n_ticks)
 
 
-def plant(scenario: Scenario, workload: Workload, *, power_managed: bool = True) -> _core.Plant:
-    """The native plant of a scenario under a workload.
+def plant(
+    scenario: Scenario, workload: Workload, *, power_managed: bool = True, forecast: Forecast = "none"
+) -> _core.Plant:
+    """The native plant of a scenario under a workload, with the forecasts that its environments show.
 
     Raises ScenarioError where the two do not go together.
     """
@@ -213,6 +216,7 @@ def plant(scenario: Scenario, workload: Workload, *, power_managed: bool = True)
             workload.vms.departure_tick,
             workload.vms.credit,
             allowed,
+            forecast_source(forecast, workload, n_ticks),
         )
     except ValueError as error:
         raise ScenarioError(f"scenario {scenario.name}: {error}") from error

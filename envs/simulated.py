@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from foreshade import _core
 from foreshade.envs.anomaly.watch import AnomalyWatch
 from foreshade.envs.data_centre import plant
+from foreshade.envs.forecast.table import Forecast
 from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios.schema import Scenario
@@ -26,6 +27,7 @@ class SimulatedWorld:
         *,
         power_managed: bool = True,
         anomalies: bool = False,
+        forecast: Forecast = "none",
     ) -> None:
         """Build the plant and reset to its first tick.
 
@@ -36,6 +38,9 @@ class SimulatedWorld:
             power_managed: False = every host that is on draws its full power.
             anomalies: whether detectors run beside the world and fill the columns ``anomaly``, ``anomaly_p``
                 and ``widen``; their price is in docs/anomaly.md.
+            forecast: what the state shows of demand to come: nothing; the workload's table, made first where
+                the cache does not have it (minutes for a month of many VMs); or the engine's, fed inside with
+                the demand that is observed (docs/forecasting.md has the price).
 
         Raises:
             ScenarioError: the scenario and the workload do not go together.
@@ -43,7 +48,8 @@ class SimulatedWorld:
         """
         self.scenario = scenario
         self.workload = workload
-        self._simulator = _core.Simulator(plant(scenario, workload, power_managed=power_managed), seed)
+        shared = plant(scenario, workload, power_managed=power_managed, forecast=forecast)
+        self._simulator = _core.Simulator(shared, seed)
         self._simulator.record_history(True)
         self._state = _core.ClusterState()
         self._simulator.prepare(self._state)

@@ -105,6 +105,44 @@ def test_bench_names_its_rate() -> None:
     assert json.loads(done.stdout)["env_steps_per_s"] > 0
 
 
+@pytest.mark.parametrize("forecast", ["none", "table", "online"])
+def test_bench_names_the_price_of_the_state_apart(forecast: str) -> None:
+    done = foreshade(
+        "bench", "step", "--hosts", "2", "--vms", "8", "--envs", "2", "--seconds", "0.05",
+        "--forecast", forecast, "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["forecast"] == forecast
+    assert said["observe_us"] > 0
+
+
+def test_a_table_is_announced_once_and_what_it_shows_changes_no_baseline(short: str, tmp_path: Path) -> None:
+    rows = {}
+    for forecast in ("table", "table", "online", "none"):
+        done = foreshade(
+            "evaluate", "--scenario", short, "--agent", "thr-mmt-0.7", "--jobs", "1", "--json",
+            "--forecast", forecast, FORESHADE_CACHE=str(tmp_path),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        announced = (
+            "forecasts: making the table of generated:enterprise?vms=120 once, 24 ticks" in done.stderr
+        )
+        assert announced == (forecast == "table" and "table" not in rows)
+        rows[forecast] = json.loads(done.stdout)["results"][0]
+        assert rows[forecast]["forecast"] == forecast
+    assert rows["table"]["cost_usd"] == rows["online"]["cost_usd"] == rows["none"]["cost_usd"]
+
+
+def test_a_table_is_made_beforehand_by_a_command(tmp_path: Path) -> None:
+    made = foreshade(
+        "forecast", "precompute", "--workload", "generated:enterprise?vms=9&days=0.1", "--out", str(tmp_path),
+        "--no-quantiles",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    assert [made.stdout.strip()] == [f"moments: {path}" for path in tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -121,6 +159,9 @@ def test_bench_names_its_rate() -> None:
         (["workload", "describe", "generated:nothing"], "nothing"),
         (["scenario", "validate", "/nowhere.yaml"], "/nowhere.yaml"),
         (["anomaly", "score"], "--nab"),
+        (["evaluate", "--forecast", "crystal"], "expected none, table, online, found 'crystal'"),
+        (["evaluate", "--scenario", "cloudsim", "--forecast", "table"], "cloudsim shows no forecasts"),
+        (["bench", "step", "--forecast", "online"], "lower --envs or --vms"),
         (["evaluate", "--report", "/proc/none", "--agent", "npa"], "expected a folder that can be written"),
     ],
 )

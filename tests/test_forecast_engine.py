@@ -5,7 +5,6 @@ import pytest
 
 from foreshade.envs.errors import ForecastError
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, NativeForecaster
-from foreshade.envs.forecast.table import key_of, open_table, precompute
 
 
 def load(n: int, steps: int, seed: int = 0) -> np.ndarray:
@@ -212,24 +211,3 @@ def test_another_shape_is_refused():
         NativeForecaster(3).observe(np.zeros(4, np.float32))
     with pytest.raises(ForecastError, match="ascending"):
         NativeForecaster(3, EngineConfig(horizons=(3, 1)))
-
-
-def test_a_table_never_looks_ahead_and_is_made_once(tmp_path):
-    values = load(4, 420).T
-    table = open_table(precompute(values, tmp_path))
-    assert table.shape == (420, 4, 4, 7)
-    changed = values.copy()
-    changed[300:] = 90.0
-    other = open_table(precompute(changed, tmp_path))
-    assert np.array_equal(table[:300], other[:300])
-    assert not np.array_equal(table[300:], other[300:])
-    made = precompute(values, tmp_path).stat().st_mtime_ns
-    assert precompute(values, tmp_path).stat().st_mtime_ns == made
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_table_is_named_by_content_and_configuration_but_not_by_threads():
-    values = load(4, 50).T
-    assert key_of(values, EngineConfig()) == key_of(values, EngineConfig(threads=2))
-    assert key_of(values, EngineConfig()) != key_of(values, EngineConfig(learning_rate=1.0))
-    assert key_of(values, EngineConfig()) != key_of(values + 1, EngineConfig())

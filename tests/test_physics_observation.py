@@ -12,12 +12,16 @@ from tests.worlds import SPAWN, App, Native, data_centre, host, random_scenario,
 
 HOST_COLUMNS = [name for name in dir(core.HostColumns) if not name.startswith("_")]
 VM_COLUMNS = [name for name in dir(core.VmColumns) if not name.startswith("_")]
+FORECAST_COLUMNS = [name for name in dir(core.ForecastColumns) if not name.startswith("_")]
 
 
 def columns(state: Any) -> dict[str, Any]:
     """A copy of every column."""
-    return {f"hosts.{n}": getattr(state.hosts, n).copy() for n in HOST_COLUMNS} | {
-        f"vms.{n}": getattr(state.vms, n).copy() for n in VM_COLUMNS
+    groups = {"hosts": HOST_COLUMNS, "vms": VM_COLUMNS, "forecasts": FORECAST_COLUMNS}
+    return {
+        f"{group}.{n}": getattr(getattr(state, group), n).copy()
+        for group, names in groups.items()
+        for n in names
     }
 
 

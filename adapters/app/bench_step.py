@@ -3,7 +3,8 @@
 Every environment plays the same shared demand table from its own start tick: demand of CPU, memory, disk
 and network of every VM, caps, contention, power, late demand and accounting. VMs have flavours of 1 to 8
 vCPUs; their utilisation is lognormal around 12 % with an AR(1) noise and, as in an imported trace, never
-above what is provisioned. Nothing migrates.
+above what is provisioned. Nothing migrates. What the state costs, forecasts included, is measured apart:
+``observe_us``, once for each environment and tick.
 """
 
 from __future__ import annotations
@@ -11,17 +12,30 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from foreshade import _core
 from foreshade.envs import catalogue
 from foreshade.envs.data_centre import hypervisor_profile, server_model
+from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, NativeForecaster
+from foreshade.envs.forecast.table import Forecast, known_forecast
+
+F32 = npt.NDArray[np.float32]
 
 TICKS = 288
 TRIAD_DOUBLES = 8 << 20  # 64 MiB an array: beyond any cache
+LOOKS = 5  # ticks over which observing is measured
+MOST_ENGINE_BYTES = 8e9
 
 
-def bench_plant(hosts: int, vms: int, gpu_share: float, seed: int = 0) -> _core.Plant:
-    """A fleet of one model under the workload described above."""
+def bench_plant(
+    hosts: int, vms: int, gpu_share: float, seed: int = 0, forecast: Forecast = "none"
+) -> _core.Plant:
+    """A fleet of one model under the workload described above.
+
+    The table holds the demand of the tick before as every mean: its time does not depend on its numbers.
+    """
     rng = np.random.default_rng(seed)
     vcpus = rng.choice(np.array([1, 2, 4, 8], np.float32), vms, p=[0.35, 0.35, 0.2, 0.1])
     flavour = np.zeros((vms, 5), np.float32)
@@ -81,24 +95,48 @@ def bench_plant(hosts: int, vms: int, gpu_share: float, seed: int = 0) -> _core.
         np.full(vms, TICKS, np.int32),
         np.ones(vms, np.float32),
         [0],
+        _source(forecast, demand),
     )
 
 
+def _source(kind: Forecast, demand: F32) -> _core.ForecastTable | _core.EngineConfig | None:
+    config = EngineConfig()
+    if kind == "none":
+        return None
+    if kind == "online":
+        return config.native
+    n_ticks, n_series, _ = demand.shape
+    moments = np.zeros((n_ticks + 1, len(config.horizons), n_series, 4, 2), np.float32)
+    moments[1:, :, :, :, 0] = demand[:, None]
+    return _core.ForecastTable(moments, None, config.horizons, LEVELS)
+
+
 def measure(
-    hosts: int, vms: int, envs: int, threads: int, gpu_share: float, seconds: float
-) -> dict[str, float]:
+    hosts: int, vms: int, envs: int, threads: int, gpu_share: float, seconds: float, forecast: str = "none"
+) -> dict[str, float | str]:
     """Ticks of one environment per second of CPU time (wall time with several threads), best of five rounds.
 
     Resets fall outside the clock. The triad is run in the same process, right before and after.
+
+    Raises:
+        InputError: an unknown forecast, or engines that need more than ``MOST_ENGINE_BYTES``.
+
     """
-    batch = _core.Batch(bench_plant(hosts, vms, gpu_share), envs, 0, threads)
+    kind = known_forecast(forecast)
+    needed = 4 * vms * envs * NativeForecaster(1).bytes_per_series
+    if kind == "online" and needed > MOST_ENGINE_BYTES:
+        raise InputError(
+            f"bench step: {envs} environments of {vms} VMs with an engine in each need {needed / 1e9:.1f} GB,"
+            f" expected at most {MOST_ENGINE_BYTES / 1e9:.0f}: lower --envs or --vms"
+        )
+    batch = _core.Batch(bench_plant(hosts, vms, gpu_share, forecast=kind), envs, 0, threads)
     for env in range(envs):
         batch.start_at(env, env * 131 % (TICKS // 2))
     batch.advance(1)  # places the VMs
     unplaced = sum(batch.env(i).schedule() for i in range(min(envs, 4)))
     clock = time.perf_counter if threads > 1 else time.process_time
     triad = _core.triad_bytes_per_s(TRIAD_DOUBLES)
-    left = TICKS // 2 - 2
+    left = TICKS // 2 - 2 - LOOKS
     rounds: list[float] = []
     spent = 0.0
     ticks = 1
@@ -113,6 +151,15 @@ def measure(
         if took < seconds / 20:
             ticks *= 2
     triad = max(triad, _core.triad_bytes_per_s(TRIAD_DOUBLES))
+    state = _core.ClusterState()
+    batch.env(0).prepare(state)
+    looks = []
+    for _ in range(LOOKS):
+        batch.advance(1)
+        begin = time.process_time()
+        for env in range(envs):
+            batch.env(env).observe(state)
+        looks.append((time.process_time() - begin) / envs)
     best = envs / min(rounds)
     moved = float(batch.bytes_per_tick)
     return {
@@ -128,4 +175,6 @@ def measure(
         "share_of_triad": best * moved / triad,
         "memory_per_env_mb": batch.memory_bytes / envs / 1e6,
         "unplaced_vms": unplaced,
+        "forecast": kind,
+        "observe_us": 1e6 * float(np.median(looks)),
     }

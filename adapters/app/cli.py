@@ -83,6 +83,10 @@ def evaluate(
     anomalies: Annotated[
         bool, typer.Option("--anomalies/--no-anomalies", help="Anomaly detectors beside the world.")
     ] = False,
+    forecast: Annotated[
+        str | None,
+        typer.Option(help="What the state shows: table (made once, kept), online or none; default: table."),
+    ] = None,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
 ) -> None:
@@ -105,8 +109,11 @@ def evaluate(
         def on_progress(done: int, total: int) -> None:
             progress.update(TaskID(task), completed=done, total=total)
 
+        def say(line: str) -> None:
+            progress.console.print(line, soft_wrap=True, highlight=False)
+
         results = run(
-            said, workload, labels, range(first, first + seeds), jobs, on_progress, anomalies=anomalies
+            said, workload, labels, range(first, first + seeds), jobs, on_progress, anomalies=anomalies, forecast=forecast, say=say
         )
     if as_json:
         _say(json.dumps(to_json(results), indent=1))
@@ -197,14 +204,15 @@ def bench_step(
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Share of VMs with a GPU.")] = 0.0,
     seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
     """Full simulator ticks per second, beside the memory bandwidth of the same minute."""
     from foreshade.adapters.app.bench_step import measure  # noqa: PLC0415
 
-    result = measure(hosts, vms, envs, threads, gpu_share, seconds)
+    result = measure(hosts, vms, envs, threads, gpu_share, seconds, forecast)
     if as_json:
         _say(json.dumps(result, indent=1))
         return
     for key, value in result.items():
-        _say(f"{key:24} {value:,.6g}")
+        _say(f"{key:24} {value if isinstance(value, str) else format(value, ',.6g')}")

@@ -17,12 +17,22 @@ from foreshade.adapters.app.workload_of import Loaded, workload_of
 from foreshade.agents.baselines.registry import make_agent
 from foreshade.agents.cloudsim_episode import play_cloudsim
 from foreshade.agents.episode import play
+from foreshade.envs.data_centre import cut
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.table import (
+    Forecast,
+    cache_folder,
+    known_forecast,
+    precompute,
+    table_bytes,
+    table_files,
+)
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.planetlab import PercentDay
 
 Progress = Callable[[int, int], None]  # ticks played of ticks asked for
+Say = Callable[[str], None]  # one line for the person at the screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ def evaluate(
     on_progress: Progress,
     *,
     anomalies: bool = False,
+    forecast: str | None = None,
+    say: Say = lambda _: None,
 ) -> list[RunResult]:
     """Play every agent with every seed; results in the order of seeds, then agents.
 
@@ -55,8 +67,11 @@ def evaluate(
         on_progress: told the ticks played and the ticks to play, from this process.
         anomalies: run anomaly detectors beside the world and show agents what they say.
 
+        forecast: none, table or online; None = table where the scenario's engine shows forecasts.
+        say: told once where a table is made first, which takes time.
+
     Raises:
-        InputError: an agent is unknown, the workload cannot be had, or the engine has no detectors.
+        InputError: an agent is unknown, the workload or its forecasts cannot be had, or the engine has no detectors.
 
     """
     for label in agents:
@@ -65,7 +80,10 @@ def evaluate(
         raise InputError(f"--jobs: expected at least 1, found {jobs}")
     if anomalies and scenario.engine == "cloudsim":
         raise InputError("--anomalies: expected the engine foreshade, found cloudsim")
+    shown = forecast_of(scenario, forecast)
     workloads = _workloads(scenario, workload_spec, seeds)
+    if shown == "table":
+        _make_tables(scenario, workloads, on_progress, say)
     runs = [Job(agent, seed, anomalies) for seed in seeds for agent in agents]
     total = sum(_ticks(scenario, workloads[run.seed]) for run in runs)
     if jobs == 1 or len(runs) == 1:
@@ -77,11 +95,11 @@ def evaluate(
             def tick(k: int, before: int = before) -> None:
                 on_progress(before + k, total)
 
-            results.append(_run(scenario, workloads[run.seed], run, tick))
+            results.append(_run(scenario, workloads[run.seed], run, shown, tick))
             played += _ticks(scenario, workloads[run.seed])
             on_progress(played, total)
         return results
-    return _run_in_processes(scenario, workloads, runs, min(jobs, len(runs)), on_progress, total)
+    return _run_in_processes(scenario, workloads, runs, shown, min(jobs, len(runs)), on_progress, total)
 
 
 def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> dict[int, Loaded]:
@@ -93,11 +111,47 @@ def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> di
     return found
 
 
+def forecast_of(scenario: Scenario, said: str | None) -> Forecast:
+    """What the state will show, from the command line's word or by default.
+
+    Raises:
+        InputError: an unknown word, or the scenario's engine shows no forecasts.
+
+    """
+    able = scenario.engine != "cloudsim"
+    if said is None:
+        return "table" if able else "none"
+    known = known_forecast(said)
+    if known != "none" and not able:
+        raise InputError(f"--forecast {said}: scenario {scenario.name} shows no forecasts, expected none")
+    return known
+
+
+def _make_tables(
+    scenario: Scenario, workloads: Mapping[int, Loaded], on_progress: Progress, say: Say
+) -> None:
+    """Make the tables that the cache does not have, before the runs that share them begin."""
+    for loaded in {id(loaded): loaded for loaded in workloads.values()}.values():
+        played = loaded.played
+        if isinstance(played, PercentDay):
+            continue
+        n_ticks = cut(played, scenario.n_ticks)
+        if table_files(played, n_ticks, cache_folder()).exist(quantiles=True):
+            continue
+        say(
+            f"forecasts: making the table of {loaded.spec} once, {n_ticks} ticks of {played.n_series} series,"
+            f" {table_bytes(played, n_ticks) / 1e6:.0f} MB in {cache_folder()}; --forecast none goes without"
+        )
+        precompute(played, n_ticks, cache_folder(), on_tick=on_progress)
+
+
 def _ticks(scenario: Scenario, loaded: Loaded) -> int:
     return min(scenario.n_ticks or loaded.played.n_ticks, loaded.played.n_ticks)
 
 
-def _run(scenario: Scenario, loaded: Loaded, job: Job, on_tick: Callable[[int], None]) -> RunResult:
+def _run(
+    scenario: Scenario, loaded: Loaded, job: Job, forecast: Forecast, on_tick: Callable[[int], None]
+) -> RunResult:
     agent = make_agent(job.agent)
     played = loaded.played
     wall = time.perf_counter()
@@ -107,7 +161,12 @@ def _run(scenario: Scenario, loaded: Loaded, job: Job, on_tick: Callable[[int], 
         n_vms = len(played.names)
     else:
         world = SimulatedWorld(
-            scenario, played, job.seed, power_managed=agent.power_managed, anomalies=job.anomalies
+            scenario,
+            played,
+            job.seed,
+            power_managed=agent.power_managed,
+            anomalies=job.anomalies,
+            forecast=forecast,
         )
         cpu = time.process_time()
         metrics = play(world, agent, job.seed, on_tick)
@@ -125,6 +184,7 @@ def _run(scenario: Scenario, loaded: Loaded, job: Job, on_tick: Callable[[int], 
         wall_s=time.perf_counter() - wall,
         metrics=metrics,
         start=scenario.start,
+        forecast=forecast,
     )
 
 
@@ -133,12 +193,14 @@ class _Worker:
 
     scenario: Scenario
     workloads: Mapping[int, Loaded]
+    forecast: Forecast
     ticks: Synchronized[int]
 
 
 def _start_worker(path: str, ticks: Synchronized[int]) -> None:
     with Path(path).open("rb") as file:
-        _Worker.scenario, _Worker.workloads = pickle.load(file)  # noqa: S301  written by the parent just now
+        held = pickle.load(file)  # noqa: S301  written by the parent just now
+    _Worker.scenario, _Worker.workloads, _Worker.forecast = held
     _Worker.ticks = ticks
 
 
@@ -147,13 +209,14 @@ def _work(job: Job) -> RunResult:
         with _Worker.ticks.get_lock():
             _Worker.ticks.value += 1
 
-    return _run(_Worker.scenario, _Worker.workloads[job.seed], job, tick)
+    return _run(_Worker.scenario, _Worker.workloads[job.seed], job, _Worker.forecast, tick)
 
 
 def _run_in_processes(
     scenario: Scenario,
     workloads: Mapping[int, Loaded],
     runs: Sequence[Job],
+    forecast: Forecast,
     jobs: int,
     on_progress: Progress,
     total: int,
@@ -163,7 +226,7 @@ def _run_in_processes(
     ticks = context.Value("q", 0)
     with tempfile.TemporaryDirectory(prefix="foreshade-") as folder:
         path = Path(folder) / "workloads.pickle"
-        path.write_bytes(pickle.dumps((scenario, workloads), protocol=5))
+        path.write_bytes(pickle.dumps((scenario, workloads, forecast), protocol=5))
         with ProcessPoolExecutor(jobs, context, _start_worker, (str(path), ticks)) as pool:
             futures = [pool.submit(_work, run) for run in runs]
             waiting = set(futures)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -54,16 +53,19 @@ def forecast_score(
 @forecast_app.command("precompute")
 def forecast_precompute(
     workload: Annotated[str, typer.Option(help="KIND:PATH?key=value.")],
-    out: Annotated[Path, typer.Option(help="Folder for the tables, one file per resource.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the table; default: the cache.")] = None,
+    tick_s: Annotated[int, typer.Option(min=1, help="Control interval of the table, s.")] = 300,
+    quantiles: Annotated[bool, typer.Option(help="Keep the quantiles beside the moments.")] = True,
 ) -> None:
     """Write what the engine forecasts at every tick of a workload from the ticks before it."""
-    from foreshade.envs.forecast.table import precompute  # noqa: PLC0415
+    from foreshade.envs.forecast.table import cache_folder, precompute  # noqa: PLC0415
     from foreshade.envs.workloads.spec import load_workload  # noqa: PLC0415
 
-    played = load_workload(workload)
-    for column, name in enumerate(("cpu", "memory", "disk", "network")):
-        path = precompute(np.ascontiguousarray(played.demand[:, :, column]), out)
-        sys.stdout.write(f"{name}: {path}\n")
+    played = load_workload(workload, tick_s=tick_s)
+    files = precompute(played, played.n_ticks, out or cache_folder(), quantiles=quantiles)
+    sys.stdout.write(f"moments: {files.moments}\n")
+    if quantiles:
+        sys.stdout.write(f"quantiles: {files.quantiles}\n")
 
 
 @anomaly_app.callback()

@@ -26,6 +26,7 @@ class RunResult:
     wall_s: float
     metrics: RunMetrics
     start: datetime | None = None  # of the scenario's first tick; None = unknown, times count from 0
+    forecast: str = "none"  # what the state showed of demand to come: none, table or online
 
 
 def to_json(results: Sequence[RunResult]) -> dict[str, list[dict[str, Any]]]:
@@ -66,6 +67,7 @@ def _row(result: RunResult) -> dict[str, Any]:
         "unmet_by_resource": _finite_each(m.unmet_by_resource),
         "sla_violations": int(m.sla_violations),
         "counts": {str(name): int(count) for name, count in m.counts.items()},
+        "forecast": result.forecast,
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from foreshade.envs.forecast.aggregates import expected_before
 from foreshade.envs.run_metrics import RunMetrics
 
 F64 = npt.NDArray[np.float64]
@@ -45,9 +46,15 @@ def _unmet(h: History, k: int, _: float) -> F64:
     return 100.0 * np.divide(unmet, demand, out=np.zeros_like(unmet), where=demand > 0.0)
 
 
+def _expected(h: History, k: int, tick_s: float) -> F64:
+    """The site's demand as it was expected an hour before."""
+    return _mean(expected_before(h["demand_cpu_mhz"], tick_s).astype(np.float64), k) / 1e3
+
+
 SERIES: tuple[Series, ...] = (
     Series("power_kw", ("host_power_w",), lambda h, k, _: _mean(h["host_power_w"], k) / 1e3),
     Series("demand_ghz", ("demand_cpu_mhz",), lambda h, k, _: _mean(h["demand_cpu_mhz"], k) / 1e3),
+    Series("expected_ghz", ("demand_cpu_mhz",), _expected),
     Series("capacity_ghz", ("capacity_cpu_mhz",), lambda h, k, _: _mean(h["capacity_cpu_mhz"], k) / 1e3),
     Series("used_ghz", ("used_cpu_mhz",), lambda h, k, _: _mean(h["used_cpu_mhz"], k) / 1e3),
     Series("unmet_percent", ("unmet_cpu_mhz", "demand_cpu_mhz"), _unmet),

@@ -26,6 +26,16 @@ std::span<const AnomalyLabel> labels(const U8& array) {
     return {reinterpret_cast<const AnomalyLabel*>(array.data()), static_cast<std::size_t>(array.size())};
 }
 
+// What a span borrows, in `shape`; the array keeps the lender alive, which the next tick may not.
+py::array borrowed(std::span<const float> values, const std::shared_ptr<const void>& owner,
+                   const std::vector<std::size_t>& shape) {
+    const py::capsule lender(new std::shared_ptr<const void>(owner),
+                             [](void* held) { delete static_cast<std::shared_ptr<const void>*>(held); });
+    py::array array(py::dtype::of<float>(), shape, values.data(), lender);
+    array.attr("setflags")(py::arg("write") = false);
+    return array;
+}
+
 } // namespace
 
 void register_cluster_state(py::module_& module) {
@@ -74,12 +84,33 @@ void register_cluster_state(py::module_& module) {
     column(vms, "kind", &VmColumns::kind);
     column(vms, "anomaly", &VmColumns::anomaly);
 
+    py::class_<ForecastColumns> forecasts(module, "ForecastColumns");
+    forecasts.def_property_readonly(
+        "moments",
+        [](const ForecastColumns& self) {
+            return borrowed(self.moments, self.owner, {self.horizons.size(), self.n_rows(), kDense, 2});
+        },
+        "(n_horizons, n_rows, 4, 2) mean and standard deviation of cpu MHz, memory MiB, disk MiB/s, network Mbit/s");
+    forecasts.def_property_readonly(
+        "quantiles",
+        [](const ForecastColumns& self) {
+            const std::size_t n_rows = self.quantiles.empty() ? 0 : self.n_rows();
+            return borrowed(self.quantiles, self.owner, {n_rows, kDense, self.horizons.size(), self.levels.size()});
+        },
+        "(n_rows, 4, n_horizons, n_levels), in the same units; no rows where only moments are kept");
+    column(forecasts, "levels", &ForecastColumns::levels);
+    column(forecasts, "horizons", &ForecastColumns::horizons);
+    column(forecasts, "series", &ForecastColumns::series);
+    column(forecasts, "share", &ForecastColumns::share);
+    column(forecasts, "memory_share", &ForecastColumns::memory_share);
+
     py::class_<ClusterState>(module, "ClusterState")
         .def(py::init<>())
         .def_readonly("time_s", &ClusterState::time_s)
         .def_readonly("tick", &ClusterState::tick)
         .def_readonly("hosts", &ClusterState::hosts)
         .def_readonly("vms", &ClusterState::vms)
+        .def_readonly("forecasts", &ClusterState::forecasts)
         .def(
             "show_anomalies",
             [](ClusterState& self, const U8& vm, const F32& vm_p, const F32& vm_widen, const U8& host) {

@@ -5,13 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "bindings/register.hpp"
+#include "bindings/engine_config.hpp"
 #include "core/forecast/engine.hpp"
 
 namespace foreshade::bindings {
 
 using forecast::Engine;
-using forecast::EngineConfig;
 
 namespace {
 
@@ -23,22 +22,8 @@ void register_forecast(py::module_& module) {
     py::class_<Engine>(module, "ForecastEngine")
         .def(py::init([](std::size_t n_series, std::vector<std::uint32_t> horizons, std::vector<std::uint32_t> strides,
                          const std::map<std::string, float>& rates, std::uint32_t threads) {
-                 EngineConfig config;
-                 config.horizons = std::move(horizons);
-                 config.strides = std::move(strides);
-                 config.threads = threads;
-                 const std::map<std::string, float*> known{
-                     {"learning_rate", &config.learning_rate},   {"memory_steps", &config.memory_steps},
-                     {"pool_memory", &config.pool_memory},       {"pool_weight", &config.pool_weight},
-                     {"smoothing", &config.smoothing},           {"prior_count", &config.prior_count},
-                     {"conformal_rate", &config.conformal_rate}, {"pool_conformal_rate", &config.pool_conformal_rate},
-                 };
-                 for (const auto& [name, value] : rates) {
-                     const auto found = known.find(name);
-                     if (found == known.end()) throw py::value_error("forecaster: unknown setting " + name);
-                     *found->second = value;
-                 }
-                 return std::make_unique<Engine>(std::move(config), n_series);
+                 return std::make_unique<Engine>(engine_config(std::move(horizons), std::move(strides), rates, threads),
+                                                 n_series);
              }),
              py::arg("n_series"), py::arg("horizons"), py::arg("strides"), py::arg("rates"), py::arg("threads") = 1)
         .def(

@@ -13,6 +13,7 @@ void register_data_centre(py::module_& module);
 void register_simulator(py::module_& module);
 void register_cloudsim(py::module_& module);
 void register_forecast(py::module_& module);
+void register_forecast_source(py::module_& module);
 void register_expected_cost(py::module_& module);
 void register_demand_window(py::module_& module);
 void register_decide(py::module_& module);

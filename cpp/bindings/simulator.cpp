@@ -86,7 +86,7 @@ void register_simulator(py::module_& module) {
         .def(py::init([](const DataCentre& spec, F32 demand, F32 gpu, const I32& gpu_series, const I32& app_series,
                          const I32& app_members, const F32& app_memory_floor, const F32& app_offloadable,
                          const I32& vm_app, const F32& vm_flavour, const I32& vm_arrival, const I32& vm_departure,
-                         const F32& vm_credit, const std::vector<int>& allowed) {
+                         const F32& vm_credit, const std::vector<int>& allowed, const forecast::Source& forecast) {
                  if (demand.ndim() != 3 || demand.shape(2) != static_cast<py::ssize_t>(kDense))
                      throw py::value_error("demand: expected shape (n_ticks, n_series, 4)");
                  WorkloadView work;
@@ -111,12 +111,12 @@ void register_simulator(py::module_& module) {
                  work.vm_credit = to_vector(vm_credit);
                  std::uint32_t bits = 0;
                  for (const int kind : allowed) bits |= 1U << static_cast<unsigned>(kind);
-                 return SharedPlant{std::make_shared<const Plant>(spec, std::move(work), bits), demand, gpu};
+                 return SharedPlant{std::make_shared<const Plant>(spec, std::move(work), bits, forecast), demand, gpu};
              }),
              py::arg("spec"), py::arg("demand").noconvert(), py::arg("gpu").noconvert(), py::arg("gpu_series"),
              py::arg("app_series"), py::arg("app_members"), py::arg("app_memory_floor"), py::arg("app_offloadable"),
              py::arg("vm_app"), py::arg("vm_flavour"), py::arg("vm_arrival"), py::arg("vm_departure"),
-             py::arg("vm_credit"), py::arg("allowed"));
+             py::arg("vm_credit"), py::arg("allowed"), py::arg("forecast") = py::none());
 
     py::class_<Simulator>(module, "Simulator")
         .def(py::init([](const SharedPlant& plant, std::uint64_t seed) {

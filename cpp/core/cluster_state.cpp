@@ -79,4 +79,18 @@ void ClusterState::show_hazards(std::span<const float> per_h, std::span<const fl
     hosts.hazard_confidence.assign(confidence.begin(), confidence.end());
 }
 
+void ForecastColumns::resize(std::size_t n_vms) {
+    series.resize(n_vms, -1);
+    share.resize(n_vms, 0.0F);
+    memory_share.resize(n_vms, 0.0F);
+}
+
+void ForecastColumns::clear() {
+    moments = quantiles = {};
+    owner.reset();
+    std::fill(series.begin(), series.end(), -1);
+    std::fill(share.begin(), share.end(), 0.0F);
+    std::fill(memory_share.begin(), memory_share.end(), 0.0F);
+}
+
 } // namespace foreshade

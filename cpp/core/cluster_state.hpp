@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -95,11 +96,29 @@ struct VmColumns {
     void resize(std::size_t n);
 };
 
+// What is expected to be wanted, as known at the end of the last tick; horizons count from there, so that the first
+// tick to come is horizon 1. A row is one load, which an application's members share by traffic.
+struct ForecastColumns {
+    std::span<const float> moments;     // (n_horizons, n_rows, 4, 2) mean, standard deviation; empty = no forecast now
+    std::span<const float> quantiles;   // (n_rows, 4, n_horizons, n_levels) ascending in the level; empty = not kept
+    std::vector<float> levels;          // (n_levels,) ascending in (0, 1)
+    std::vector<std::int32_t> horizons; // (n_horizons,) ticks, ascending
+    std::vector<std::int32_t> series;   // (n_vms,) row of each VM, -1 = none
+    std::vector<float> share;           // (n_vms,) of the row's cpu, disk and network that reaches the VM
+    std::vector<float> memory_share;    // (n_vms,) of the row's memory that it needs
+    std::shared_ptr<const void> owner;  // of what the spans borrow; a copy of the state keeps it alive
+
+    std::size_t n_rows() const { return horizons.empty() ? 0 : moments.size() / (horizons.size() * kDense * 2); }
+    void resize(std::size_t n_vms);
+    void clear(); // no forecast for anybody, until told otherwise
+};
+
 struct ClusterState {
     double time_s = 0.0;   // since the scenario's start
     std::int64_t tick = 0; // control intervals since the start
     HostColumns hosts;
     VmColumns vms;
+    ForecastColumns forecasts;
 
     std::size_t n_hosts() const { return hosts.state.size(); }
     std::size_t n_vms() const { return vms.state.size(); }

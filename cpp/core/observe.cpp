@@ -1,4 +1,5 @@
 // What telemetry would show of the hidden truth: the only way from one to the other.
+#include <algorithm>
 #include <limits>
 #include <stdexcept>
 
@@ -10,6 +11,14 @@ void Simulator::prepare(ClusterState& state) const {
     const std::size_t n_hosts = hosts_.size();
     state.hosts.resize(n_hosts);
     state.vms.resize(vms_.size());
+    state.forecasts.resize(vms_.size());
+    if (const auto* table = std::get_if<forecast::Table>(&plant_->forecast)) {
+        state.forecasts.horizons = table->horizons;
+        state.forecasts.levels = table->levels;
+    } else if (const auto* config = std::get_if<forecast::EngineConfig>(&plant_->forecast)) {
+        state.forecasts.horizons.assign(config->horizons.begin(), config->horizons.end());
+        state.forecasts.levels.assign(forecast::kLevel.begin(), forecast::kLevel.end());
+    }
     for (std::size_t h = 0; h < n_hosts; ++h) {
         const Host& spec = plant_->spec.hosts[h];
         const auto model_id = static_cast<std::size_t>(spec.model);
@@ -92,15 +101,28 @@ void Simulator::observe(ClusterState& state) {
         solve(static_cast<std::int32_t>(h));
         for (const Portion& p : portions_) {
             const auto v = static_cast<std::size_t>(p.vm);
-            const float contention = p.capped[0] > 0.0F ? 1.0F - p.got[0] / p.capped[0] : 0.0F;
-            vms.contention[v] = contention;
+            const Amounts estimate = estimated_demand(p);
+            vms.contention[v] = contention_of(p);
             for (std::size_t r = 0; r < kResources; ++r) {
                 vms.usage[v * kResources + r] = p.got[r];
-                vms.demand[v * kResources + r] = p.got[r];
+                vms.demand[v * kResources + r] = estimate[r];
             }
-            if (contention < 1.0F) vms.demand[v * kResources] = p.got[0] / (1.0F - contention);
         }
     }
+    show_forecasts(state.forecasts);
+}
+
+// What the run-queue delay shows.
+float Simulator::contention_of(const Portion& p) {
+    return p.capped[0] > 0.0F ? 1.0F - p.got[0] / p.capped[0] : 0.0F;
+}
+
+// From usage and contention: what a cap hides stays hidden.
+Amounts Simulator::estimated_demand(const Portion& p) {
+    Amounts demand;
+    std::copy_n(p.got, kResources, demand.begin());
+    if (const float contention = contention_of(p); contention < 1.0F) demand[0] = p.got[0] / (1.0F - contention);
+    return demand;
 }
 
 } // namespace foreshade

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>
+#include <string>
 
 namespace foreshade {
 
@@ -25,11 +26,17 @@ const float* zeros(std::size_t n) {
 
 } // namespace
 
-Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in)
-    : spec(std::move(spec_in)), work(std::move(work_in)), allowed(allowed_in) {
+Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in, forecast::Source forecast_in)
+    : spec(std::move(spec_in)), work(std::move(work_in)), allowed(allowed_in), forecast(std::move(forecast_in)) {
     spec.validate(work.n_ticks);
     tight_factor = 1.0F / (1.0F - spec.knee);
     work.prepare(spec.tick_s);
+    if (const auto* table = std::get_if<forecast::Table>(&forecast))
+        if (table->n_ticks != work.n_ticks || table->n_rows != work.n_series)
+            throw std::invalid_argument(
+                "forecast table: expected one row for each of " + std::to_string(work.n_series) +
+                " series and one for each of " + std::to_string(work.n_ticks) + " ticks and the end, found " +
+                std::to_string(table->n_rows) + " series and " + std::to_string(table->n_ticks) + " ticks");
     series_peak.assign(work.n_series, Vec4{});
     for (std::size_t i = 0; i < work.n_ticks * work.n_series; ++i)
         series_peak[i % work.n_series] = max4(series_peak[i % work.n_series], load4(work.demand + i * kDense));
@@ -128,6 +135,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
         push(window.end_s, EventKind::maintenance_ends, window.host, 0);
     }
     arrivals_and_departures();
+    start_forecasts();
 }
 
 const float* Simulator::row() const {
@@ -230,8 +238,13 @@ void Simulator::advance() {
     last_totals_ = tick_totals_;
     tick_totals_ = Totals{};
     in_tick_ = false;
+    if (online_) learn_demand();
     ++tick_;
     if (!done()) arrivals_and_departures();
+    if (online_) {
+        online_->own(row_owners());
+        shown_.reset();
+    }
 }
 
 double Simulator::worst_vm_unmet() const {
@@ -256,7 +269,8 @@ std::size_t Simulator::memory_bytes() const {
            history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +
            (free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() + dirty_.capacity() +
             touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity()) *
-               sizeof(std::int32_t);
+               sizeof(std::int32_t) +
+           (online_ ? online_->memory_bytes() : 0);
 }
 
 std::size_t Simulator::bytes_per_tick() const {

@@ -13,6 +13,8 @@
 #include "core/action.hpp"
 #include "core/cluster_state.hpp"
 #include "core/curves.hpp"
+#include "core/forecast/demand_forecaster.hpp"
+#include "core/forecast/source.hpp"
 #include "core/metrics.hpp"
 #include "core/random.hpp"
 #include "core/spec.hpp"
@@ -43,9 +45,10 @@ struct Plant {
     std::vector<Vec4> series_peak; // (n_series,) largest demand of each resource over the whole workload
     std::uint32_t allowed = ~0U;   // bit per ActionKind
     float tight_factor = 5.0F;     // 1 / (1 - knee)
+    forecast::Source forecast;
 
-    // Throws std::invalid_argument on a data centre or workload that cannot be simulated.
-    Plant(DataCentre spec, WorkloadView work, std::uint32_t allowed);
+    // Throws std::invalid_argument on a data centre, workload or table that cannot be simulated.
+    Plant(DataCentre spec, WorkloadView work, std::uint32_t allowed, forecast::Source forecast = {});
     Plant(const Plant&) = delete; // its hosts point into its own curves
     Plant& operator=(const Plant&) = delete;
 };
@@ -242,6 +245,17 @@ class Simulator {
         float allocation[kResources];
     };
 
+    // observe.cpp
+    static float contention_of(const Portion& p);
+    static Amounts estimated_demand(const Portion& p);
+
+    // show_forecasts.cpp
+    void start_forecasts();
+    void learn_demand();
+    std::vector<std::int32_t> row_owners() const;
+    float traffic_share(const Vm& vm) const;
+    void show_forecasts(ForecastColumns& out);
+
     // quiet.cpp
     struct Load; // of a host whose VMs all get what they want
     void repack();
@@ -367,9 +381,11 @@ class Simulator {
     std::vector<std::int32_t> other_hosts_;
     std::vector<Portion> portions_;
     std::vector<std::size_t> sort_scratch_;
-    double worst_freed_ = 0.0; // worst ratio of VMs whose slot was freed
-    Totals tick_totals_;       // of the tick that is being decided or played
-    Totals last_totals_;       // of the last one played
+    std::unique_ptr<forecast::DemandForecaster> online_; // where the plant asks for it
+    std::shared_ptr<const void> shown_;                  // its prediction of this tick
+    double worst_freed_ = 0.0;                           // worst ratio of VMs whose slot was freed
+    Totals tick_totals_;                                 // of the tick that is being decided or played
+    Totals last_totals_;                                 // of the last one played
     Totals totals_;
     std::vector<TickRecord> history_;
 };

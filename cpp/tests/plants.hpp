@@ -73,10 +73,10 @@ struct World {
     }
 
     // The tables are borrowed: the world has to outlive what it builds.
-    std::shared_ptr<const Plant> plant() {
+    std::shared_ptr<const Plant> plant(forecast::Source source = {}) {
         work.demand = demand.data();
         work.gpu = gpu.data();
-        return std::make_shared<const Plant>(spec, work, ~0U);
+        return std::make_shared<const Plant>(spec, work, ~0U, std::move(source));
     }
 };
 

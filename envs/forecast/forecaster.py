@@ -9,13 +9,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from foreshade._core import ForecastEngine
+from foreshade import _core
 from foreshade.envs.errors import ForecastError
 
 F32 = npt.NDArray[np.float32]
 
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
+HORIZONS_S = (300, 900, 3600, 86400)
 HORIZONS = (1, 3, 12, 288)  # steps: 5 min, 15 min, 1 h, 1 day at 300 s
+MOST_STEPS = 2015  # the engine keeps a week of 300 s
 
 
 class Forecaster(Protocol):
@@ -98,23 +100,38 @@ class EngineConfig:
             return self.strides
         return tuple(1 if h < 12 else 3 if h < 48 else 48 for h in self.horizons)
 
+    @classmethod
+    def of_tick(cls, tick_s: float) -> EngineConfig:
+        """The horizons 5 min, 15 min, 1 h and 1 day in ticks of another length, at least one tick.
+
+        A day of ticks shorter than 43 s is beyond what the engine keeps and is left out.
+        """
+        steps = sorted({max(1, round(horizon / tick_s)) for horizon in HORIZONS_S})
+        return cls(horizons=tuple(step for step in steps if step <= MOST_STEPS))
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The settings that are numbers of the engine alone, by name."""
+        own = {"horizons", "strides", "threads"}
+        return {key: float(value) for key, value in asdict(self).items() if key not in own}
+
+    @property
+    def native(self) -> _core.EngineConfig:
+        """As the native core takes them."""
+        return _core.EngineConfig(self.horizons, self.learning_strides, self.rates, self.threads)
+
 
 class NativeForecaster:
     """The online engine of ``cpp/core/forecast`` as a ``Forecaster``."""
 
     def __init__(self, n_series: int, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
-        rates = {
-            key: float(value)
-            for key, value in asdict(self.config).items()
-            if key not in {"horizons", "strides", "threads"}
-        }
         try:
-            self._engine = ForecastEngine(
+            self._engine = _core.ForecastEngine(
                 n_series,
                 list(self.config.horizons),
                 list(self.config.learning_strides),
-                rates,
+                self.config.rates,
                 self.config.threads,
             )
         except ValueError as error:

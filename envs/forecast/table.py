@@ -1,8 +1,11 @@
-"""Rolling-origin tables: every forecast of a workload, made once by the online engine and read from disk.
+"""Rolling-origin tables: every forecast of a workload, made once and shared by all that play it.
 
-Row ``t`` holds what the engine says after it has seen step ``t`` and nothing later. A table is a ``.npy``
-file ``(n_steps, n_series, n_horizons, 7) float16`` mapped into memory; its name is the hash of the series'
-content and of the engine's configuration, so another workload or another setting is another file.
+Row ``t`` is what the state shows at tick ``t``: it knows the demand of the first ``t`` ticks and nothing
+later. A table is two ``.npy`` files that are mapped into memory, moments
+``(n_ticks + 1, n_horizons, n_series, 4, 2)`` and, if wanted, quantiles
+``(n_ticks + 1, n_series, 4, n_horizons, 7)``, both float32: half precision ends at 65,504, which the MHz and
+MiB of an application exceed. Their name is the hash of the demand and of the engine's configuration, so
+another workload or another setting is another file.
 """
 
 from __future__ import annotations
@@ -10,64 +13,179 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from foreshade.envs.errors import ForecastError
-from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, NativeForecaster
+from foreshade import _core
+from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
+from foreshade.envs.workloads.workload import Workload
 
 F32 = npt.NDArray[np.float32]
-F16 = npt.NDArray[np.float16]
-FORMAT = 1  # raise it when the engine's forecasts change for the same configuration
+I32 = npt.NDArray[np.int32]
+Progress = Callable[[int, int], None]  # ticks done of ticks to do
+#: Where the state's forecasts come from: nowhere, a table, or the engine run inside on what is observed.
+Forecast = Literal["none", "table", "online"]
+FORECASTS: tuple[Forecast, ...] = ("none", "table", "online")
+
+FORMAT = 2  # raise it when the engine's forecasts change for the same configuration
+CACHE_VARIABLE = "FORESHADE_CACHE"
 
 
-def key_of(values: F32, config: EngineConfig) -> str:
-    """Name of the table of these series under this configuration; threads change nothing and do not count."""
-    settings = {k: v for k, v in asdict(config).items() if k != "threads"}
-    digest = hashlib.sha256(json.dumps([FORMAT, values.shape, settings], sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(values, np.float32).tobytes())
-    return digest.hexdigest()[:32]
+@dataclass(frozen=True, slots=True)
+class TableFiles:
+    """Where one table lies."""
+
+    moments: Path
+    quantiles: Path
+
+    def exist(self, *, quantiles: bool) -> bool:
+        """Whether it was made, with its quantiles if they are asked for."""
+        return self.moments.exists() and (self.quantiles.exists() or not quantiles)
 
 
-def precompute(values: F32, folder: Path, config: EngineConfig | None = None) -> Path:
-    """Make the table of ``(n_steps, n_series)`` samples, NaN = missing, unless it lies there already.
-
-    Numbers beyond float16 are held at its bounds. The file appears whole or not at all, so two that make the
-    same table do no harm.
+def known_forecast(said: str) -> Forecast:
+    """One of ``FORECASTS`` as a person wrote it.
 
     Raises:
-        ForecastError: another shape.
+        InputError: another word.
 
     """
-    config = config or EngineConfig()
-    if values.ndim != 2 or 0 in values.shape:
-        raise ForecastError(f"forecast table: expected samples (n_steps, n_series), got shape {values.shape}")
-    path = folder / f"{key_of(values, config)}.npy"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    n_steps, n_series = values.shape
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    shape = (n_steps, n_series, len(config.horizons), len(LEVELS))
+    for known in FORECASTS:
+        if said == known:
+            return known
+    raise InputError(f"--forecast: expected {', '.join(FORECASTS)}, found {said!r}")
+
+
+def cache_folder() -> Path:
+    """Where tables are kept: below FORESHADE_CACHE, else below the user's cache folder (XDG_CACHE_HOME)."""
+    told = os.environ.get(CACHE_VARIABLE)
+    base = (
+        Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foreshade"
+    )
+    return base / "forecasts"
+
+
+def row_owners(workload: Workload, n_ticks: int) -> I32:
+    """The application behind each series at each tick, ``(n_ticks + 1, n_series)``; -1 = nobody's."""
+    owner = np.full((n_ticks + 1, workload.n_series), -1, np.int32)
+    for vm in np.argsort(workload.vms.app, kind="stable"):
+        app = workload.vms.app[vm]
+        life = slice(workload.vms.arrival_tick[vm], workload.vms.departure_tick[vm])
+        owner[life, workload.apps.series[app]] = app
+    owner[n_ticks] = owner[n_ticks - 1]  # after the last tick nobody comes or goes
+    return owner
+
+
+def table_files(
+    workload: Workload, n_ticks: int, folder: Path, config: EngineConfig | None = None
+) -> TableFiles:
+    """Where the table of these ticks lies or will lie; the engine's threads do not count in its name."""
+    config = config or EngineConfig.of_tick(workload.tick_s)
+    settings = {k: v for k, v in asdict(config).items() if k != "threads"}
+    shape = [n_ticks, workload.n_series]
+    digest = hashlib.sha256(json.dumps([FORMAT, shape, settings], sort_keys=True).encode())
+    digest.update(np.ascontiguousarray(workload.demand[:n_ticks], np.float32).tobytes())
+    digest.update(row_owners(workload, n_ticks).tobytes())
+    name = digest.hexdigest()[:32]
+    return TableFiles(folder / f"{name}.moments.npy", folder / f"{name}.quantiles.npy")
+
+
+def precompute(
+    workload: Workload,
+    n_ticks: int,
+    folder: Path,
+    config: EngineConfig | None = None,
+    *,
+    quantiles: bool = True,
+    on_tick: Progress | None = None,
+) -> TableFiles:
+    """Make the table of a workload's first ticks, unless it lies there already.
+
+    Each file appears whole or not at all, so two that make the same table do no harm.
+
+    Raises:
+        InputError: the folder cannot be written, or has no room.
+
+    """
+    config = config or EngineConfig.of_tick(workload.tick_s)
+    files = table_files(workload, n_ticks, folder, config)
+    if files.exist(quantiles=quantiles):
+        return files
+    n_series, n_horizons = workload.n_series, len(config.horizons)
+    owner = row_owners(workload, n_ticks)
+    forecaster = _core.DemandForecaster(config.native, n_series)
+    wanted = (files.moments, files.quantiles) if quantiles else (files.moments,)
+    parts = {path: path.with_name(f".{path.stem}.{os.getpid()}.npy") for path in wanted}
     try:
-        table = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        forecaster = NativeForecaster(n_series, config)
-        bound = float(np.finfo(np.float16).max)
-        for t in range(n_steps):
-            forecaster.observe(values[t])
-            table[t] = np.minimum(forecaster.predict(), bound)
-        table.flush()
-        del table
-        partial.replace(path)
+        folder.mkdir(parents=True, exist_ok=True)
+        moments = _file(parts[files.moments], (n_ticks + 1, n_horizons, n_series, 4, 2))
+        rows: F32 | None = None
+        if quantiles:
+            rows = _file(parts[files.quantiles], (n_ticks + 1, n_series, 4, n_horizons, len(LEVELS)))
+        forecaster.own(owner[0])
+        for t in range(n_ticks):
+            forecaster.observe(workload.demand[t])
+            forecaster.own(owner[t + 1])  # who has come is known before what they want
+            forecaster.predict(moments[t + 1], None if rows is None else rows[t + 1])
+            if on_tick is not None:
+                on_tick(t + 1, n_ticks)
+        del moments, rows  # written and closed
+        for path, part in parts.items():
+            part.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"forecast table: expected a folder that can be written, {folder}: {error}; name another in "
+            f"{CACHE_VARIABLE}, or go without (--forecast none)"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
-    return path
+        for part in parts.values():
+            if part.exists():
+                part.unlink()
+    return files
 
 
-def open_table(path: Path) -> F16:
-    """The table, mapped read-only: ``(n_steps, n_series, n_horizons, 7)``."""
-    table: F16 = np.load(path, mmap_mode="r")
-    return table
+def _file(path: Path, shape: tuple[int, ...]) -> F32:
+    """A new file of zeros, mapped; a disk without room is told now and not by a bus error later."""
+    mapped: F32 = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return mapped
+
+
+def table_bytes(workload: Workload, n_ticks: int, *, quantiles: bool = True) -> int:
+    """What a table takes on disk."""
+    n_horizons = len(EngineConfig.of_tick(workload.tick_s).horizons)
+    return (n_ticks + 1) * workload.n_series * 4 * n_horizons * (2 + (len(LEVELS) if quantiles else 0)) * 4
+
+
+def open_table(files: TableFiles, config: EngineConfig, *, quantiles: bool = True) -> _core.ForecastTable:
+    """The table as the native plant takes it, mapped read-only."""
+    rows: F32 | None = np.load(files.quantiles, mmap_mode="r") if quantiles else None
+    moments: F32 = np.load(files.moments, mmap_mode="r")
+    return _core.ForecastTable(moments, rows, config.horizons, LEVELS)
+
+
+def forecast_source(
+    kind: Forecast, workload: Workload, n_ticks: int, folder: Path | None = None
+) -> _core.ForecastTable | _core.EngineConfig | None:
+    """What a plant takes its forecasts from; a table that does not lie in the folder is made there first.
+
+    Args:
+        kind: none, table or online.
+        workload: what is played; horizons follow its tick.
+        n_ticks: how much of it.
+        folder: of tables; None = ``cache_folder()``.
+
+    """
+    if kind == "none":
+        return None
+    config = EngineConfig.of_tick(workload.tick_s)
+    if kind == "online":
+        return config.native
+    return open_table(precompute(workload, n_ticks, folder or cache_folder(), config), config)

@@ -129,7 +129,7 @@
   // ---- over time ----------------------------------------------------------------------------------------------
   const TIMES = {
     power: { key: "power_kw", unit: "kW", format: ",.2f" },
-    load: { key: "capacity_ghz", unit: "GHz", format: ",.0f", behind: "demand_ghz" },
+    load: { key: "capacity_ghz", unit: "GHz", format: ",.0f", behind: "demand_ghz", before: "expected_ghz" },
     unmet: { key: "unmet_percent", unit: "%", format: ".2f" },
     hosts: { key: "hosts_on", unit: "hosts", format: ".1f", shape: "hvh" },
     migrations: { key: "migrations_per_h", unit: "migrations / h", format: ",.1f", shape: "hvh" },
@@ -140,7 +140,8 @@
     const runs = Object.entries(data.lines[agent]).filter(([s, run]) => key in run && (seed === "" || s === seed)).map(([, run]) => run);
     if (!runs.length) return null;
     const alike = runs.filter((run) => run.time === runs[0].time);
-    const y = alike.length === 1 ? runs[0][key] : runs[0][key].map((_, i) => mean(alike.map((run) => run[key][i])));
+    const at = (i) => alike.map((run) => run[key][i]).filter((value) => value !== null);
+    const y = alike.length === 1 ? runs[0][key] : runs[0][key].map((_, i) => (at(i).length ? mean(at(i)) : null));
     const x = data.times[runs[0].time].map((t) => (data.start_ms === null ? t / 3600 : data.start_ms + 1000 * t));
     return { x, y };
   }
@@ -148,10 +149,14 @@
     if (!data.agents.some((agent) => Object.values(data.lines[agent]).some((run) => spec.key in run))) return null;
     const traces = [];
     if (spec.behind) {
-      const demand = [data.reference, ...data.agents].map((a) => line(data, a, state.seed, spec.behind)).find(Boolean);
+      const first = (key) => [data.reference, ...data.agents].map((a) => line(data, a, state.seed, key)).find(Boolean);
+      const demand = first(spec.behind);
+      const expected = first(spec.before);
       const css = getComputedStyle(document.documentElement);
       if (demand) traces.push({ type: "scatter", mode: "lines", name: "wanted", ...demand, fill: "tozeroy", fillcolor: css.getPropertyValue("--shade").trim(),
         line: { width: 0 }, hovertemplate: "%{y:" + spec.format + "} " + spec.unit });
+      if (expected) traces.push({ type: "scatter", mode: "lines", name: "expected an hour before", ...expected,
+        line: { color: css.getPropertyValue("--soft").trim(), dash: "dot", width: 1.2 }, hovertemplate: "%{y:" + spec.format + "} " + spec.unit });
     }
     for (const agent of data.agents) {
       if (!state.drawn.has(agent)) continue;
