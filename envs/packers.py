@@ -21,6 +21,8 @@ class WindowKnobs:
     prior_mean: Shares = (0.15, 1.0, 0.05, 0.05, 0.5)
     prior_sigma: Shares = (0.2, 0.05, 0.05, 0.05, 0.2)
     floor_sigma: Shares = (0.02, 0.01, 0.01, 0.01, 0.0)  # a quiet window does not promise quiet
+    forecast: float = 0.0  # weight of the state's forecast, where it has one, beside the window
+    forecast_ticks: int = 12  # its horizon: the nearest that there is
 
     def native(self) -> _core.WindowKnobs:
         """The same knobs for the native window."""
@@ -29,6 +31,7 @@ class WindowKnobs:
         native.prior_mean = list(self.prior_mean)
         native.prior_sigma = list(self.prior_sigma)
         native.floor_sigma = list(self.floor_sigma)
+        native.forecast, native.forecast_ticks = self.forecast, self.forecast_ticks
         return native
 
     def window(self, n_vms: int, tick_s: float) -> _core.DemandWindow:

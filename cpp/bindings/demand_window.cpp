@@ -26,7 +26,9 @@ void register_demand_window(py::module_& module) {
         .def_readwrite("prior_ticks", &WindowKnobs::prior_ticks)
         .def_readwrite("prior_mean", &WindowKnobs::prior_mean)
         .def_readwrite("prior_sigma", &WindowKnobs::prior_sigma)
-        .def_readwrite("floor_sigma", &WindowKnobs::floor_sigma);
+        .def_readwrite("floor_sigma", &WindowKnobs::floor_sigma)
+        .def_readwrite("forecast", &WindowKnobs::forecast)
+        .def_readwrite("forecast_ticks", &WindowKnobs::forecast_ticks);
     py::class_<DemandWindow>(module, "DemandWindow")
         .def(py::init<const WindowKnobs&, std::size_t, float>(), py::arg("knobs"), py::arg("n_vms"), py::arg("tick_s"))
         .def("update", &DemandWindow::update, py::arg("state"))

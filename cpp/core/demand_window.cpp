@@ -1,6 +1,8 @@
 #include "core/demand_window.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <array>
 #include <stdexcept>
 
@@ -109,6 +111,34 @@ void DemandWindow::update(const ClusterState& state) {
             mean_[i] = static_cast<float>(trust * mean + (1.0 - trust) * allocation * static_cast<double>(share_[r]));
             const double calm = std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor);
             variance_[i] = static_cast<float>(widen * calm);
+        }
+    }
+    if (knobs_.forecast > 0.0F) blend(state);
+}
+
+// Draws the window's mean and variance towards the forecast of the horizon that is the nearest to the wanted one.
+void DemandWindow::blend(const ClusterState& state) {
+    const ForecastColumns& said = state.forecasts;
+    if (said.moments.empty()) return;
+    std::size_t horizon = 0;
+    for (std::size_t k = 1; k < said.horizons.size(); ++k)
+        if (std::abs(said.horizons[k] - knobs_.forecast_ticks) <
+            std::abs(said.horizons[horizon] - knobs_.forecast_ticks))
+            horizon = k;
+    const float* rows = said.moments.data() + horizon * said.n_rows() * kDense * 2;
+    const float w = knobs_.forecast;
+    for (std::size_t v = 0; v < n_; ++v) {
+        if (state.vms.state[v] == VmState::absent || said.series[v] < 0) continue;
+        const float* row = rows + static_cast<std::size_t>(said.series[v]) * kDense * 2;
+        const float widen = state.vms.widen[v] * state.vms.widen[v];
+        for (std::size_t r = 0; r < kDense; ++r) {
+            const std::size_t i = v * kResources + r;
+            const float share = r == 1 ? said.memory_share[v] : said.share[v];
+            const float allocation = state.vms.allocation[i];
+            const float floor = allocation * knobs_.floor_sigma[r];
+            const float sigma = std::max(share * row[r * 2 + 1], floor);
+            mean_[i] += w * (std::min(share * row[r * 2], allocation) - mean_[i]);
+            variance_[i] += w * (widen * sigma * sigma - variance_[i]);
         }
     }
 }

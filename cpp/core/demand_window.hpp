@@ -17,6 +17,8 @@ struct WindowKnobs {
     Amounts prior_mean{};     // before any telemetry; then the cluster's own share of use takes its place
     Amounts prior_sigma{};
     Amounts floor_sigma{};
+    float forecast = 0.0F;           // weight of the state's forecast in mean and variance, where it has one
+    std::int32_t forecast_ticks = 12; // its horizon: the nearest that there is
 };
 
 // Sums over a sliding window, O(n_vms) a tick whatever its length.
@@ -40,6 +42,7 @@ class DemandWindow {
 
   private:
     void forget(std::size_t v);
+    void blend(const ClusterState& state);
 
     WindowKnobs knobs_;
     std::size_t n_;
