@@ -53,6 +53,7 @@ void CloudSim::observe(ClusterState& state) const {
 
     VmColumns& vms = state.vms;
     vms.resize(n_vms());
+    state.forecasts.resize(n_vms()); // nobody's: this scenario has none
     for (std::size_t vm = 0; vm < n_vms(); ++vm) {
         const bool exists = cluster_.host[vm] >= 0;
         const VmType& type = cluster_.type(vm);
