@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import torch
@@ -11,7 +12,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from foreshade.agents.ham.network import CandidateScorer
+from foreshade.agents.ham.network import Actor, CandidateScorer
 from foreshade.envs.errors import InputError
 from foreshade.envs.features import Schema
 
@@ -66,6 +67,9 @@ class HamPolicy(ActorCriticPolicy):
 
     """
 
+    range_low: Tensor  # (G + F,) smallest value seen in training, per column; inf before any
+    range_high: Tensor  # (G + F,) largest
+
     def __init__(
         self,
         observation_space: spaces.Space[Any],
@@ -114,12 +118,38 @@ class HamPolicy(ActorCriticPolicy):
         """The networks."""
         return cast(CandidateScorer, self.mlp_extractor)
 
+    @property
+    def start(self) -> Actor:
+        """The actor as it was before it was trained: what the KL penalty is to, and what ships at worst."""
+        return cast(Actor, self.start_actor)
+
+    def remember_start(self) -> None:
+        """Make the present actor the start."""
+        self.start.load_state_dict(self.scorer.actor.state_dict())
+
+    def widen_range(self, observation: Tensor) -> None:
+        """Take flat observations (B, size) into the range of each column that was trained on.
+
+        What masked candidates hold is left out. Columns are in the schema's order, the context's first.
+        """
+        context, candidates, mask = self.scorer.split(observation)
+        allowed = candidates[mask]
+        low = torch.cat([context.amin(dim=0), allowed.amin(dim=0)]).float()
+        high = torch.cat([context.amax(dim=0), allowed.amax(dim=0)]).float()
+        torch.minimum(self.range_low, low, out=self.range_low)
+        torch.maximum(self.range_high, high, out=self.range_high)
+
     def logits(self, observation: Tensor) -> Tensor:
         """(B, K) of flat observations (B, size)."""
         return self.scorer.forward_actor(observation.float())
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = CandidateScorer(**self._network).to(self.device)  # type: ignore[assignment]
+        scorer = CandidateScorer(**self._network).to(self.device)
+        self.mlp_extractor = scorer  # type: ignore[assignment]
+        self.start_actor = copy.deepcopy(scorer.actor).requires_grad_(False)
+        n_columns = scorer.n_context + scorer.n_candidate
+        self.register_buffer("range_low", torch.full((n_columns,), torch.inf, device=self.device))
+        self.register_buffer("range_high", torch.full((n_columns,), -torch.inf, device=self.device))
 
     def _build(self, lr_schedule: Schedule) -> None:
         self.action_dist = CandidateDistribution(self._network["schema"].k)
