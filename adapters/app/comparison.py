@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from foreshade.adapters.app.estimate import Estimate, paired
+from foreshade.training.estimate import Estimate, paired
 from foreshade.adapters.app.results import RunResult
 from foreshade.envs.errors import InputError
 

@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import COMPARED, MEASURES, Case, cases
-from foreshade.adapters.app.estimate import Estimate
+from foreshade.training.estimate import Estimate
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.series import thinned
 from foreshade.adapters.app.summary import sentences

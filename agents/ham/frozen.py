@@ -1,7 +1,7 @@
 """A frozen HAM: a folder that decides without torch, and says when it should not be trusted.
 
 The folder holds ``actor.onnx``, ``weights.npz`` and ``manifest.json`` (see ``envs.frozen_folder``). It runs
-on ONNX Runtime, or on NumPy alone where that is absent. Whoever asks it falls back to the rules when
+on NumPy alone; batches run on ONNX Runtime where it is installed. Whoever asks it falls back to the rules when
 ``doubt`` gives a reason, and says so.
 """
 
@@ -95,10 +95,12 @@ class FrozenPolicy:
         self.low, self.high = low, high
         self.confidence_floor = confidence_floor
         self.origin = dict(origin or {})
-        self.scores: Scores = NumpyActor(weights, shape, schema)
+        self._actor = NumpyActor(weights, shape, schema)
+        self.scores: Scores = self._actor  # of batches
         slack = RANGE_SLACK * (high - low) + 1e-3  # of a column that never moved: what rounding may do
         self._low, self._high = self._flat(low - slack), self._flat(high + slack)
         self._n_context = len(schema.context)
+        self._ones = np.ones(schema.k, np.float32)
 
     @classmethod
     def load(
@@ -161,14 +163,18 @@ class FrozenPolicy:
         return freeze(folder, FORMAT, files, manifest)
 
     def choose(self, flat: F32) -> Choice:
-        """Decide in one state: a flat observation (size,) float32."""
-        logits = self.scores(flat[None])[0]
-        best = int(logits.argmax())
-        odds = np.exp(logits - logits[best])
-        total = odds.sum()
+        """Decide in one state: a flat observation (size,) float32; not for two threads at once.
+
+        It is NumPy's on every backend: calling ONNX Runtime costs more than so small a network does.
+        """
+        odds = self._actor.one(flat)
+        best = int(odds.argmax())
+        odds -= odds[best]
+        np.exp(odds, out=odds)
+        total = float(np.dot(odds, self._ones))
         odds[best] = 0.0
-        confidence = (1.0 - odds.max()) / total
-        return Choice(best, float(confidence), self._is_out_of_range(flat))
+        confidence = (1.0 - float(odds.max())) / total
+        return Choice(best, confidence, self._is_out_of_range(flat))
 
     def choose_batch(self, flat: F32) -> Choices:
         """Decide in n states: flat observations (n, size) float32."""
@@ -242,7 +248,7 @@ def _onnx_session(model: bytes, policy: FrozenPolicy, where: str) -> Scores:
         return logits
 
     probe = np.random.default_rng(0).uniform(-1, 1, (2, policy.schema.size)).astype(np.float32)
-    policy.schema.split(probe)[2][:, 0] = 1
+    policy.schema.split(probe)[2][:] = np.arange(policy.schema.k) % 2 == 0
     if not np.allclose(scores(probe), policy.scores(probe), rtol=1e-3, atol=1e-3):
         raise InputError(f"{where}: expected actor.onnx and weights.npz to score alike, got other numbers")
     return scores

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,28 +97,33 @@ class NumpyActor:
         turned = {
             name: np.ascontiguousarray(w.T) for name, w in weights.items() if name.endswith("weight")
         }
-        self._candidate, self._candidate_bias = (
+        self.candidate, self.candidate_bias = (
             turned["encoder.candidate.weight"],
             weights["encoder.candidate.bias"],
         )
-        self._context, self._context_bias = turned["encoder.context.weight"], weights["encoder.context.bias"]
-        self._joint, self._joint_bias = turned["joint.weight"], weights["joint.bias"]
-        self._of_context = turned["summary.weight"][: shape.hidden]
-        self._of_pooled = turned["summary.weight"][shape.hidden :] / np.float32(schema.k)
-        self._score = turned["score.weight"]
-        self._inverse_temperature = np.float32(1.0 / shape.temperature)
+        self.context, self.context_bias = turned["encoder.context.weight"], weights["encoder.context.bias"]
+        self.joint, self.joint_bias = turned["joint.weight"], weights["joint.bias"]
+        self.of_context = turned["summary.weight"][: shape.hidden]
+        self.of_pooled = turned["summary.weight"][shape.hidden :] / np.float32(schema.k)
+        self.score = turned["score.weight"]
+        self.inverse_temperature = np.float32(1.0 / shape.temperature)
         self._attention = (
             tuple(turned[f"encoder.attention.{part}.weight"] for part in ("query", "key", "value"))
             if shape.attention
             else None
         )
+        self._one = _OneState(self, schema, shape)
+
+    def one(self, flat: F32) -> F32:
+        """Logits (K,) of one flat observation (size,), up to a constant; not for two threads at once."""
+        return self(flat[None])[0] if self._attention is not None else self._one(flat)
 
     def __call__(self, flat: F32) -> F32:
         """Logits (n, K) of flat observations (n, size) float32."""
         context, candidates, mask = self._schema.split(flat)
         masked = mask <= 0
-        encoded = candidates @ self._candidate
-        encoded += self._candidate_bias
+        encoded = candidates @ self.candidate
+        encoded += self.candidate_bias
         np.maximum(encoded, 0, out=encoded)
         if self._attention is not None:
             query, key, value = self._attention
@@ -127,16 +132,60 @@ class NumpyActor:
             weight = np.exp(weight - weight.max(axis=2, keepdims=True))
             encoded = encoded + weight / weight.sum(axis=2, keepdims=True) @ (encoded @ value)
         pooled = (1 - masked.astype(np.float32))[:, None, :] @ encoded
-        seen = np.maximum(context @ self._context + self._context_bias, 0)
-        summary = pooled @ self._of_pooled
-        summary += (seen @ self._of_context + self._joint_bias)[:, None, :]
-        joint = encoded @ self._joint
+        seen = np.maximum(context @ self.context + self.context_bias, 0)
+        summary = pooled @ self.of_pooled
+        summary += (seen @ self.of_context + self.joint_bias)[:, None, :]
+        joint = encoded @ self.joint
         joint += summary
         np.maximum(joint, 0, out=joint)
-        logits: F32 = candidates[:, :, 0] * self._inverse_temperature
-        logits += (joint @ self._score)[:, :, 0]
+        logits: F32 = candidates[:, :, 0] * self.inverse_temperature
+        logits += (joint @ self.score)[:, :, 0]
         logits[masked] = MASKED
         return logits
+
+
+class _OneState:
+    """One state's logits with few calls and no allocation: there a call costs more than its numbers.
+
+    ``relu(x + b) = max(x, -b) + b``, and the ``+ b`` goes into the next layer, or at the last layer into a
+    constant that no softmax sees. Everything that joins a candidate is one product with the vector
+    ``[context | sum over the unmasked | their number | 1]``, negative as the floor of the maximum.
+    """
+
+    def __init__(self, actor: NumpyActor, schema: Schema, shape: ActorShape) -> None:
+        h, n_context = shape.hidden, len(schema.context)
+        self._start, self._end = n_context, n_context + schema.k * len(schema.candidate)
+        self._rows = schema.k, len(schema.candidate)
+        self._candidate, self._context, self._joint = actor.candidate, actor.context, actor.joint
+        self._score, self._inverse_temperature = actor.score[:, 0].copy(), actor.inverse_temperature
+        self._floor = np.tile(-actor.candidate_bias, (schema.k, 1))
+        self._context_floor = -actor.context_bias
+        constant = (
+            actor.context_bias @ actor.of_context
+            + actor.candidate_bias @ actor.joint
+            + actor.joint_bias
+        )
+        count = actor.candidate_bias @ actor.of_pooled
+        self._summary = -np.vstack([actor.of_context, actor.of_pooled, count, constant])
+        self._encoded, self._joined = (np.empty((schema.k, h), np.float32) for _ in range(2))
+        self._vector = np.ones(2 * h + 2, np.float32)
+        self._seen, self._pooled = self._vector[:h], self._vector[h : 2 * h]
+        self._ones = np.ones(schema.k, np.float32)
+
+    def __call__(self, flat: F32) -> F32:
+        candidates, mask = flat[self._start : self._end].reshape(self._rows), flat[self._end :]
+        encoded, joined, seen, vector = self._encoded, self._joined, self._seen, self._vector
+        np.dot(candidates, self._candidate, encoded)
+        np.maximum(encoded, self._floor, out=encoded)
+        np.dot(flat[: self._start], self._context, seen)
+        np.maximum(seen, self._context_floor, out=seen)
+        np.dot(mask, encoded, self._pooled)
+        vector[-2] = np.dot(mask, self._ones)
+        np.dot(encoded, self._joint, joined)
+        np.maximum(joined, np.dot(vector, self._summary), out=joined)
+        logits: F32 = np.dot(joined, self._score)
+        logits += candidates[:, 0] * self._inverse_temperature
+        return np.where(mask, logits, MASKED)
 
 
 def onnx_actor(weights: Mapping[str, F32], shape: ActorShape, schema: Schema) -> bytes:
@@ -149,41 +198,42 @@ def onnx_actor(weights: Mapping[str, F32], shape: ActorShape, schema: Schema) ->
     onnx = require("onnx", "policy", "exporting a policy")
     graph = _Graph(onnx)
     k, n_candidate = schema.k, len(schema.candidate)
-    parts = graph.constant(np.array([len(schema.context), k * n_candidate, k]))
-    context, rows, mask = graph.add("Split", "observation", parts, n_outputs=3, axis=1)
-    candidates = graph.add("Reshape", rows, graph.constant(np.array([0, k, n_candidate])))[0]
-    zero = graph.constant(np.float32(0))
-    allowed = graph.add("Greater", mask, zero)[0]
+    h, wide = shape.hidden, len(schema.context)
+    context, rows, mask = graph.split("observation", (wide, k * n_candidate, k))
+    candidates = graph.reshape(rows, -1, n_candidate)  # one row per candidate: Gemm and Relu run as one node
+    allowed = graph.add("Cast", mask, to=onnx.TensorProto.BOOL)
+    shown = graph.reshape(mask, -1, 1, k)
 
-    def dense(of: str, weight: str, bias: str | None = None) -> str:
-        product = graph.add("MatMul", of, graph.constant(weights[weight].T))[0]
-        return product if bias is None else graph.add("Add", product, graph.constant(weights[bias]))[0]
+    def dense(of: str, weight: F32, bias: F32 | str = "") -> str:
+        last = bias if isinstance(bias, str) else graph.constant(bias)
+        return graph.add("Gemm", of, graph.constant(weight.T), *([last] if last else []))
 
-    encoded = graph.add("Relu", dense(candidates, "encoder.candidate.weight", "encoder.candidate.bias"))[0]
-    row = graph.constant(np.array([1]))
+    w = weights
+    encoded = dense(candidates, w["encoder.candidate.weight"], w["encoder.candidate.bias"])
+    encoded = graph.add("Relu", encoded)
+    by_state = graph.reshape(encoded, -1, k, h)
     if shape.attention:
         query, key, value = (
-            dense(encoded, f"encoder.attention.{p}.weight") for p in ("query", "key", "value")
+            graph.reshape(dense(encoded, w[f"encoder.attention.{part}.weight"]), -1, k, h)
+            for part in ("query", "key", "value")
         )
-        weight = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 2, 1])[0])[0]
-        weight = graph.add("Mul", weight, graph.constant(np.float32(1 / math.sqrt(shape.hidden))))[0]
-        shown = graph.add("Unsqueeze", allowed, row)[0]
-        weight = graph.add("Where", shown, weight, graph.constant(MASKED))[0]
-        weight = graph.add("Softmax", weight, axis=2)[0]
-        encoded = graph.add("Add", encoded, graph.add("MatMul", weight, value)[0])[0]
-    ones = graph.add("Cast", graph.add("Unsqueeze", allowed, row)[0], to=onnx.TensorProto.FLOAT)[0]
-    pooled = graph.add("MatMul", ones, encoded)[0]
-    pooled = graph.add("Mul", pooled, graph.constant(np.float32(1 / k)))[0]
-    seen = graph.add("Relu", dense(context, "encoder.context.weight", "encoder.context.bias"))[0]
-    seen = graph.add("Unsqueeze", seen, row)[0]
-    summary = dense(graph.add("Concat", seen, pooled, axis=2)[0], "summary.weight")
-    joint = graph.add("Relu", graph.add("Add", dense(encoded, "joint.weight", "joint.bias"), summary)[0])[0]
-    last = graph.constant(np.array([2]))
-    learned = graph.add("Squeeze", dense(joint, "score.weight"), last)[0]
-    preference = graph.add("Gather", candidates, graph.constant(np.int64(0)), axis=2)[0]
-    preference = graph.add("Mul", preference, graph.constant(np.float32(1 / shape.temperature)))[0]
-    logits = graph.add("Add", preference, learned)[0]
-    graph.add("Where", allowed, logits, graph.constant(MASKED), outputs=["logits"])
+        weight = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 2, 1]))
+        weight = graph.add("Mul", weight, graph.constant(np.float32(1 / math.sqrt(h))))
+        visible = graph.add("Cast", shown, to=onnx.TensorProto.BOOL)
+        weight = graph.add("Where", visible, weight, graph.constant(MASKED))
+        weight = graph.add("Softmax", weight, axis=2)
+        by_state = graph.add("Add", by_state, graph.add("MatMul", weight, value))
+        encoded = graph.reshape(by_state, -1, h)
+    pooled = graph.reshape(graph.add("MatMul", shown, by_state), -1, h)
+    seen = graph.add("Relu", dense(context, w["encoder.context.weight"], w["encoder.context.bias"]))
+    of_context, of_pooled = w["summary.weight"][:, :h], w["summary.weight"][:, h:] / np.float32(k)
+    summary = dense(pooled, of_pooled, dense(seen, of_context, w["joint.bias"]))
+    joint = graph.reshape(dense(encoded, w["joint.weight"]), -1, k, h)
+    joint = graph.add("Relu", graph.add("Add", joint, graph.reshape(summary, -1, 1, h)))
+    learned = dense(graph.reshape(joint, -1, h), w["score.weight"])
+    only_preference = np.eye(1, n_candidate, dtype=np.float32) / np.float32(shape.temperature)
+    logits = graph.reshape(dense(candidates, only_preference, learned), -1, k)
+    graph.add("Where", allowed, logits, graph.constant(MASKED), output="logits")
     return graph.model({"observation": ("n", schema.size)}, {"logits": ("n", k)})
 
 
@@ -197,16 +247,22 @@ class _Graph:
 
     def constant(self, value: Any) -> str:
         name = f"c{len(self._constants)}"
-        self._constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), name))
-        if np.ndim(value) == 0:  # ascontiguousarray makes a row of a scalar
-            self._constants[-1] = self._onnx.numpy_helper.from_array(np.asarray(value), name)
+        array = np.array(value, order="C")
+        self._constants.append(self._onnx.numpy_helper.from_array(array, name))
         return name
 
-    def add(
-        self, operator: str, *inputs: str, n_outputs: int = 1, outputs: list[str] | None = None, **of: Any
-    ) -> list[str]:
-        made = outputs or [f"t{len(self._nodes)}_{i}" for i in range(n_outputs)]
-        self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), made, **of))
+    def add(self, operator: str, *inputs: str, output: str = "", **of: Any) -> str:
+        made = output or f"t{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), [made], **of))
+        return made
+
+    def reshape(self, of: str, *shape: int) -> str:
+        return self.add("Reshape", of, self.constant(np.array(shape)))
+
+    def split(self, of: str, widths: Sequence[int]) -> list[str]:
+        made = [f"t{len(self._nodes)}_{i}" for i in range(len(widths))]
+        inputs = [of, self.constant(np.array(widths))]
+        self._nodes.append(self._onnx.helper.make_node("Split", inputs, made, axis=1))
         return made
 
     def model(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> bytes:
