@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.frozen_network import ActorShape
 from foreshade.agents.ham.policy import HamPolicy
+
+#: The present actor, what it was before PPO, or an untrained one.
+Which = Literal["trained", "start", "rules"]
 
 
 def frozen(
@@ -15,9 +20,9 @@ def frozen(
     *,
     confidence_floor: float = 0.0,
     origin: Mapping[str, Any] | None = None,
-    start: bool = False,
+    which: Which = "trained",
 ) -> FrozenPolicy:
-    """The actor of a policy, or with ``start`` what it was before it was trained.
+    """An actor of a policy, with the range of the columns that the policy has seen.
 
     Raises:
         InputError: the policy has not seen one rollout, so that the range of its columns is unknown, or its
@@ -26,11 +31,14 @@ def frozen(
     """
     network = policy.network
     schema = network.pop("schema")
-    actor = policy.start if start else policy.scorer.actor
+    actor = policy.start if which == "start" else policy.scorer.actor
+    weights = {name: value.detach().cpu().numpy().copy() for name, value in actor.state_dict().items()}
+    if which == "rules":
+        weights["score.weight"] = np.zeros_like(weights["score.weight"])
     return FrozenPolicy(
         schema,
         ActorShape(**network),
-        {name: value.detach().cpu().numpy().copy() for name, value in actor.state_dict().items()},
+        weights,
         policy.range_low.cpu().numpy().copy(),
         policy.range_high.cpu().numpy().copy(),
         confidence_floor=confidence_floor,

@@ -120,10 +120,10 @@ class TickPPO(PPO):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Fill the buffer with ``n_rollout_steps`` decisions of every environment; False = a callback ends it."""
-        begin = time.perf_counter()
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
+        begin = time.perf_counter()
         for _ in range(n_rollout_steps):
             observation = self._tensor(self._last_obs)
             with torch.no_grad():
@@ -275,6 +275,9 @@ class TickPPO(PPO):
         self.logger.record("train/explained_variance", 1.0 - float(unexplained))
         self.logger.record("train/kl_weight", kl_weight)
         self.logger.record("train/epochs", n_epochs)
+        spent = self.seconds["rollout"] + self.seconds["learning"]
+        self.logger.record("time/environment_share", self.seconds["environment"] / spent)
+        self.logger.record("time/learning_share", self.seconds["learning"] / spent)
 
 
 def _check(env: VecEnv, n_decisions: int, batch_size: int) -> None:
