@@ -1,17 +1,13 @@
 """Microseconds of CPU time that one decision of a frozen policy takes, features to choice, on one thread.
 
-python benchmarks/frozen_policy.py
+OMP_NUM_THREADS=1 python benchmarks/frozen_policy.py
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from pathlib import Path
-
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"  # before NumPy is loaded
 
 import numpy as np
 

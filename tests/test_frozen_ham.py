@@ -11,6 +11,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from foreshade.agents.ham.frozen import Choice, FrozenPolicy  # noqa: E402
+from foreshade.agents.ham.frozen_network import pack_weights, unpack_weights  # noqa: E402
 from foreshade.envs.errors import InputError  # noqa: E402
 from foreshade.envs.features import Schema  # noqa: E402
 from foreshade.envs.frozen_folder import freeze, thaw  # noqa: E402
@@ -46,8 +47,8 @@ def test_torch_numpy_and_onnx_give_the_same_logits(tmp_path: Path, attention: bo
 def test_frozen_start_chooses_as_the_rules_to_the_last_bit(tmp_path: Path, backend: str) -> None:
     flat = observations(3000)
     policy = FrozenPolicy.load(frozen_of(zero=True).save(tmp_path / "p"), backend=backend)
-    np.testing.assert_array_equal(policy.choose_batch(flat).index, preferred(flat))
-    np.testing.assert_array_equal([policy.choose(row).index for row in flat], preferred(flat))
+    np.testing.assert_array_equal(policy.choose_batch(flat).candidate, preferred(flat))
+    np.testing.assert_array_equal([policy.choose(row).candidate for row in flat], preferred(flat))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "onnxruntime"])
@@ -60,7 +61,7 @@ def test_one_decision_is_that_of_the_batch(tmp_path: Path, backend: str, attenti
     batch = policy.choose_batch(flat)
     for i in range(400):
         one = policy.choose(flat[i])
-        assert (one.index, one.out_of_range) == (batch.index[i], batch.out_of_range[i])
+        assert (one.candidate, one.out_of_range) == (batch.candidate[i], batch.out_of_range[i])
         assert one.confidence == pytest.approx(batch.confidence[i], abs=1e-4)
     assert batch.out_of_range[:50].all()
     assert not batch.out_of_range[50:].all()
@@ -137,8 +138,6 @@ def refrozen(folder: Path, files=None, **changes) -> Path:
 
 
 def with_weight(folder: Path, name: str, change) -> bytes:
-    from foreshade.agents.ham.frozen_network import pack_weights, unpack_weights
-
     weights = unpack_weights((folder / "weights.npz").read_bytes(), "")
     return pack_weights({**weights, name: change(weights[name])})
 

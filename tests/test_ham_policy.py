@@ -127,9 +127,7 @@ def test_saved_policy_is_read_back_with_its_schema(tmp_path) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InputError, match=r"observation space: expected \(99,\).*got \(3,\)"):
-        HamPolicy(
-            spaces.Box(-1, 1, (3,)), spaces.Discrete(SCHEMA.k), ConstantSchedule(1e-3), schema=SCHEMA
-        )
+        HamPolicy(spaces.Box(-1, 1, (3,)), spaces.Discrete(SCHEMA.k), ConstantSchedule(1e-3), schema=SCHEMA)
     with pytest.raises(InputError, match=r"action space: expected Discrete\(16\)"):
         HamPolicy(
             spaces.Box(-1, 1, (SCHEMA.size,)), spaces.Discrete(3), ConstantSchedule(1e-3), schema=SCHEMA

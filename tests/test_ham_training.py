@@ -11,8 +11,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 pytest.importorskip("onnx")
 
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+
 from foreshade.agents.ham.frozen import FrozenPolicy  # noqa: E402
 from foreshade.envs.errors import InputError  # noqa: E402
+from foreshade.training.bench import measure  # noqa: E402
 from foreshade.training.config import TrainConfig, read_config  # noqa: E402
 from foreshade.training.evaluation import Evaluator, play, preferred  # noqa: E402
 from foreshade.training.freeze import frozen  # noqa: E402
@@ -20,6 +23,7 @@ from foreshade.training.imitation import imitate  # noqa: E402
 from foreshade.training.run_folder import RunFolder  # noqa: E402
 from foreshade.training.seeds import first_seed  # noqa: E402
 from foreshade.training.train import make_model, train  # noqa: E402
+from foreshade.training.tune import tune  # noqa: E402
 from tests.toy_centre import SCHEMA, ToyCentre  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*tensorboard.*:DeprecationWarning")
@@ -44,14 +48,14 @@ def config_of(timesteps=4 * 512, **sections) -> TrainConfig:
     return TrainConfig.model_validate(said)
 
 
-class Interrupted(Exception):
-    """Power went off."""
+class PowerCutError(Exception):
+    """The process dies here."""
 
 
 def interrupt_at(timesteps):
     def on_progress(done, total):
         if done >= timesteps:
-            raise Interrupted
+            raise PowerCutError
 
     return on_progress
 
@@ -60,7 +64,7 @@ def interrupt_at(timesteps):
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, cut: int) -> None:
     config = config_of(timesteps=5 * 512)
     train(tmp_path / "whole", config, make_envs)
-    with pytest.raises(Interrupted):
+    with pytest.raises(PowerCutError):
         train(tmp_path / "cut", config, make_envs, on_progress=interrupt_at(cut))
     assert RunFolder.open(tmp_path / "cut").checkpoints() == ["000000001024"]
     torch.manual_seed(99)  # what another process would have
@@ -96,8 +100,6 @@ def test_what_beats_the_rules_ships_and_is_what_was_judged(learned) -> None:
 
 
 def test_curves_hold_terms_actions_and_fallbacks(learned) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     curves = EventAccumulator(str(learned[0] / "tensorboard"))
     curves.Reload()
     assert {
@@ -115,7 +117,7 @@ def test_what_does_not_beat_the_rules_ships_as_the_rules(tmp_path: Path) -> None
     policy = FrozenPolicy.load(tmp_path / "run" / "policy")
     assert not policy.origin["gate"]["trained"]["passed"]
     flat = ToyCentre(64).reset()
-    np.testing.assert_array_equal(policy.choose_batch(flat).index, preferred(SCHEMA)(flat))
+    np.testing.assert_array_equal(policy.choose_batch(flat).candidate, preferred(SCHEMA)(flat))
 
 
 def test_training_ends_when_evaluations_stop_improving(tmp_path: Path) -> None:
@@ -164,7 +166,9 @@ class KnowsBest:
 
 
 def test_imitation_learns_the_experts_choices() -> None:
-    config = config_of(imitation={"rounds": 3, "n_steps": 64, "margin": 10.0, "n_epochs": 20, "batch_size": 128})
+    config = config_of(
+        imitation={"rounds": 3, "n_steps": 64, "margin": 10.0, "n_epochs": 20, "batch_size": 128}
+    )
     env = ToyCentre(8)
     model = make_model(config, env)
     critic = {k: v.clone() for k, v in model.ham.scorer.critic.state_dict().items()}
@@ -206,8 +210,8 @@ def test_configuration_is_read_back_from_yaml(tmp_path: Path) -> None:
     [
         ("ppo: {n_env: 3}", r"c\.yaml:1: ppo\.n_env: .*unknown key; did you mean n_envs"),
         ("timesteps: many", r"c\.yaml:1: timesteps: expected a valid integer, found 'many'"),
-        ("seed: 1\nnetwork:\n  temperature: 0.3", r"c\.yaml:3: network\.temperature: expected a power of two"),
-        ("ppo: {batch_size: 1000}", r"c\.yaml:1: ppo: batch_size: expected a divisor of n_envs x n_steps = 16384"),
+        ("seed: 1\nnetwork:\n  temperature: 0.3", r":3: network\.temperature: expected a power of two"),
+        ("ppo: {batch_size: 1000}", r":1: ppo: batch_size: expected a divisor of n_envs x n_steps = 16384"),
         ("evaluation: {episodes: 1}", r"c\.yaml:1: evaluation\.episodes: expected .*2, found 1"),
         ("", r"c\.yaml:1: .*empty file"),
     ],
@@ -230,11 +234,11 @@ def test_run_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
         train(run, config, make_envs)
     with pytest.raises(InputError, match="seed: expected 0 as the run was begun with, got 3"):
         train(run, config.changed(seed=3), make_envs, resume=True)
-    with pytest.raises(InputError, match="network: expected .*attention"):
-        other = RunFolder.open(run)
-        path = other.path / "config.yaml"
-        path.write_text(config_of(timesteps=512, network={"attention": True}).to_yaml(), encoding="utf-8")
-        train(run, read_config(path), make_envs, resume=True)
+    path = run / "config.yaml"
+    other = config_of(timesteps=512, network={"attention": True})
+    path.write_text(other.to_yaml(), encoding="utf-8")
+    with pytest.raises(InputError, match=r"network: expected .*attention"):
+        train(run, other, make_envs, resume=True)
     path.write_text(config.to_yaml(), encoding="utf-8")
     state = run / "checkpoints" / "000000000512" / "state.pt"
     state.write_bytes(state.read_bytes()[:1000])
@@ -275,3 +279,25 @@ def test_seeds_of_training_and_judging_never_meet() -> None:
     assert drawn["train"].max() + room <= drawn["validate"].min()
     assert drawn["validate"].max() + room <= drawn["gate"].min()
     assert len(np.unique(drawn["train"])) > 890
+
+
+def test_tuning_goes_on_and_writes_what_train_reads(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    config = config_of(timesteps=512, evaluation={"every_rollouts": 1})
+    assert tune(tmp_path, config, make_envs, 1).ppo.n_envs == 8
+    best = tune(tmp_path, config, make_envs, 2)
+    assert read_config(tmp_path / "best.yaml") == best
+    assert [path.name for path in sorted(tmp_path.glob("trial-*"))] == ["trial-0000", "trial-0001"]
+
+
+def test_bench_tells_environment_and_learning_apart() -> None:
+    config = config_of(ppo={"n_envs": 4, "n_steps": 16, "batch_size": 64})
+    results = measure(config, make_envs, rollouts=1)
+    assert list(results) == [
+        "foreshade", "foreshade_idle_environment", "stock_ppo", "stock_ppo_same_batches",
+    ]  # fmt: skip
+    for row in results.values():
+        parts = row["environment_s"] + row["rollout_besides_s"] + row["learning_s"]
+        assert 64 / parts == pytest.approx(row["decisions_per_s"])
+        assert min(row.values()) > 0
+    assert results["foreshade_idle_environment"]["environment_s"] < results["foreshade"]["environment_s"]

@@ -35,7 +35,7 @@ def advantages(buffer):
 
 
 def test_advantages_of_two_ticks_by_hand() -> None:
-    # Tick 1: a decision that costs 1 and the wait that costs 2; tick 2: a wait that costs 4. Then the value is -8.
+    # A decision that costs 1 and the wait that costs 2; a second wait costs 4. Then the value is -8.
     buffer = filled([-1, -2, -4], [1, 0.9, 0.9], [-10, -9, -11], -8)
     wait_2 = -4 + 0.9 * -8 + 11  # -0.2
     wait_1 = -2 + 0.9 * -11 + 9 + 0.9 * 0.5 * wait_2  # -2.9 - 0.09
@@ -55,9 +55,7 @@ def test_return_is_the_sum_discounted_by_ticks() -> None:
 def test_inserted_no_ops_change_no_return_and_no_advantage(lam: float) -> None:
     plain = filled([-1, -2, -4], [1, 0.9, 0.9], [-10, -9, -11], -8, lam=lam)
     # Three decisions that do nothing before the first wait: the state, hence its value, stays what it was.
-    padded = filled(
-        [-1, 0, 0, 0, -2, -4], [1, 1, 1, 1, 0.9, 0.9], [-10, -9, -9, -9, -9, -11], -8, lam=lam
-    )
+    padded = filled([-1, 0, 0, 0, -2, -4], [1, 1, 1, 1, 0.9, 0.9], [-10, -9, -9, -9, -9, -11], -8, lam=lam)
     kept = np.array(advantages(padded))[[0, 4, 5]]
     np.testing.assert_allclose(kept, advantages(plain), rtol=1e-5, atol=1e-5)
     returns = padded.tensors["returns"][:, 0].numpy()

@@ -5,6 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from stable_baselines3 import PPO  # noqa: E402
+
 from foreshade.agents.ham.policy import HamPolicy  # noqa: E402
 from foreshade.envs.errors import InputError  # noqa: E402
 from foreshade.training.ppo import TickPPO  # noqa: E402
@@ -64,7 +66,9 @@ def test_a_heavy_penalty_keeps_the_actor_at_its_start() -> None:
         observation = torch.from_numpy(ToyCentre(256).reset())
         parts = model.ham.scorer.split(observation)
         with torch.no_grad():
-            ours, start = (torch.log_softmax(net(*parts), 1) for net in (model.ham.scorer.actor, model.ham.start))
+            ours, start = (
+                torch.log_softmax(net(*parts), 1) for net in (model.ham.scorer.actor, model.ham.start)
+            )
         distance[weight] = float((ours.exp() * (ours - start)).sum(1).mean())
     assert distance[100.0] < 0.2 * distance[0.0]
 
@@ -73,7 +77,9 @@ def test_range_of_training_is_that_of_the_unmasked(monkeypatch: pytest.MonkeyPat
     model = ppo(ToyCentre(4))
     model.learn(256)
     columns = [c.name for c in (*SCHEMA.context, *SCHEMA.candidate)]
-    low, high = (dict(zip(columns, t.tolist(), strict=True)) for t in (model.ham.range_low, model.ham.range_high))
+    low, high = (
+        dict(zip(columns, t.tolist(), strict=True)) for t in (model.ham.range_low, model.ham.range_high)
+    )
     observations = model.buffer.flat("observations").numpy()
     _, candidates, mask = SCHEMA.split(observations)
     for i, column in enumerate(SCHEMA.candidate):
@@ -96,8 +102,6 @@ def test_model_is_saved_and_goes_on(tmp_path) -> None:
 
 
 def test_stock_ppo_trains_the_same_policy() -> None:
-    from stable_baselines3 import PPO
-
     model = PPO(
         HamPolicy, ToyCentre(4), n_steps=64, batch_size=64, gamma=1.0, policy_kwargs={"schema": SCHEMA},
         device="cpu",
@@ -107,7 +111,9 @@ def test_stock_ppo_trains_the_same_policy() -> None:
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(InputError, match=r"batch_size: expected a divisor of the rollout's 256 decisions, got 100"):
+    with pytest.raises(
+        InputError, match=r"batch_size: expected a divisor of the rollout's 256 decisions, got 100"
+    ):
         ppo(ToyCentre(4), batch_size=100)
     env = ToyCentre(2)
     env.discounts = None

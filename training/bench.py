@@ -63,50 +63,46 @@ def _stock(config: TrainConfig, env: VecEnv, settings: dict[str, int]) -> PPO:
 class _TimedEnv(VecEnvWrapper):
     """Counts the seconds that stepping takes."""
 
-    def __init__(self, env: VecEnv, clock: Clock) -> None:
+    def __init__(self, env: VecEnv) -> None:
         super().__init__(env)
-        self.schema, self.discounts = cast(Any, env).schema, cast(Any, env).discounts
         self.seconds = 0.0
-        self._clock = clock
+        self.clock: Clock = time.thread_time
 
     def reset(self) -> Any:
         return self.venv.reset()
 
     def step_async(self, actions: Any) -> None:
-        begin = self._clock()
+        begin = self.clock()
         self.venv.step_async(actions)
-        self.seconds += self._clock() - begin
+        self.seconds += self.clock() - begin
 
     def step_wait(self) -> Any:
-        begin = self._clock()
+        begin = self.clock()
         stepped = self.venv.step_wait()
-        self.discounts = cast(Any, self.venv).discounts
-        self.seconds += self._clock() - begin
+        self.seconds += self.clock() - begin
         return stepped
 
 
 def _timed(make: Callable[[VecEnv], PPO], env: VecEnv, rollouts: int) -> dict[str, float]:
-    on_cuda = torch.cuda.is_available()
-    clock: Clock = time.perf_counter if on_cuda else time.thread_time
-    timed = _TimedEnv(env, clock)
+    timed = _TimedEnv(env)
     model = make(timed)
-    on_cuda = model.device.type == "cuda"
+    timed.clock = clock = _clock(model.device)
     learning = 0.0
     train = model.train
 
     def timed_train() -> None:
         nonlocal learning
-        begin = _now(clock, on_cuda=on_cuda)
+        begin = clock()
         train()
-        learning += _now(clock, on_cuda=on_cuda) - begin
+        learning += clock() - begin
 
     cast(Any, model).train = timed_train
     decisions = model.n_steps * env.num_envs
     model.learn(decisions)  # memory is touched, kernels are compiled
     timed.seconds = learning = 0.0
-    begin = _now(clock, on_cuda=on_cuda)
+    begin = clock()
     model.learn(rollouts * decisions, reset_num_timesteps=False)
-    total = _now(clock, on_cuda=on_cuda) - begin
+    total = clock() - begin
     return {
         "decisions_per_s": rollouts * decisions / total,
         "environment_s": timed.seconds,
@@ -116,7 +112,12 @@ def _timed(make: Callable[[VecEnv], PPO], env: VecEnv, rollouts: int) -> dict[st
     }
 
 
-def _now(clock: Clock, *, on_cuda: bool) -> float:
-    if on_cuda:
-        torch.cuda.synchronize()
-    return clock()
+def _clock(device: torch.device) -> Clock:
+    if device.type != "cuda":
+        return time.thread_time
+
+    def synchronised() -> float:
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return synchronised

@@ -14,7 +14,7 @@ and the trace is cut.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,4 +113,4 @@ class TickRolloutBuffer(RolloutBuffer):
         fields = [self.flat(key) for key in keys]
         order = torch.randperm(total, device=self.device)
         for rows in order.split(batch_size or total):
-            yield RolloutBufferSamples(*(cast(Tensor, field[rows]) for field in fields))
+            yield RolloutBufferSamples(*(field[rows] for field in fields))

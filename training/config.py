@@ -80,7 +80,9 @@ class EvaluationConfig(Entry):
     every_rollouts: Count = 60  # about a million decisions; a checkpoint is written at the same time
     episodes: Annotated[int, Field(ge=2)] = 32
     patience: Whole = 0  # evaluations without a better one before training ends; 0 = never
-    gate_episodes: Annotated[int, Field(ge=2)] = 128  # on seeds of their own: the best was picked on the others
+    gate_episodes: Annotated[int, Field(ge=2)] = (
+        128  # on seeds of their own: the best was picked on the others
+    )
     confidence_floor: Share = 0.01  # below it the rules decide: the two best are as good as tied
 
 

@@ -31,7 +31,9 @@ class Episodes:
     cost_usd: F64  # (n,)
     terms: Mapping[str, float]  # USD, mean of an episode
     actions: Mapping[str, float]  # number, mean of an episode
-    baselines: Mapping[str, F64]  # (n,) USD of other agents on the same episodes, where the environment says so
+    baselines: Mapping[
+        str, F64
+    ]  # (n,) USD of other agents on the same episodes, where the environment says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,14 @@ def preferred(schema: Schema) -> Chooser:
 
     def choose(flat: F32) -> npt.NDArray[np.intp]:
         _, candidates, mask = schema.split(flat)
-        return np.where(mask > 0, candidates[:, :, 0], -np.inf).argmax(axis=1)
+        best: npt.NDArray[np.intp] = np.where(mask > 0, candidates[:, :, 0], -np.inf).argmax(axis=1)
+        return best
 
     return choose
 
 
 def play(env: VecEnv, choose: Chooser, first_seed: int) -> Episodes:
-    """Play one episode in every environment; ``seed(s)`` then ``reset()`` must give ``i`` that of ``s + i``."""
+    """Play one episode in every environment; after ``seed(s)``, ``reset()`` gives ``i`` that of ``s + i``."""
     env.seed(first_seed)
     observation = env.reset()
     ended: dict[int, dict[str, Any]] = {}
@@ -124,15 +127,12 @@ class Evaluator:
             choices = policy.choose_batch(flat)
             doubtful = policy.doubtful(choices)
             counted[:] += len(flat), int(doubtful.sum()), int(choices.out_of_range.sum())
-            return np.where(doubtful, self._rules(flat), choices.index)
+            return np.where(doubtful, self._rules(flat), choices.candidate)
 
         episodes = play(self.env, choose, self.first_seed)
         return Comparison(
             episodes,
-            {
-                name: paired(episodes.cost_usd.tolist(), cost.tolist())
-                for name, cost in opponents.items()
-            },
+            {name: paired(episodes.cost_usd.tolist(), cost.tolist()) for name, cost in opponents.items()},
             {name: float(cost.mean()) for name, cost in opponents.items()},
             fallback_rate=float(counted[1] / counted[0]),
             out_of_range_rate=float(counted[2] / counted[0]),

@@ -40,7 +40,9 @@ def margins(policy: HamPolicy, observation: Tensor) -> Tensor:
     return best[:, 0] - best[:, 1]
 
 
-def imitate(policy: HamPolicy, env: VecEnv, expert: Expert, config: ImitationConfig, seed: int) -> Mapping[str, float]:
+def imitate(
+    policy: HamPolicy, env: VecEnv, expert: Expert, config: ImitationConfig, seed: int
+) -> Mapping[str, float]:
     """Fit the actor to the expert; the critic is left alone.
 
     Returns:
@@ -82,7 +84,11 @@ def imitate(policy: HamPolicy, env: VecEnv, expert: Expert, config: ImitationCon
 
 
 def _fit(
-    policy: HamPolicy, states: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer, config: ImitationConfig
+    policy: HamPolicy,
+    states: Tensor,
+    labels: Tensor,
+    optimiser: torch.optim.Optimizer,
+    config: ImitationConfig,
 ) -> None:
     policy.set_training_mode(True)
     for _ in range(config.n_epochs):

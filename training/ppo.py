@@ -9,6 +9,7 @@ penalty on KL(policy || start), annealed to zero, holds the actor near the rules
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -111,15 +112,15 @@ class TickPPO(PPO):
 
     def restart_environments(self, seed: int) -> None:
         """Begin new episodes, drawn from ``seed``."""
-        assert self.env is not None
-        self.env.seed(seed)
-        self._last_obs = cast(Any, self.env.reset())
-        self._last_episode_starts = np.ones(self.env.num_envs, dtype=bool)
+        env = cast(VecEnv, self.env)
+        env.seed(seed)
+        self._last_obs = cast(Any, env.reset())
+        self._last_episode_starts = np.ones(env.num_envs, dtype=bool)
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill the buffer with ``n_rollout_steps`` decisions of every environment; False = a callback ends it."""
+        """Fill the buffer with ``n_rollout_steps`` decisions of each environment; False = a callback ends it."""
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
@@ -176,7 +177,7 @@ class TickPPO(PPO):
             n_epochs += 1
             means.zero_()
             for rows in torch.randperm(total, device=self.device).split(self.batch_size):
-                losses = self._losses(*(field[rows] for field in fields), clip, critic_only=warming)
+                losses = self._losses([field[rows] for field in fields], clip, critic_only=warming)
                 loss = self.vf_coef * losses.value
                 if not warming:
                     loss = loss + losses.policy - self.ent_coef * losses.entropy
@@ -198,7 +199,11 @@ class TickPPO(PPO):
         self._record(Losses(*means.cpu()), kl_weight, n_epochs)
 
     def _learning_fields(self) -> tuple[Tensor, ...]:
-        """The buffer flat, advantages normalised over the whole rollout, and the start's log-probabilities."""
+        """What ``_eager_losses`` reads, of the whole rollout.
+
+        Observations (N, size), and (N,) actions, log-probabilities, advantages normalised over the rollout
+        and returns, and the start's log-probabilities (N, K).
+        """
         buffer = self.buffer
         observations = buffer.flat("observations")
         self.ham.widen_range(observations)
@@ -217,18 +222,8 @@ class TickPPO(PPO):
             torch.cat(start),
         )
 
-    def _eager_losses(
-        self,
-        observations: Tensor,  # (B, size)
-        actions: Tensor,  # (B,)
-        old_log_probs: Tensor,  # (B,)
-        advantages: Tensor,  # (B,)
-        returns: Tensor,  # (B,)
-        start: Tensor,  # (B, K) log-probabilities
-        clip: float,
-        *,
-        critic_only: bool,
-    ) -> Losses:
+    def _eager_losses(self, minibatch: Sequence[Tensor], clip: float, *, critic_only: bool) -> Losses:
+        observations, actions, old_log_probs, advantages, returns, start = minibatch
         scorer = self.ham.scorer
         parts = scorer.split(observations.float())
         values = self.ham.value_net(scorer.critic(*parts)).flatten()

@@ -103,7 +103,9 @@ class RunFolder:
         """
         known = self.checkpoints()
         if name is None and not known:
-            raise InputError(f"{self.path}: expected a checkpoint to go on from, found none: begin the run again")
+            raise InputError(
+                f"{self.path}: expected a checkpoint to go on from, found none: begin the run again"
+            )
         folder = self.path / _CHECKPOINTS / (name or known[-1])
         manifest, files = thaw(folder, FORMAT)
         if _STATE not in files:

@@ -80,8 +80,7 @@ def make_model(config: TrainConfig, env: VecEnv) -> TickPPO:
         n_steps=ppo.n_steps,
         batch_size=ppo.batch_size,
         n_epochs=ppo.n_epochs,
-        learning_rate=lambda left: ppo.learning_rate_end
-        + left * (ppo.learning_rate - ppo.learning_rate_end),
+        learning_rate=lambda left: ppo.learning_rate_end + left * (ppo.learning_rate - ppo.learning_rate_end),
         clip_range=ppo.clip_range,
         target_kl=ppo.target_kl,
         ent_coef=ppo.entropy,
@@ -141,7 +140,9 @@ def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
     ours, theirs = config.model_dump(), run.config.model_dump()
     for key, value in ours.items():
         if value != theirs[key]:
-            raise InputError(f"{out}: {key}: expected {theirs[key]!r} as the run was begun with, got {value!r}")
+            raise InputError(
+                f"{out}: {key}: expected {theirs[key]!r} as the run was begun with, got {value!r}"
+            )
     return run
 
 
@@ -198,5 +199,3 @@ def revision() -> str | None:
             return None
         said.append(done.stdout.strip())
     return said[0] + ("+" if said[1] else "")
-
-

@@ -34,7 +34,7 @@ def train(
     device: Device = None,
     seed: Seed = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default: runs/SCENARIO-SEED.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,  # noqa: FBT002
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     config: Config = None,
 ) -> None:
     """Train HAM, judge it on held-out seeds, and freeze what the gate lets through."""
@@ -66,7 +66,8 @@ def tune(
     """Search for hyperparameters; the best are written to best.yaml, which train --config reads."""
     require_training("tuning")
     require("optuna", "train", "tuning")
-    from foreshade.training.tune import BEST, tune as run  # noqa: PLC0415  loads torch
+    from foreshade.training.tune import BEST  # noqa: PLC0415  loads torch
+    from foreshade.training.tune import tune as run  # noqa: PLC0415
 
     said = _config(config, scenario, timesteps, device, seed)
     with _bar(f"tune {said.scenario}") as on_progress:

@@ -1,8 +1,8 @@
 """A frozen HAM: a folder that decides without torch, and says when it should not be trusted.
 
 The folder holds ``actor.onnx``, ``weights.npz`` and ``manifest.json`` (see ``envs.frozen_folder``). It runs
-on NumPy alone; batches run on ONNX Runtime where it is installed. Whoever asks it falls back to the rules when
-``doubt`` gives a reason, and says so.
+on NumPy alone; batches run on ONNX Runtime where it is installed. Whoever asks it falls back to the rules
+when ``doubt`` gives a reason, and says so.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Scores = Callable[[F32], F32]  # flat observations (n, size) to logits (n, K)
 class Choice(NamedTuple):
     """What HAM chooses in one state, and how far to trust it."""
 
-    index: int
+    candidate: int
     confidence: float  # probability of the best candidate minus that of the second
     out_of_range: bool  # a column of the context or of an unmasked candidate is out of the trained range
 
@@ -50,7 +50,7 @@ class Choice(NamedTuple):
 class Choices(NamedTuple):
     """The same of n states."""
 
-    index: npt.NDArray[np.intp]  # (n,)
+    candidate: npt.NDArray[np.intp]  # (n,)
     confidence: F32  # (n,)
     out_of_range: npt.NDArray[np.bool_]  # (n,)
 
@@ -130,9 +130,7 @@ class FrozenPolicy:
         if expected is not None and (difference := expected.difference(schema)) is not None:
             raise InputError(f"{where}: schema: {difference}")
         weights = unpack_weights(files["weights.npz"], f"{where}/weights.npz")
-        policy = cls(
-            schema, shape, weights, low, high, confidence_floor=floor, origin=origin, where=where
-        )
+        policy = cls(schema, shape, weights, low, high, confidence_floor=floor, origin=origin, where=where)
         if backend == "onnxruntime" or (backend == "auto" and find_spec("onnxruntime")):
             policy.scores = _onnx_session(files["actor.onnx"], policy, where)
         return policy
@@ -184,7 +182,8 @@ class FrozenPolicy:
         odds = np.exp(logits - logits[rows, best][:, None])
         total = odds.sum(axis=1)
         odds[rows, best] = 0.0
-        return Choices(best, (1.0 - odds.max(axis=1)) / total, self._beyond(flat).any(axis=1))
+        beyond = np.asarray(self._beyond(flat).any(axis=1))
+        return Choices(best, (1.0 - odds.max(axis=1)) / total, beyond)
 
     def doubt(self, choice: Choice) -> str | None:
         """Why the rules should decide instead; None = they need not."""
@@ -202,8 +201,8 @@ class FrozenPolicy:
         """Names of the columns of one state (size,) that are out of the trained range."""
         names = _column_names(self.schema)
         context, rows = np.split(self._beyond(flat[None])[0], [self._n_context])
-        per_column = rows.reshape(self.schema.k, -1).any(axis=0)
-        return tuple(name for name, out in zip(names, (*context, *per_column), strict=True) if out)
+        beyond = np.concatenate([context, np.any(rows.reshape(self.schema.k, -1), axis=0)])
+        return tuple(name for name, out in zip(names, beyond, strict=True) if out)
 
     def _is_out_of_range(self, flat: F32) -> bool:
         columns = flat[: len(self._low)]

@@ -71,7 +71,8 @@ def check_weights(weights: Mapping[str, F32], shape: ActorShape, schema: Schema,
 def pack_weights(weights: Mapping[str, F32]) -> bytes:
     """As the bytes of an ``.npz`` file."""
     stream = io.BytesIO()
-    np.savez(stream, **{name: np.asarray(value, np.float32) for name, value in weights.items()})
+    arrays: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+    np.savez(stream, **arrays)
     return stream.getvalue()
 
 
@@ -94,9 +95,7 @@ class NumpyActor:
 
     def __init__(self, weights: Mapping[str, F32], shape: ActorShape, schema: Schema) -> None:
         self._schema = schema
-        turned = {
-            name: np.ascontiguousarray(w.T) for name, w in weights.items() if name.endswith("weight")
-        }
+        turned = {name: np.ascontiguousarray(w.T) for name, w in weights.items() if name.endswith("weight")}
         self.candidate, self.candidate_bias = (
             turned["encoder.candidate.weight"],
             weights["encoder.candidate.bias"],
@@ -161,9 +160,7 @@ class _OneState:
         self._floor = np.tile(-actor.candidate_bias, (schema.k, 1))
         self._context_floor = -actor.context_bias
         constant = (
-            actor.context_bias @ actor.of_context
-            + actor.candidate_bias @ actor.joint
-            + actor.joint_bias
+            actor.context_bias @ actor.of_context + actor.candidate_bias @ actor.joint + actor.joint_bias
         )
         count = actor.candidate_bias @ actor.of_pooled
         self._summary = -np.vstack([actor.of_context, actor.of_pooled, count, constant])

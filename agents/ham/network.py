@@ -43,7 +43,8 @@ class SetAttention(nn.Module):
         """(B, K, H) and (B, K) bool to (B, K, H)."""
         weight = self.query(encoded) @ self.key(encoded).transpose(1, 2) * self.scale
         weight = torch.softmax(weight.masked_fill(~mask[:, None, :], MASKED), dim=2)
-        return encoded + weight @ self.value(encoded)
+        attended: Tensor = encoded + weight @ self.value(encoded)
+        return attended
 
 
 class SetEncoder(nn.Module):
@@ -85,7 +86,8 @@ class Actor(nn.Module):
         encoded, summary = self.encoder(context, candidates, mask)
         joint = torch.relu(self.joint(encoded) + self.summary(summary)[:, None, :])
         logits = candidates[:, :, 0] * self.inverse_temperature + self.score(joint).squeeze(2)
-        return logits.masked_fill(~mask, MASKED)
+        masked: Tensor = logits.masked_fill(~mask, MASKED)
+        return masked
 
 
 class Critic(nn.Module):

@@ -121,7 +121,7 @@ class HamPolicy(ActorCriticPolicy):
     @property
     def start(self) -> Actor:
         """The actor as it was before it was trained: what the KL penalty is to, and what ships at worst."""
-        return cast(Actor, self.start_actor)
+        return self.start_actor
 
     def remember_start(self) -> None:
         """Make the present actor the start."""
