@@ -120,7 +120,7 @@ class TickPPO(PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Fill the buffer with ``n_rollout_steps`` decisions of each environment; False = a callback ends it."""
+        """Fill the buffer with ``n_rollout_steps`` decisions of each environment; False = told to stop."""
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()

@@ -40,12 +40,12 @@ def train(
     """Train HAM, judge it on held-out seeds, and freeze what the gate lets through."""
     if resume and out is None:
         raise InputError("train --resume: expected --out DIR, the run to go on with; found none")
+    if resume and out is not None and config is None:
+        config = out / "config.yaml"  # what the run was begun with
+    said = _config(config, scenario, timesteps, device, seed)
     require_training("training")
-    from foreshade.training.run_folder import RunFolder  # noqa: PLC0415  loads torch
-    from foreshade.training.train import train as run  # noqa: PLC0415
+    from foreshade.training.train import train as run  # noqa: PLC0415  loads torch
 
-    begun = RunFolder.open(out).config if resume and out is not None else None
-    said = _config(config, scenario, timesteps, device, seed, begun)
     folder = out or Path("runs") / f"{Path(said.scenario).stem}-{said.seed}"
     with _bar(f"train {said.scenario}") as on_progress:
         outcome = run(folder, said, _environments(said.scenario), resume=resume, on_progress=on_progress)
@@ -64,12 +64,12 @@ def tune(
     config: Config = None,
 ) -> None:
     """Search for hyperparameters; the best are written to best.yaml, which train --config reads."""
+    said = _config(config, scenario, timesteps, device, seed)
     require_training("tuning")
     require("optuna", "train", "tuning")
     from foreshade.training.tune import BEST  # noqa: PLC0415  loads torch
     from foreshade.training.tune import tune as run  # noqa: PLC0415
 
-    said = _config(config, scenario, timesteps, device, seed)
     with _bar(f"tune {said.scenario}") as on_progress:
         run(out, said, _environments(said.scenario), trials, on_progress)
     sys.stdout.write(f"{out / BEST}\n")
@@ -98,10 +98,10 @@ def bench_train(
     as_json: Json = False,
 ) -> None:
     """Environment, rollout and learning apart; the same without an environment; stock PPO beside it."""
+    said = _config(config, scenario, None, device, None)
     require_training("measuring training")
     from foreshade.training.bench import measure  # noqa: PLC0415  loads torch
 
-    said = _config(config, scenario, None, device, None)
     results = measure(said, _environments(said.scenario), rollouts)
     if as_json:
         sys.stdout.write(json.dumps(results, indent=1) + "\n")
@@ -130,11 +130,10 @@ def _config(
     timesteps: int | None,
     device: str | None,
     seed: int | None,
-    begun: TrainConfig | None = None,
 ) -> TrainConfig:
     from foreshade.training.config import TrainConfig, read_config  # noqa: PLC0415  keeps --help fast
 
-    base = read_config(path) if path is not None else begun or TrainConfig()
+    base = read_config(path) if path is not None else TrainConfig()
     return base.changed(scenario=scenario, timesteps=timesteps, device=device, seed=seed)
 
 
