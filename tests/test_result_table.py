@@ -11,10 +11,10 @@ from rich.console import Console
 
 from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import MEASURES, cases
-from foreshade.adapters.app.estimate import Estimate, paired, t_cdf, t_quantile
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.table import print_results
 from foreshade.envs.errors import InputError
+from foreshade.training.estimate import Estimate, paired, t_cdf, t_quantile
 from tests.runs import run
 
 ENERGY, COST, UNMET = MEASURES[:3]

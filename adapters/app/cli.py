@@ -1,4 +1,4 @@
-"""The command line: ``foreshade evaluate``, ``workload``, ``scenario``,
+"""The command line: ``foreshade evaluate``, ``train``, ``tune``, ``export``, ``workload``, ``scenario``,
 ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
+from foreshade.adapters.app.training_commands import bench_train, export, train, tune
 from foreshade.envs.errors import ForeshadeError
 
 app = typer.Typer(
@@ -41,6 +42,10 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")
 app.add_typer(hazard_app, name="hazard")
+app.command()(train)
+app.command()(tune)
+app.command()(export)
+bench_app.command("train")(bench_train)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 

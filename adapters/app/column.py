@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from foreshade.adapters.app.comparison import Case, Measure
-from foreshade.adapters.app.estimate import Estimate
+from foreshade.training.estimate import Estimate
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 UNKNOWN = "–"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from foreshade.adapters.app.estimate import Estimate, paired
 from foreshade.adapters.app.results import RunResult
 from foreshade.envs.errors import InputError
+from foreshade.training.estimate import Estimate, paired
 
 #: The baseline that everything is measured against where it took part: every host on at full power.
 BASELINE = "npa"

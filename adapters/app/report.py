@@ -19,11 +19,11 @@ from plotly.offline import get_plotlyjs
 
 from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import COMPARED, MEASURES, Case, cases
-from foreshade.adapters.app.estimate import Estimate
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.series import thinned
 from foreshade.adapters.app.summary import sentences
 from foreshade.envs.errors import InputError
+from foreshade.training.estimate import Estimate
 
 #: Agents whose lines are drawn at first; more than these are a tangle, and a click adds any.
 _DRAWN_AT_FIRST = 6

@@ -1,0 +1,303 @@
+"""A whole run on the toy centre: resumed, judged, frozen; and run folders that cannot be used."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+pytest.importorskip("onnx")
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+
+from foreshade.agents.ham.frozen import FrozenPolicy  # noqa: E402
+from foreshade.envs.errors import InputError  # noqa: E402
+from foreshade.training.bench import measure  # noqa: E402
+from foreshade.training.config import TrainConfig, read_config  # noqa: E402
+from foreshade.training.evaluation import Evaluator, play, preferred  # noqa: E402
+from foreshade.training.freeze import frozen  # noqa: E402
+from foreshade.training.imitation import imitate  # noqa: E402
+from foreshade.training.run_folder import RunFolder  # noqa: E402
+from foreshade.training.seeds import first_seed  # noqa: E402
+from foreshade.training.train import make_model, train  # noqa: E402
+from foreshade.training.tune import tune  # noqa: E402
+from tests.toy_centre import SCHEMA, ToyCentre  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*tensorboard.*:DeprecationWarning")
+
+
+def make_envs(purpose, n_envs, *, float16):
+    return ToyCentre(n_envs, dtype=np.float16 if float16 else np.float32)
+
+
+def config_of(timesteps=4 * 512, **sections) -> TrainConfig:
+    said = {
+        "scenario": "toy",
+        "timesteps": timesteps,
+        "ppo": {
+            "n_envs": 8, "n_steps": 64, "batch_size": 256, "critic_warmup": 0, "kl_to_start": 0.01,
+            "learning_rate": 1e-2, "target_kl": None,
+        },
+        "evaluation": {"every_rollouts": 2, "episodes": 8, "gate_episodes": 16},
+    }  # fmt: skip
+    for section, keys in sections.items():
+        said[section] = {**said.get(section, {}), **keys}
+    return TrainConfig.model_validate(said)
+
+
+class PowerCutError(Exception):
+    """The process dies here."""
+
+
+def interrupt_at(timesteps):
+    def on_progress(done, total):
+        if done >= timesteps:
+            raise PowerCutError
+
+    return on_progress
+
+
+@pytest.mark.parametrize("cut", [3 * 512, 4 * 512])
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path: Path, cut: int) -> None:
+    config = config_of(timesteps=5 * 512)
+    train(tmp_path / "whole", config, make_envs)
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "cut", config, make_envs, on_progress=interrupt_at(cut))
+    assert RunFolder.open(tmp_path / "cut").checkpoints() == ["000000001024"]
+    torch.manual_seed(99)  # what another process would have
+    train(tmp_path / "cut", config, make_envs, resume=True)
+    whole, again = (RunFolder.open(tmp_path / name).load_checkpoint() for name in ("whole", "cut"))
+    assert again[1]["timesteps"] == whole[1]["timesteps"] == 5 * 512
+    assert again[1]["evaluations"] == whole[1]["evaluations"]
+    for key, value in whole[0]["policy"].items():
+        assert torch.equal(again[0]["policy"][key], value), key
+    assert torch.equal(whole[0]["rng"]["cpu"], again[0]["rng"]["cpu"])
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "learned"
+    config = config_of(
+        timesteps=24 * 512, ppo={"n_epochs": 8, "entropy": 0.0}, evaluation={"every_rollouts": 12}
+    )
+    return path, train(path, config, make_envs)
+
+
+def test_what_beats_the_rules_ships_and_is_what_was_judged(learned) -> None:
+    path, outcome = learned
+    gate = json.loads((path / "gate.json").read_text(encoding="utf-8"))
+    assert outcome.shipped == gate["shipped"] == "trained"
+    policy = FrozenPolicy.load(path / "policy", expected=SCHEMA)
+    assert policy.origin["scenario"] == "toy"
+    assert policy.origin["gate"]["trained"]["passed"]
+    again = Evaluator(ToyCentre(16), first_seed(0, "gate")).compare(policy)
+    assert again.to_dict() == gate["tried"]["trained"]
+    difference = again.differences["rules"]
+    assert difference.mean + difference.half_width < 0
+
+
+def test_curves_hold_terms_actions_and_fallbacks(learned) -> None:
+    curves = EventAccumulator(str(learned[0] / "tensorboard"))
+    curves.Reload()
+    assert {
+        "cost_usd/taken", "cost_usd/left", "cost_usd/total", "actions/wait", "actions/take",
+        "evaluation/vs_rules_mean_usd", "evaluation/fallback_rate", "evaluation_cost_usd/left",
+        "train/kl_to_start", "time/environment_share", "time/fps",
+    } <= set(curves.Tags()["scalars"])  # fmt: skip
+
+
+def test_what_does_not_beat_the_rules_ships_as_the_rules(tmp_path: Path) -> None:
+    config = config_of(timesteps=512, ppo={"learning_rate": 1e-9, "learning_rate_end": 0.0})
+    outcome = train(tmp_path / "run", config, make_envs)
+    assert outcome.shipped == "rules"
+    assert "let nothing learned through" in outcome.sentence
+    policy = FrozenPolicy.load(tmp_path / "run" / "policy")
+    assert not policy.origin["gate"]["trained"]["passed"]
+    flat = ToyCentre(64).reset()
+    np.testing.assert_array_equal(policy.choose_batch(flat).candidate, preferred(SCHEMA)(flat))
+
+
+def test_training_ends_when_evaluations_stop_improving(tmp_path: Path) -> None:
+    config = config_of(
+        timesteps=40 * 512,
+        ppo={"learning_rate": 1e-9, "learning_rate_end": 0.0},
+        evaluation={"every_rollouts": 1, "patience": 2},
+    )
+    train(tmp_path / "run", config, make_envs)
+    assert len(RunFolder.open(tmp_path / "run").checkpoints()) == 3
+
+
+def test_paired_episodes_are_the_same_episodes() -> None:
+    env = ToyCentre(6)
+    rules = play(env, preferred(SCHEMA), 77)
+    assert play(env, preferred(SCHEMA), 77).cost_usd.tolist() == rules.cost_usd.tolist()
+    assert play(ToyCentre(3), preferred(SCHEMA), 79).cost_usd.tolist() == rules.cost_usd[2:5].tolist()
+    assert rules.cost_usd.sum() == pytest.approx(sum(rules.terms.values()) * 6)
+    model = make_model(config_of(), ToyCentre(8))
+    model.ham.widen_range(torch.from_numpy(ToyCentre(500).reset()))
+    untrained = Evaluator(env, 77).compare(frozen(model.ham))
+    assert untrained.differences["rules"].mean == 0
+    assert not untrained.passed
+
+
+def test_doubtful_decisions_are_the_rules_and_are_counted() -> None:
+    model = make_model(config_of(), ToyCentre(8))
+    torch.manual_seed(0)
+    torch.nn.init.normal_(model.ham.scorer.actor.score.weight, std=10)
+    model.ham.widen_range(torch.from_numpy(ToyCentre(500).reset()))  # of the first tick alone
+    evaluator = Evaluator(ToyCentre(16), 5)
+    bold = evaluator.compare(frozen(model.ham))
+    timid = evaluator.compare(frozen(model.ham, confidence_floor=1.0))
+    assert bold.differences["rules"].mean != 0
+    assert bold.fallback_rate == bold.out_of_range_rate > 0
+    assert timid.fallback_rate > 0.9
+    assert timid.differences["rules"].mean == 0
+
+
+class KnowsBest:
+    """Takes the job that saves most, else waits."""
+
+    def label(self, env, observation, rows):
+        jobs = np.where(env._open[rows], env._jobs[rows, :, 0] - env._jobs[rows, :, 1], 0.0)
+        return jobs.argmax(axis=1)
+
+
+def test_imitation_learns_the_experts_choices() -> None:
+    config = config_of(
+        imitation={"rounds": 3, "n_steps": 64, "margin": 10.0, "n_epochs": 20, "batch_size": 128}
+    )
+    env = ToyCentre(8)
+    model = make_model(config, env)
+    critic = {k: v.clone() for k, v in model.ham.scorer.critic.state_dict().items()}
+    said = imitate(model.ham, env, KnowsBest(), config.imitation, seed=1)
+    assert said["labelled"] > 500
+    assert said["agreement"] > 0.9
+    for key, value in model.ham.scorer.critic.state_dict().items():
+        assert torch.equal(critic[key], value)
+
+
+def test_only_close_calls_are_labelled() -> None:
+    asked = []
+
+    class Counts:
+        def label(self, env, observation, rows):
+            _, candidates, mask = SCHEMA.split(observation[rows])
+            best = np.sort(np.where(mask > 0, candidates[:, :, 0], -np.inf), axis=1)
+            asked.extend(best[:, -1] - best[:, -2])
+            return np.full(len(rows), -1)
+
+    config = config_of(imitation={"rounds": 1, "n_steps": 64, "margin": 0.05})
+    said = imitate(make_model(config, ToyCentre(8)).ham, ToyCentre(8), Counts(), config.imitation, seed=1)
+    assert 0 < len(asked) < 8 * 64
+    assert max(asked) < 0.05
+    assert said["labelled"] == 0
+
+
+def test_configuration_is_read_back_from_yaml(tmp_path: Path) -> None:
+    config = config_of(network={"hidden": 16, "attention": True})
+    path = tmp_path / "config.yaml"
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    assert read_config(path) == config
+    path.write_text("timesteps: 5\n", encoding="utf-8")
+    assert read_config(path) == TrainConfig(timesteps=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ppo: {n_env: 3}", r"c\.yaml:1: ppo\.n_env: .*unknown key; did you mean n_envs"),
+        ("timesteps: many", r"c\.yaml:1: timesteps: expected a valid integer, found 'many'"),
+        ("seed: 1\nnetwork:\n  temperature: 0.3", r":3: network\.temperature: expected a power of two"),
+        ("ppo: {batch_size: 1000}", r":1: ppo: batch_size: expected a divisor of n_envs x n_steps = 16384"),
+        ("evaluation: {episodes: 1}", r"c\.yaml:1: evaluation\.episodes: expected .*2, found 1"),
+        ("", r"c\.yaml:1: .*empty file"),
+    ],
+)  # fmt: skip
+def test_bad_configuration_is_one_line_that_names_the_place(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=expected) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_run_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    config = config_of(timesteps=512)
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match=r"run: expected a training run with config\.yaml"):
+        train(run, config, make_envs, resume=True)
+    train(run, config, make_envs)
+    with pytest.raises(InputError, match="expected an empty folder, or --resume"):
+        train(run, config, make_envs)
+    with pytest.raises(InputError, match="seed: expected 0 as the run was begun with, got 3"):
+        train(run, config.changed(seed=3), make_envs, resume=True)
+    path = run / "config.yaml"
+    other = config_of(timesteps=512, network={"attention": True})
+    path.write_text(other.to_yaml(), encoding="utf-8")
+    with pytest.raises(InputError, match=r"network: expected .*attention"):
+        train(run, other, make_envs, resume=True)
+    path.write_text(config.to_yaml(), encoding="utf-8")
+    state = run / "checkpoints" / "000000000512" / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"state\.pt: expected SHA-256"):
+        train(run, config, make_envs, resume=True)
+    shutil.rmtree(state.parent)
+    (run / "gate.json").unlink()
+    with pytest.raises(InputError, match=r"expected a finished run with gate\.json"):
+        RunFolder.open(run).read_gate()
+    with pytest.raises(InputError, match="expected a checkpoint to go on from, found none"):
+        RunFolder.open(run).load_checkpoint()
+
+
+def test_checkpoint_cut_off_while_it_was_written_is_left_out(tmp_path: Path) -> None:
+    config = config_of(timesteps=2 * 512, evaluation={"every_rollouts": 1})
+    train(tmp_path / "run", config, make_envs)
+    run = RunFolder.open(tmp_path / "run")
+    kept, cut = run.checkpoints()
+    last = run.path / "checkpoints" / cut
+    (last / "manifest.json").unlink()
+    last.rename(last.with_suffix(".part"))
+    assert run.checkpoints() == [kept]
+    train(run.path, config, make_envs, resume=True)
+    assert run.checkpoints() == [kept, cut]
+
+
+def test_imitation_without_an_expert_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"imitation\.rounds: expected 0"):
+        train(tmp_path / "run", config_of(imitation={"rounds": 1}), make_envs)
+
+
+def test_seeds_of_training_and_judging_never_meet() -> None:
+    drawn = {
+        purpose: np.array([first_seed(s, purpose, leg) for s in range(30) for leg in range(30)])
+        for purpose in ("train", "validate", "gate")
+    }
+    room = 1 << 16  # environments count up from these
+    assert drawn["train"].max() + room <= drawn["validate"].min()
+    assert drawn["validate"].max() + room <= drawn["gate"].min()
+    assert len(np.unique(drawn["train"])) > 890
+
+
+def test_tuning_goes_on_and_writes_what_train_reads(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    config = config_of(timesteps=512, evaluation={"every_rollouts": 1})
+    assert tune(tmp_path, config, make_envs, 1).ppo.n_envs == 8
+    best = tune(tmp_path, config, make_envs, 2)
+    assert read_config(tmp_path / "best.yaml") == best
+    assert [path.name for path in sorted(tmp_path.glob("trial-*"))] == ["trial-0000", "trial-0001"]
+
+
+def test_bench_tells_environment_and_learning_apart() -> None:
+    config = config_of(ppo={"n_envs": 4, "n_steps": 16, "batch_size": 64})
+    results = measure(config, make_envs, rollouts=1)
+    assert list(results) == [
+        "foreshade", "foreshade_idle_environment", "stock_ppo", "stock_ppo_same_batches",
+    ]  # fmt: skip
+    for row in results.values():
+        parts = row["environment_s"] + row["rollout_besides_s"] + row["learning_s"]
+        assert 64 / parts == pytest.approx(row["decisions_per_s"])
+        assert min(row.values()) > 0
+    assert results["foreshade_idle_environment"]["environment_s"] < results["foreshade"]["environment_s"]

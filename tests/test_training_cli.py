@@ -1,0 +1,57 @@
+"""train, tune and export as a user types them; what needs no environment."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+pytest.importorskip("onnx")
+
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.training.train import train
+from tests.test_cli import foreshade
+from tests.test_ham_training import config_of, make_envs
+from tests.toy_centre import SCHEMA
+
+
+@pytest.mark.filterwarnings("ignore:.*tensorboard.*:DeprecationWarning")
+def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) -> None:
+    train(tmp_path / "run", config_of(timesteps=512), make_envs)
+    done = foreshade("export", str(tmp_path / "run"), "--out", str(tmp_path / "policy"))
+    assert done.returncode == 0, done.stderr
+    policy = FrozenPolicy.load(tmp_path / "policy", expected=SCHEMA)
+    assert done.stdout == f"{tmp_path / 'policy'}: {policy.origin['shipped']} policy\n"
+    (tmp_path / "run" / "gate.json").unlink()
+    again = foreshade("export", str(tmp_path / "run"), "--out", str(tmp_path / "other"))
+    assert again.returncode == 2
+    assert "expected a finished run with gate.json" in again.stderr
+    assert again.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", "--resume"], "expected --out DIR"),
+        (
+            ["train", "--resume", "--out", "/nowhere"],
+            "/nowhere/config.yaml: expected a training configuration",
+        ),
+        (["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: expected a training configuration"),
+        (["train", "--device", "tpu"], "device: expected 'auto', 'cpu' or 'cuda', found 'tpu'"),
+        (["tune", "--device", "tpu"], "device: expected 'auto', 'cpu' or 'cuda', found 'tpu'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments: list[str], expected: str) -> None:
+    done = foreshade(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert expected in done.stderr
+
+
+def test_the_command_line_does_not_load_torch_before_it_needs_it() -> None:
+    code = "import sys, foreshade.adapters.app.cli; sys.exit(bool({'torch', 'onnxruntime'} & {*sys.modules}))"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603

@@ -1,0 +1,131 @@
+"""How HAM is trained: one frozen record per stage, read from and written to YAML.
+
+Unknown keys, wrong types and values out of range are refused in one line that names file, line and key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from foreshade.envs.catalogue.entry import Count, Entry, NotNegative, Positive, Share
+from foreshade.envs.errors import InputError
+from foreshade.envs.yaml_document import build, parse
+
+Whole = Annotated[int, Field(ge=0)]
+
+
+class NetworkConfig(Entry):
+    """The networks of ``agents.ham.network``."""
+
+    hidden: Count = 32  # wider layers were slower and no better on the little problems tried
+    temperature: Positive = 0.25  # of the preference, a power of two: see ``network``
+    attention: bool = False  # costs three to six times as much
+
+    @field_validator("temperature")
+    @classmethod
+    def _power_of_two(cls, value: float) -> float:
+        if value.hex().split("p")[0] != "0x1.0000000000000":
+            raise ValueError(f"expected a power of two, found {value}")
+        return value
+
+
+class PpoConfig(Entry):
+    """PPO; the defaults are for one CPU core, the batch for 64 environments x 256 decisions."""
+
+    n_envs: Count = 64
+    n_steps: Count = 256  # decisions of each environment per rollout
+    batch_size: Count = 4096  # large minibatches are 11 times as fast as SB3's 64
+    n_epochs: Count = 4
+    learning_rate: Positive = 3e-4  # falls linearly to
+    learning_rate_end: NotNegative = 3e-5
+    clip_range: Positive = 0.1
+    target_kl: Positive | None = 0.01
+    entropy: NotNegative = 1e-3
+    value_weight: Positive = 0.5
+    max_grad_norm: Positive = 0.5  # of actor and critic each
+    gae_lambda: Share = 0.95  # per tick
+    kl_to_start: NotNegative = 0.1  # falls linearly to 0
+    critic_warmup: Whole = 4  # rollouts
+    float16: bool = True  # observations; 1.3 times as fast
+    compile: Literal["auto", "never", "inductor", "graphs"] = "auto"
+
+    @model_validator(mode="after")
+    def _batches_are_equal(self) -> PpoConfig:
+        if self.n_envs * self.n_steps % self.batch_size:
+            raise ValueError(
+                f"batch_size: expected a divisor of n_envs x n_steps = {self.n_envs * self.n_steps}, "
+                f"found {self.batch_size}"
+            )
+        return self
+
+
+class ImitationConfig(Entry):
+    """Imitation of an expert in the states where the preference barely decides; ``rounds`` 0 = left out."""
+
+    rounds: Whole = 0
+    n_steps: Count = 256  # decisions of each environment per round
+    margin: Positive = 0.1  # of the two best preferences; more is left to the rules
+    n_epochs: Count = 4  # over everything labelled so far, after each round
+    batch_size: Count = 1024
+    learning_rate: Positive = 1e-3
+
+
+class EvaluationConfig(Entry):
+    """Paired evaluation of the frozen policy against the rules, on seeds that never train."""
+
+    every_rollouts: Count = 60  # about a million decisions; a checkpoint is written at the same time
+    episodes: Annotated[int, Field(ge=2)] = 32
+    patience: Whole = 0  # evaluations without a better one before training ends; 0 = never
+    gate_episodes: Annotated[int, Field(ge=2)] = (
+        128  # on seeds of their own: the best was picked on the others
+    )
+    confidence_floor: Share = 0.01  # below it the rules decide: the two best are as good as tied
+
+
+class TrainConfig(Entry):
+    """Everything that a run is made of."""
+
+    scenario: str = "enterprise"
+    timesteps: Count = 10_000_000  # decisions
+    seed: Whole = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    network: NetworkConfig = NetworkConfig()
+    ppo: PpoConfig = PpoConfig()
+    imitation: ImitationConfig = ImitationConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    def changed(self, **keys: Any) -> TrainConfig:
+        """The same with other values, checked again; None leaves a value as it is.
+
+        Raises:
+            InputError: a value that cannot be.
+
+        """
+        said = self.model_dump() | {key: value for key, value in keys.items() if value is not None}
+        return _validated(said, "options")
+
+    def to_yaml(self) -> str:
+        """Every key; ``read_config`` reads it back."""
+        return yaml.safe_dump(self.model_dump(), sort_keys=False)
+
+
+def read_config(path: str | Path) -> TrainConfig:
+    """Read a YAML file; a key that it lacks has its default.
+
+    Raises:
+        InputError: cannot be read, an unknown key, a wrong type, a value out of range.
+
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a training configuration ({error})") from error
+    return build(TrainConfig, parse(text, str(path)))
+
+
+def _validated(said: dict[str, Any], name: str) -> TrainConfig:
+    return build(TrainConfig, parse(yaml.safe_dump(said, sort_keys=False), name))

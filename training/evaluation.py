@@ -1,0 +1,144 @@
+"""Paired evaluation: the frozen policy and its opponents play the same episodes.
+
+Episodes differ more than policies do, so what counts is the difference on each seed (``estimate.paired``).
+The policy is judged as it would be deployed: frozen, and with the rules deciding where it is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.envs.features import F32, Schema
+from foreshade.training.estimate import Estimate, paired
+
+F64 = npt.NDArray[np.float64]
+Chooser = Callable[[F32], npt.NDArray[np.intp]]  # flat observations (n, size) to candidates (n,)
+
+RULES = "rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Episodes:
+    """One episode per environment: environment ``i`` played the episode of seed ``first + i``."""
+
+    cost_usd: F64  # (n,)
+    terms: Mapping[str, float]  # USD, mean of an episode
+    actions: Mapping[str, float]  # number, mean of an episode
+    baselines: Mapping[
+        str, F64
+    ]  # (n,) USD of other agents on the same episodes, where the environment says so
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A policy against its opponents."""
+
+    episodes: Episodes
+    #: cost of the policy minus that of the opponent, USD of an episode; below zero = the policy is better
+    differences: Mapping[str, Estimate]
+    means_usd: Mapping[str, float]  # mean cost of an episode under each opponent
+    fallback_rate: float  # share of the decisions that the rules took over
+    out_of_range_rate: float
+
+    @property
+    def passed(self) -> bool:
+        """The gate: below every opponent with the whole 95 % interval."""
+        return all(d.mean + d.half_width < 0 for d in self.differences.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "cost_usd": float(self.episodes.cost_usd.mean()),
+            "episodes": len(self.episodes.cost_usd),
+            "difference_usd": {
+                name: {"mean": d.mean, "half_width": d.half_width, "opponent_usd": self.means_usd[name]}
+                for name, d in self.differences.items()
+            },
+            "terms_usd": dict(self.episodes.terms),
+            "actions": dict(self.episodes.actions),
+            "fallback_rate": self.fallback_rate,
+            "out_of_range_rate": self.out_of_range_rate,
+            "passed": self.passed,
+        }
+
+
+def preferred(schema: Schema) -> Chooser:
+    """The rules: the unmasked candidate of the highest preference."""
+
+    def choose(flat: F32) -> npt.NDArray[np.intp]:
+        _, candidates, mask = schema.split(flat)
+        best: npt.NDArray[np.intp] = np.where(mask > 0, candidates[:, :, 0], -np.inf).argmax(axis=1)
+        return best
+
+    return choose
+
+
+def play(env: VecEnv, choose: Chooser, first_seed: int) -> Episodes:
+    """Play one episode in every environment; after ``seed(s)``, ``reset()`` gives ``i`` that of ``s + i``."""
+    env.seed(first_seed)
+    observation = env.reset()
+    ended: dict[int, dict[str, Any]] = {}
+    while len(ended) < env.num_envs:
+        chosen = choose(np.asarray(observation, np.float32))
+        observation, _, dones, infos = env.step(chosen)
+        for i in np.flatnonzero(dones):
+            ended.setdefault(int(i), infos[i])
+    said = [ended[i] for i in range(env.num_envs)]
+    return Episodes(
+        np.array([sum(info["terms"].values()) for info in said], np.float64),
+        _means([info["terms"] for info in said]),
+        _means([info["actions"] for info in said]),
+        {
+            name: np.array([info["baselines"][name] for info in said], np.float64)
+            for name in said[0].get("baselines", {})
+        },
+    )
+
+
+class Evaluator:
+    """Plays frozen policies on held-out episodes of one environment; opponents are played once."""
+
+    def __init__(self, env: VecEnv, first_seed: int) -> None:
+        self.env = env
+        self.first_seed = first_seed
+        self._rules: Chooser = preferred(cast(Schema, cast(Any, env).schema))
+        self._opponents: dict[str, F64] | None = None
+
+    def opponents(self) -> Mapping[str, F64]:
+        """(n,) USD of the rules, and of every baseline that the environment tells of, on these episodes."""
+        if self._opponents is None:
+            episodes = play(self.env, self._rules, self.first_seed)
+            self._opponents = {RULES: episodes.cost_usd, **episodes.baselines}
+        return self._opponents
+
+    def compare(self, policy: FrozenPolicy) -> Comparison:
+        """The policy, with the rules where it is in doubt, against the opponents on the same seeds."""
+        opponents = self.opponents()
+        counted = np.zeros(3, np.int64)  # decisions, of them in doubt, of them out of range
+
+        def choose(flat: F32) -> npt.NDArray[np.intp]:
+            choices = policy.choose_batch(flat)
+            doubtful = policy.doubtful(choices)
+            counted[:] += len(flat), int(doubtful.sum()), int(choices.out_of_range.sum())
+            return np.where(doubtful, self._rules(flat), choices.candidate)
+
+        episodes = play(self.env, choose, self.first_seed)
+        return Comparison(
+            episodes,
+            {name: paired(episodes.cost_usd.tolist(), cost.tolist()) for name, cost in opponents.items()},
+            {name: float(cost.mean()) for name, cost in opponents.items()},
+            fallback_rate=float(counted[1] / counted[0]),
+            out_of_range_rate=float(counted[2] / counted[0]),
+        )
+
+
+def _means(said: list[Mapping[str, float]]) -> dict[str, float]:
+    names = {name: None for one in said for name in one}
+    return {name: float(np.mean([one.get(name, 0.0) for one in said])) for name in names}

@@ -1,0 +1,47 @@
+"""From a policy in torch to a frozen one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.agents.ham.frozen_network import ActorShape
+from foreshade.agents.ham.policy import HamPolicy
+
+#: The present actor, what it was before PPO, or an untrained one.
+Which = Literal["trained", "start", "rules"]
+
+
+def frozen(
+    policy: HamPolicy,
+    *,
+    confidence_floor: float = 0.0,
+    origin: Mapping[str, Any] | None = None,
+    which: Which = "trained",
+) -> FrozenPolicy:
+    """An actor of a policy, with the range of the columns that the policy has seen.
+
+    Raises:
+        InputError: the policy has not seen one rollout, so that the range of its columns is unknown, or its
+            weights are not finite.
+
+    """
+    network = policy.network
+    schema = network.pop("schema")
+    actor = policy.start if which == "start" else policy.scorer.actor
+    weights = {name: value.detach().cpu().numpy().copy() for name, value in actor.state_dict().items()}
+    if which == "rules":
+        weights["score.weight"] = np.zeros_like(weights["score.weight"])
+    return FrozenPolicy(
+        schema,
+        ActorShape(**network),
+        weights,
+        policy.range_low.cpu().numpy().copy(),
+        policy.range_high.cpu().numpy().copy(),
+        confidence_floor=confidence_floor,
+        origin=origin,
+        where="HAM policy",
+    )

@@ -1,0 +1,201 @@
+"""One training run from a configuration to a frozen policy that the gate let through.
+
+Imitation, if asked for; the critic alone; PPO with checkpoints and paired evaluations; then the gate on
+episodes that neither trained nor picked the best checkpoint. What does not beat the rules with its whole
+95 % interval does not ship: then the start does, and the outcome says so.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import torch
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.agents.ham.policy import HamPolicy
+from foreshade.envs.errors import InputError
+from foreshade.training.callbacks import Boundary, EpisodeCurves
+from foreshade.training.config import TrainConfig
+from foreshade.training.evaluation import Comparison, Evaluator
+from foreshade.training.freeze import Which, frozen
+from foreshade.training.imitation import Expert, imitate
+from foreshade.training.ppo import TickPPO
+from foreshade.training.run_folder import RunFolder
+from foreshade.training.seeds import Purpose, first_seed
+
+
+class MakeEnvs(Protocol):
+    """Makes vector environments of the contract in ``docs/ham.md``."""
+
+    def __call__(self, purpose: Purpose, n_envs: int, *, float16: bool) -> VecEnv:
+        """``n_envs`` environments; what ``validate`` and ``gate`` replay is never trained on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run."""
+
+    shipped: Which  # trained = the best checkpoint; start = as imitated; rules = untrained
+    comparison: Comparison | None  # of what shipped, on the gate's episodes; None = the rules themselves
+    policy: Path
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        if self.comparison is None:
+            return f"the gate let nothing learned through: {self.policy} decides as the rules do"
+        said = ", ".join(
+            f"{d.mean:+.2f} ± {d.half_width:.2f} USD an episode against {name}"
+            for name, d in self.comparison.differences.items()
+        )
+        return f"{self.policy}: {self.shipped} policy, {said}"
+
+
+def make_model(config: TrainConfig, env: VecEnv) -> TickPPO:
+    """The learner of a configuration.
+
+    Raises:
+        InputError: CUDA is asked for and there is none, or the environment is not of the contract.
+
+    """
+    ppo, network = config.ppo, config.network
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: expected a CUDA device that torch can use, found none; use auto or cpu")
+    if getattr(env, "schema", None) is None:
+        raise InputError("environment: expected a vector environment with `schema`, got none")
+    torch.set_num_threads(1)  # two threads on shared cores are slower than one
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
+    return TickPPO(
+        HamPolicy,
+        env,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        learning_rate=lambda left: ppo.learning_rate_end + left * (ppo.learning_rate - ppo.learning_rate_end),
+        clip_range=ppo.clip_range,
+        target_kl=ppo.target_kl,
+        ent_coef=ppo.entropy,
+        vf_coef=ppo.value_weight,
+        max_grad_norm=ppo.max_grad_norm,
+        gae_lambda=ppo.gae_lambda,
+        kl_to_start=ppo.kl_to_start,
+        critic_warmup=ppo.critic_warmup,
+        compile_losses=ppo.compile,
+        policy_kwargs={"schema": cast(Any, env).schema, **network.model_dump()},
+        seed=config.seed,
+        device=config.device,
+    )
+
+
+def train(
+    out: str | Path,
+    config: TrainConfig,
+    make_envs: MakeEnvs,
+    *,
+    resume: bool = False,
+    expert: Expert | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Outcome:
+    """Train into a folder; with ``resume`` go on with the run in it, whose configuration must be this one.
+
+    A resumed run computes bit for bit what an uninterrupted one would have, on one device and build.
+
+    Raises:
+        InputError: the folder is not empty, or with ``resume`` holds no such run; a configuration that
+            cannot be.
+
+    """
+    run = _opened(out, config) if resume else RunFolder.create(out, config)
+    env = make_envs("train", config.ppo.n_envs, float16=config.ppo.float16)
+    evaluator = Evaluator(
+        make_envs("validate", config.evaluation.episodes, float16=False), first_seed(config.seed, "validate")
+    )
+    model = make_model(config, env)
+    boundary = Boundary(run, evaluator)
+    if resume and run.checkpoints():
+        boundary.restore(model)
+    elif config.imitation.rounds:
+        if expert is None:
+            raise InputError("imitation.rounds: expected 0, as there is no expert to imitate here")
+        imitate(model.ham, env, expert, config.imitation, first_seed(config.seed, "train", -1 % (1 << 31)))
+        model.ham.remember_start()
+    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+    left = config.timesteps - model.num_timesteps
+    if left > 0 and not boundary.stopped:
+        model.learn(left, [EpisodeCurves(on_progress), boundary], reset_num_timesteps=False)
+    return _gate(run, model, boundary, make_envs)
+
+
+def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
+    run = RunFolder.open(out)
+    ours, theirs = config.model_dump(), run.config.model_dump()
+    for key, value in ours.items():
+        if value != theirs[key]:
+            raise InputError(
+                f"{out}: {key}: expected {theirs[key]!r} as the run was begun with, got {value!r}"
+            )
+    return run
+
+
+def _gate(run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs) -> Outcome:
+    config = run.config
+    state, _ = run.load_checkpoint(boundary.best)
+    model.policy.load_state_dict(state["policy"])
+    first = first_seed(config.seed, "gate")
+    evaluator = Evaluator(make_envs("gate", config.evaluation.gate_episodes, float16=False), first)
+    origin = {
+        "scenario": config.scenario,
+        "seeds": {
+            "run": config.seed,
+            "validate": boundary.evaluator.first_seed,
+            "gate": first,
+        },
+        "decisions": int(boundary.best or 0),
+        "revision": revision(),
+        "versions": {name: version(name) for name in ("foreshade", "torch", "stable-baselines3")},
+    }
+    tried: dict[str, Any] = {}
+    shipped: Which = "rules"
+    passed: Comparison | None = None
+    learned: list[Which] = ["trained", "start"] if config.imitation.rounds else ["trained"]
+    for which in learned:
+        comparison = evaluator.compare(_frozen(model, config, which))
+        tried[which] = comparison.to_dict()
+        if comparison.passed:
+            shipped, passed = which, comparison
+            break
+    policy = _frozen(model, config, shipped, {**origin, "shipped": shipped, "gate": tried})
+    policy.save(run.policy)
+    run.write_gate({"shipped": shipped, "checkpoint": boundary.best, "tried": tried})
+    return Outcome(shipped, passed, run.policy)
+
+
+def _frozen(
+    model: TickPPO, config: TrainConfig, which: Which, origin: Mapping[str, Any] | None = None
+) -> FrozenPolicy:
+    floor = config.evaluation.confidence_floor
+    return frozen(model.ham, which=which, confidence_floor=floor, origin=origin)
+
+
+def revision() -> str | None:
+    """Git revision of the sources, with ``+`` where they were changed since; None outside a checkout."""
+    said: list[str] = []
+    for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no")):
+        try:
+            done = subprocess.run(  # noqa: S603
+                ("git", *command),  # noqa: S607
+                cwd=Path(__file__).resolve().parent, capture_output=True, text=True, check=True, timeout=10,
+            )  # fmt: skip
+        except (OSError, subprocess.SubprocessError):
+            return None
+        said.append(done.stdout.strip())
+    return said[0] + ("+" if said[1] else "")
