@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshade import _core
@@ -23,8 +25,7 @@ class PlanKnobs(BaseModel):
 
 
 def _n_sigma(z: float) -> PlanKnobs:
-    knobs = {field: getattr(N_SIGMA, field) for field in PackerKnobs.__dataclass_fields__}
-    return PlanKnobs(name=f"n-sigma-{z:g}", packer=PackerKnobs(**{**knobs, "z": z}))
+    return PlanKnobs(name=f"n-sigma-{z:g}", packer=replace(N_SIGMA, z=z))
 
 
 EXPECTED_COST_PLAN = PlanKnobs(name="expected-cost", packer=EXPECTED_COST, preferred=True, eager=True)
@@ -48,16 +49,18 @@ class CandidateKnobs(BaseModel):
     reshapes: int = Field(4, ge=0)
     switches: int = Field(2, ge=0)  # hosts to go off, to come on, to be hired
     helpers: int = Field(2, ge=0)  # VMs that micro-VMs and shadows are weighed for
-    headroom: float = Field(1.2, gt=0)  # allocation over the decayed peak
-    floor: float = Field(0.05, gt=0, le=1)  # least allocation, share of the flavour
-    ceiling: float = Field(2.0, ge=1)  # most
+    headroom: float = Field(1.4, gt=0)  # allocation over the decayed peak
+    headrooms: tuple[float, ...] = ()  # others at which all VMs may be right-sized; never the rules' choice
+    floor: float = Field(0.1, gt=0, le=1)  # least allocation, share of the flavour
+    ceiling: float = Field(3.0, ge=1)  # most
     least_change: float = Field(0.1, ge=0)  # of the flavour
-    peak_ticks: int = Field(288, ge=1)  # time constant at which a peak is forgotten
+    peak_ticks: int = Field(1000, ge=1)  # time constant at which a peak is forgotten
     settle_ticks: int = Field(12, ge=1)  # samples of a VM before it is reshaped
     shadow_share: float = Field(0.1, gt=0, le=1)  # of the primary's allocation
     micro_share: float = Field(0.25, gt=0, le=1)  # likewise of a micro-VM
     micro_life_s: float = Field(3600.0, gt=0)
-    preferred: tuple[str, ...] = ()  # kinds that the rules may take beside their plan
+    #: Kinds that the rules may take beside their plan.
+    preferred: tuple[str, ...] = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it
     plans: tuple[PlanKnobs, ...] = (EXPECTED_COST_PLAN,)
 
@@ -86,10 +89,18 @@ class CandidateKnobs(BaseModel):
         return native
 
 
-#: The rules are `expected-cost` and nothing else.
-PLACEMENT = CandidateKnobs()
-#: What HAM chooses among by default.
+def _expected_cost(sigma_scale: float) -> PlanKnobs:
+    return PlanKnobs(
+        name=f"expected-cost-{sigma_scale:g}", packer=replace(EXPECTED_COST, sigma_scale=sigma_scale)
+    )
+
+
+#: The rules, as `agents/rules/rules.yaml` has them; tuned on training data (benchmarks/tune_rules.py).
+RULES = CandidateKnobs()
+#: Placement and power alone: the rules are `expected-cost` and nothing else.
+PLACEMENT = CandidateKnobs(preferred=())
+#: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
-    preferred=("right_size", "grow", "shrink"),
-    plans=(EXPECTED_COST_PLAN, _n_sigma(1.3), _n_sigma(2.5), _n_sigma(4.0)),
+    headrooms=(1.15, 2.0),
+    plans=(EXPECTED_COST_PLAN, _expected_cost(1.0), _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -84,6 +84,7 @@ void register_decide(py::module_& module) {
         .def_readwrite("switches", &ProposerKnobs::switches)
         .def_readwrite("helpers", &ProposerKnobs::helpers)
         .def_readwrite("headroom", &ProposerKnobs::headroom)
+        .def_readwrite("headrooms", &ProposerKnobs::headrooms)
         .def_readwrite("floor", &ProposerKnobs::floor)
         .def_readwrite("ceiling", &ProposerKnobs::ceiling)
         .def_readwrite("least_change", &ProposerKnobs::least_change)

@@ -1,9 +1,9 @@
 #include "core/demand_window.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
-#include <array>
 #include <stdexcept>
 
 namespace foreshade {

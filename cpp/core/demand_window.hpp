@@ -17,7 +17,7 @@ struct WindowKnobs {
     Amounts prior_mean{};     // before any telemetry; then the cluster's own share of use takes its place
     Amounts prior_sigma{};
     Amounts floor_sigma{};
-    float forecast = 0.0F;           // weight of the state's forecast in mean and variance, where it has one
+    float forecast = 0.0F;            // weight of the state's forecast in mean and variance, where it has one
     std::int32_t forecast_ticks = 12; // its horizon: the nearest that there is
 };
 

@@ -53,7 +53,7 @@ constexpr auto kCandidate = [] {
     all[feature::latency] = {"latency", "1", -10, 10, "lateness added and downtime of the transition"};
     for (std::size_t k = 0; k < kCandidateKinds; ++k)
         all[feature::first_kind + k] = {kKindNames[k], "1", 0, 1, "1 where the candidate is of this kind"};
-    all[feature::z] = {"z", "1", 0, 10, "safety factor of a plan, in sigma"};
+    all[feature::z] = {"z", "1", 0, 10, "safety factor of a plan, in sigma; headroom of right-sizing"};
     all[feature::actions] = {"actions", "1", 0, 10, "log2(1 + number of actions)"};
     all[feature::source_margin] = {"source_margin", "sigma", -10, 10,
                                    "(CPU capacity - mean) / sigma where a VM leaves"};

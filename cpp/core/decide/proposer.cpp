@@ -516,14 +516,14 @@ void Proposer::switches() {
 }
 
 // What the VM is seen to need: more where it is at its limit, less memory where it never used it.
-bool Proposer::wanted_shape(std::size_t v, Amounts& allocation) const {
+bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) const {
     const VmColumns& vms = planned_->state().vms;
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
     std::copy_n(now, kResources, allocation.begin());
     for (std::size_t r = 0; r < 2; ++r) {
         const float newest = vms.demand[v * kResources + r];
-        float wanted = knobs_.headroom * peak_[v * 2 + r];
+        float wanted = headroom * peak_[v * 2 + r];
         if (newest >= kSaturated * now[r]) wanted = std::max(wanted, 1.5F * now[r]);
         wanted = std::clamp(wanted, knobs_.floor * flavour[r], knobs_.ceiling * flavour[r]);
         const bool grows = wanted > now[r] && newest >= kSaturated * now[r];
@@ -535,7 +535,7 @@ bool Proposer::wanted_shape(std::size_t v, Amounts& allocation) const {
     return allocation[0] != now[0] || allocation[1] != now[1];
 }
 
-void Proposer::reshape() {
+void Proposer::right_size(float headroom) {
     const ClusterState& state = planned_->state();
     const VmColumns& vms = state.vms;
     Candidate all; // every VM that gains
@@ -547,7 +547,7 @@ void Proposer::reshape() {
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
         if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) continue;
         Amounts allocation;
-        if (!wanted_shape(v, allocation)) continue;
+        if (!wanted_shape(v, headroom, allocation)) continue;
         const std::size_t h = at(vms.host[v]);
         const float* now = vms.allocation.data() + v * kResources;
         float performance = 0.0F;
@@ -575,7 +575,16 @@ void Proposer::reshape() {
     all.kind = CandidateKind::right_size;
     all.first_action = first;
     all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
+    all.z = headroom;
     pool_.push_back(all);
+}
+
+void Proposer::reshape() {
+    for (const float headroom : knobs_.headrooms) right_size(headroom);
+    right_size(knobs_.headroom);
+    if (ranked_.empty()) return;
+    const VmColumns& vms = planned_->state().vms;
+    const std::vector<Action>& out = actions_;
     const std::size_t n = std::min(knobs_.reshapes, ranked_.size());
     std::partial_sort(
         ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
@@ -769,6 +778,7 @@ void Proposer::show() {
         const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
         c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : std::min(score, 0.0F) - 0.01F;
         // A plan is taken as it is: placing what waits and switching off what is empty earn nothing by its measure.
+        if (c.kind == CandidateKind::right_size && c.z != knobs_.headroom) c.preference = std::min(score, 0.0F) - 0.01F;
         if (c.kind == CandidateKind::plan)
             c.preference = knobs_.plans[at(c.plan)].preferred ? std::max(score, 0.0F) + 0.01F : -0.01F;
     }

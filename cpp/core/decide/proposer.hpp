@@ -37,7 +37,8 @@ struct ProposerKnobs {
     // How many of each kind are looked at.
     std::size_t crowded_hosts = 3, leavers = 3, drains = 2, arrivals = 4, reshapes = 4, switches = 2, helpers = 2;
     // Reshaping: allocation = headroom x decayed peak, never below floor x flavour nor above ceiling x flavour.
-    float headroom = 1.2F;
+    float headroom = 1.4F;
+    std::vector<float> headrooms; // at which every VM may be right-sized too, beside `headroom`
     float floor = 0.05F;
     float ceiling = 2.0F;
     float least_change = 0.1F;     // of the flavour
@@ -61,8 +62,8 @@ struct Candidate {
     float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
     float preference = 0.0F;
     std::int32_t plan = -1; // which of the plans
-    float z = 0.0F;
-    float ready_h = 0.0F; // until it has its effect
+    float z = 0.0F;         // of a plan; of right-sizing the headroom
+    float ready_h = 0.0F;   // until it has its effect
     bool possible = true;
 
     float score() const { return performance + utilisation - cost - latency; }
@@ -114,6 +115,7 @@ class Proposer {
     void drain();
     void switches();
     void reshape();
+    void right_size(float headroom);
     void helpers();
     void show();
     bool evaluate(Candidate& c);
@@ -123,7 +125,7 @@ class Proposer {
     float move_usd(std::size_t v, float& dark_usd) const;
     float boot_usd(std::size_t h) const;
     float unmet_usd(std::size_t v, std::size_t r, float allocation) const;
-    bool wanted_shape(std::size_t v, Amounts& allocation) const;
+    bool wanted_shape(std::size_t v, float headroom, Amounts& allocation) const;
     void write_row(const Candidate& c, float* row) const;
     float squash(float usd) const;
 
