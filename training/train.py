@@ -30,6 +30,9 @@ from foreshade.training.ppo import TickPPO
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.seeds import Purpose, first_seed
 
+#: Counts as a restart that no rollout reaches: imitation plays episodes of its own.
+_IMITATION = (1 << 31) - 1
+
 
 class MakeEnvs(Protocol):
     """Makes vector environments of the contract in ``docs/ham.md``."""
@@ -126,7 +129,7 @@ def train(
     elif config.imitation.rounds:
         if expert is None:
             raise InputError("imitation.rounds: expected 0, as there is no expert to imitate here")
-        imitate(model.ham, env, expert, config.imitation, first_seed(config.seed, "train", -1 % (1 << 31)))
+        imitate(model.ham, env, expert, config.imitation, first_seed(config.seed, "train", _IMITATION))
         model.ham.remember_start()
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
     left = config.timesteps - model.num_timesteps
