@@ -93,6 +93,9 @@ def test_range_is_that_of_training_with_slack_and_without_masked_candidates() ->
     assert policy.doubt(policy.choose(flat)) == "input out of the trained range"
     mask[1] = 0
     assert not policy.choose(flat).out_of_range
+    context[0] = np.nan
+    assert policy.choose(flat).out_of_range
+    assert policy.choose_batch(flat[None]).out_of_range.all()
 
 
 def test_doubt_names_a_low_confidence() -> None:

@@ -5,7 +5,7 @@ enterprise:SEED   planetlab:DAY   bitbrains:first|other:FROM_DAY
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -43,6 +43,34 @@ HELD_OUT = (
     "bitbrains:other:14+spread",
 )
 BITBRAINS_DAYS = 4.0
+
+#: What HAM is trained and judged on, by scenario; the days of HELD_OUT are in none of them.
+HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "enterprise": {
+        "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
+        "validate": tuple(f"enterprise:{seed}" for seed in range(200, 206)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(300, 308)),
+    },
+    "planetlab": {
+        "train": ("planetlab:20110306", "planetlab:20110309"),
+        "validate": ("planetlab:20110322",),
+        "gate": ("planetlab:20110322+spread",),
+    },
+    "bitbrains": {
+        "train": ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8"),
+        "validate": ("bitbrains:first:12",),
+        "gate": ("bitbrains:first:16",),
+    },
+}
+#: All three together: the policy that comes with the package.
+MIXED = "mixed"
+
+
+def ham_cases(scenario: str, purpose: str) -> tuple[str, ...]:
+    """Cases of a scenario that is named here, or of all of them (``mixed``); none where it is another's."""
+    if scenario == MIXED:
+        return tuple(case for known in HAM_CASES.values() for case in known[purpose])
+    return HAM_CASES[scenario][purpose] if scenario in HAM_CASES else ()
 
 
 @cache

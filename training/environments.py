@@ -4,25 +4,44 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
-from foreshade.envs.datacenter import DataCenterVecEnv  # type: ignore[import-not-found]
-from foreshade.envs.scenarios.load import load_scenario
+from foreshade.envs.candidates import DEFAULT
+from foreshade.envs.decision import Decision
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.stock_world import simulated_world
+from foreshade.envs.vector import DataCenterVecEnv
+from foreshade.training.cases import ham_cases, world_of
 from foreshade.training.seeds import Purpose
 from foreshade.training.train import MakeEnvs
 
+#: Episodes of training: a day or less from any hour on, half of them on a cluster whose VMs stand.
+TRAINING = Decision(candidates=DEFAULT, episode_ticks=(96, 288), random_start=True)
+#: Whole workloads, as they are played in an evaluation.
+JUDGING = Decision(candidates=DEFAULT)
+
 
 def of_scenario(scenario: str) -> MakeEnvs:
-    """Environments of a shipped scenario or a YAML file; episodes are told apart by their seeds.
+    """Environments of a shipped scenario, of a YAML file, or of all that are named in ``training.cases``.
+
+    Scenarios of ``training.cases`` are trained on some of their workloads and judged on others; in any other,
+    episodes are told apart by their seeds alone.
 
     Raises:
-        ScenarioError: there is no such scenario, or it cannot be read.
+        InputError: there is no such scenario or data, or it cannot be read.
 
     """
-    said = load_scenario(scenario)
+
+    def worlds(purpose: Purpose) -> list[SimulatedWorld]:
+        cases = ham_cases(scenario, purpose)
+        if not cases:
+            return [simulated_world(scenario)]
+        return [world_of(case.partition("+")[0])() for case in cases]
 
     def make(purpose: Purpose, n_envs: int, *, float16: bool) -> VecEnv:
-        del purpose  # the seeds of ``training.seeds`` keep training and judging apart
-        return cast(VecEnv, DataCenterVecEnv(said, n_envs, float16=float16))
+        dtype = np.float16 if float16 else np.float32
+        decision = TRAINING if purpose == "train" else JUDGING
+        return cast(VecEnv, DataCenterVecEnv(worlds(purpose), n_envs, decision=decision, dtype=dtype))
 
     return make

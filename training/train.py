@@ -30,6 +30,9 @@ from foreshade.training.ppo import TickPPO
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.seeds import Purpose, first_seed
 
+#: Counts as a restart that no rollout reaches: imitation plays episodes of its own.
+_IMITATION = (1 << 31) - 1
+
 
 class MakeEnvs(Protocol):
     """Makes vector environments of the contract in ``docs/ham.md``."""
@@ -126,13 +129,13 @@ def train(
     elif config.imitation.rounds:
         if expert is None:
             raise InputError("imitation.rounds: expected 0, as there is no expert to imitate here")
-        imitate(model.ham, env, expert, config.imitation, first_seed(config.seed, "train", -1 % (1 << 31)))
+        imitate(model.ham, env, expert, config.imitation, first_seed(config.seed, "train", _IMITATION))
         model.ham.remember_start()
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
     left = config.timesteps - model.num_timesteps
     if left > 0 and not boundary.stopped:
         model.learn(left, [EpisodeCurves(on_progress), boundary], reset_num_timesteps=False)
-    return _gate(run, model, boundary, make_envs)
+    return _gate(run, model, boundary, make_envs, env)
 
 
 def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
@@ -146,7 +149,9 @@ def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
     return run
 
 
-def _gate(run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs) -> Outcome:
+def _gate(
+    run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs, env: VecEnv
+) -> Outcome:
     config = run.config
     state, _ = run.load_checkpoint(boundary.best)
     model.policy.load_state_dict(state["policy"])
@@ -161,6 +166,7 @@ def _gate(run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnv
         },
         "decisions": int(boundary.best or 0),
         "revision": revision(),
+        "candidates": _candidates(env),
         "versions": {name: version(name) for name in ("foreshade", "torch", "stable-baselines3")},
     }
     tried: dict[str, Any] = {}
@@ -184,6 +190,12 @@ def _frozen(
 ) -> FrozenPolicy:
     floor = config.evaluation.confidence_floor
     return frozen(model.ham, which=which, confidence_floor=floor, origin=origin)
+
+
+def _candidates(env: VecEnv) -> Any:
+    """What the policy chose among, for those who will let it choose; None where the environment does not say."""
+    decision = getattr(env, "decision", None)
+    return None if decision is None else decision.candidates.model_dump(mode="json")
 
 
 def revision() -> str | None:

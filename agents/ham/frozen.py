@@ -97,7 +97,7 @@ class FrozenPolicy:
         self.origin = dict(origin or {})
         self._actor = NumpyActor(weights, shape, schema)
         self.scores: Scores = self._actor  # of batches
-        slack = RANGE_SLACK * (high - low) + 1e-3  # of a column that never moved: what rounding may do
+        slack = RANGE_SLACK * (high - low) + 1e-2  # of a column that never moved: what float16 may round
         self._low, self._high = self._flat(low - slack), self._flat(high + slack)
         self._n_context = len(schema.context)
         self._ones = np.ones(schema.k, np.float32)
@@ -206,15 +206,15 @@ class FrozenPolicy:
 
     def _is_out_of_range(self, flat: F32) -> bool:
         columns = flat[: len(self._low)]
-        beyond = columns < self._low
-        beyond |= columns > self._high
+        within = columns >= self._low
+        within &= columns <= self._high
         # Most states end here; only what stands in a masked candidate may be anything.
-        return bool(beyond.any()) and bool(self._beyond(flat[None]).any())
+        return not within.all() and bool(self._beyond(flat[None]).any())
 
     def _beyond(self, flat: F32) -> npt.NDArray[np.bool_]:
-        """(n, G + K F) where a value that counts is out of range."""
+        """(n, G + K F) where a value that counts is out of range, or is no number."""
         columns = flat[:, : len(self._low)]
-        beyond = (columns < self._low) | (columns > self._high)
+        beyond = ~((columns >= self._low) & (columns <= self._high))
         allowed = self.schema.split(flat)[2] > 0
         beyond[:, self._n_context :] &= np.repeat(allowed, len(self.schema.candidate), axis=1)
         return beyond
