@@ -9,6 +9,7 @@ above what is provisioned. Nothing migrates.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,8 +21,10 @@ TICKS = 288
 TRIAD_DOUBLES = 8 << 20  # 64 MiB an array: beyond any cache
 
 
-def bench_plant(hosts: int, vms: int, gpu_share: float, seed: int = 0) -> _core.Plant:
-    """A fleet of one model under the workload described above."""
+def bench_plant(
+    hosts: int, vms: int, gpu_share: float, allowed: Sequence[int] = (0,), seed: int = 0
+) -> tuple[_core.Plant, _core.DataCentre]:
+    """A fleet of one model under the workload described above, with the kinds of action allowed."""
     rng = np.random.default_rng(seed)
     vcpus = rng.choice(np.array([1, 2, 4, 8], np.float32), vms, p=[0.35, 0.35, 0.2, 0.1])
     flavour = np.zeros((vms, 5), np.float32)
@@ -66,7 +69,7 @@ def bench_plant(hosts: int, vms: int, gpu_share: float, seed: int = 0) -> _core.
     prices.late_usd_ghz_h = 0.014
     spec.prices = prices
     index = np.arange(vms, dtype=np.int32)
-    return _core.Plant(
+    plant = _core.Plant(
         spec,
         np.ascontiguousarray(demand),
         np.ascontiguousarray(gpu),
@@ -80,8 +83,9 @@ def bench_plant(hosts: int, vms: int, gpu_share: float, seed: int = 0) -> _core.
         np.zeros(vms, np.int32),
         np.full(vms, TICKS, np.int32),
         np.ones(vms, np.float32),
-        [0],
+        list(allowed),
     )
+    return plant, spec
 
 
 def measure(
@@ -91,7 +95,7 @@ def measure(
 
     Resets fall outside the clock. The triad is run in the same process, right before and after.
     """
-    batch = _core.Batch(bench_plant(hosts, vms, gpu_share), envs, 0, threads)
+    batch = _core.Batch(bench_plant(hosts, vms, gpu_share)[0], envs, 0, threads)
     for env in range(envs):
         batch.start_at(env, env * 131 % (TICKS // 2))
     batch.advance(1)  # places the VMs
