@@ -125,7 +125,7 @@ void register_decide(py::module_& module) {
              }),
              py::arg("site"), py::arg("knobs"))
         .def(
-            "reset", [](Proposer& self, const std::array<float, 4>& factors) { self.reset(factors_of(factors)); },
+            "reset", [](HeldProposer& self, const std::array<float, 4>& factors) { self.reset(factors_of(factors)); },
             py::arg("factors") = std::array<float, 4>{1.0F, 1.0F, 1.0F, 1.0F},
             "A run begins; factors of the prices of energy, unmet demand, migrations and boots.")
         .def(
@@ -143,16 +143,16 @@ void register_decide(py::module_& module) {
         .def_property_readonly("unit_usd", &Proposer::unit_usd)
         .def_property_readonly("expected_usd_h", &Proposer::expected_usd_h)
         .def(
-            "potential", [](const Proposer& self, float shaping_h, float unit_usd) {
+            "potential", [](const HeldProposer& self, float shaping_h, float unit_usd) {
                 return potential(self, shaping_h, unit_usd);
             },
             py::arg("shaping_h"), py::arg("unit_usd"),
             "Minus the expected cost of the planned state over the horizon, in the unit of rewards.")
         .def("__len__", &Proposer::size)
-        .def("plan", [](const Proposer& self) { return list_of(self.plan()); })
-        .def("actions", [](const Proposer& self, std::size_t index) { return list_of(self.actions_of(index)); })
+        .def("plan", [](const HeldProposer& self) { return list_of(self.plan()); })
+        .def("actions", [](const HeldProposer& self, std::size_t index) { return list_of(self.actions_of(index)); })
         .def("describe",
-             [](const Proposer& self, std::size_t index) {
+             [](const HeldProposer& self, std::size_t index) {
                  if (index >= self.size()) throw py::index_error("candidate out of range");
                  const Candidate& c = self.candidate(index);
                  py::dict out;
@@ -170,10 +170,10 @@ void register_decide(py::module_& module) {
                  out["possible"] = self.possible(index);
                  return out;
              })
-        .def("width", [](const Proposer& self) { return Proposer::width(self.k()); })
+        .def("width", [](const HeldProposer& self) { return Proposer::width(self.k()); })
         .def(
             "write",
-            [](const Proposer& self, F32 out) {
+            [](const HeldProposer& self, F32 out) {
                 float* data = room(out, Proposer::width(self.k()), "observation");
                 self.write(data, data + context::count, data + context::count + self.k() * feature::count);
             },
