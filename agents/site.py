@@ -1,9 +1,10 @@
-"""What an agent is told of a simulated world before the first tick."""
+"""What an agent is told of a simulated world before the first tick, and the same as a native value."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from foreshade import _core
 from foreshade.agents.agent import Economy, Site
 from foreshade.envs.data_centre import cut, data_centre
 from foreshade.envs.simulated import SimulatedWorld
@@ -51,3 +52,28 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
         seed=seed,
         rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
     )
+
+
+def native_site(site: Site) -> _core.Site:
+    """The site as native decision makers are told it: prices at the meter, amounts in float32."""
+    prices = site.economy
+    economy = _core.Economy()
+    economy.usd_kwh = ((prices.electricity_usd_kwh + prices.carbon_usd_kwh) * prices.pue).tolist()
+    economy.unmet_usd_h = list(prices.unmet_usd_h)
+    economy.late_usd_mhz_h = prices.late_usd_mhz_h
+    economy.downtime_usd_h = prices.downtime_usd_h
+    economy.migration_usd = prices.migration_usd
+    economy.boot_usd = prices.boot_usd
+    economy.slo_stretch = prices.slo_stretch
+    native = _core.Site()
+    native.tick_s = site.tick_s
+    native.capabilities = sum(1 << kind for kind in site.capabilities)
+    native.economy = economy
+    native.power_w = site.power_w.ravel().tolist()
+    native.cores = site.cores.tolist()
+    native.off_w = site.off_w.tolist()
+    native.vm_overhead = site.vm_overhead.ravel().tolist()
+    native.rented = site.rented.astype(np.uint8).tolist()
+    native.largest_vm = [] if site.largest_vm_mhz is None else site.largest_vm_mhz.tolist()
+    native.rack_w = [] if site.rack_w is None else site.rack_w.tolist()
+    return native

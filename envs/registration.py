@@ -1,4 +1,4 @@
-"""Gymnasium finds the environment by itself: this is what its plugin entry point calls."""
+"""The name under which Gymnasium makes the environment; known once ``foreshade`` is imported."""
 
 from __future__ import annotations
 

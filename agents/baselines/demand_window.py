@@ -22,11 +22,15 @@ class WindowKnobs:
     prior_sigma: Shares = (0.2, 0.05, 0.05, 0.05, 0.2)
     floor_sigma: Shares = (0.02, 0.01, 0.01, 0.01, 0.0)  # a quiet window does not promise quiet
 
-    def window(self, n_vms: int, tick_s: float) -> _core.DemandWindow:
-        """An empty window for so many VM slots."""
+    def native(self) -> _core.WindowKnobs:
+        """The same knobs for the native window."""
         native = _core.WindowKnobs()
         native.ticks, native.last, native.prior_ticks = self.ticks, self.last, self.prior_ticks
         native.prior_mean = list(self.prior_mean)
         native.prior_sigma = list(self.prior_sigma)
         native.floor_sigma = list(self.floor_sigma)
-        return _core.DemandWindow(native, n_vms, tick_s)
+        return native
+
+    def window(self, n_vms: int, tick_s: float) -> _core.DemandWindow:
+        """An empty window for so many VM slots."""
+        return _core.DemandWindow(self.native(), n_vms, tick_s)

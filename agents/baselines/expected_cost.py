@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import Site
 from foreshade.agents.baselines.demand_window import WindowKnobs
-from foreshade.agents.baselines.packer import SWAP_FACTOR, Packer, PackerKnobs
+from foreshade.agents.baselines.packer import Packer, PackerKnobs
 from foreshade.envs.model.action import Action
 
 #: Every knob at a plain value.
@@ -20,17 +19,6 @@ TUNED = PackerKnobs(
     rack_credit=0.5,
     window=WindowKnobs(last=0.25, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
 )
-
-
-def cost_prices(site: Site, sigma_scale: float) -> _core.CostPrices:
-    """The site's prices as the native score wants them."""
-    prices = _core.CostPrices()
-    prices.unmet_usd_h = list(site.economy.unmet_usd_h[:4])
-    prices.late_usd_mhz_h = site.economy.late_usd_mhz_h
-    prices.slo_stretch = site.economy.slo_stretch
-    prices.swap_factor = SWAP_FACTOR
-    prices.sigma_scale = sigma_scale
-    return prices
 
 
 class ExpectedCost:
@@ -45,7 +33,7 @@ class ExpectedCost:
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        self._packer = Packer(self._knobs, cost_prices(site, self._knobs.sigma_scale), site)
+        self._packer = Packer(self._knobs, site)
 
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""

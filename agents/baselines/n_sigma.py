@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.agent import Site
 from foreshade.agents.baselines.demand_window import WindowKnobs
@@ -46,7 +45,7 @@ class NSigma:
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        self._packer = Packer(self._knobs, _core.CostPrices(), site)
+        self._packer = Packer(self._knobs, site)
 
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""

@@ -399,59 +399,6 @@ class ExpectedCost:
     @property
     def n_hosts(self) -> int: ...
 
-class HostUse:
-    def __int__(self) -> int: ...
-    none: HostUse
-    spare: HostUse
-    target: HostUse
-    leaving: HostUse
-
-class PackingKnobs:
-    def __init__(self) -> None: ...
-    horizon_h: float
-    drain_horizon_h: float
-    margin_usd: float
-    peaks: bool
-    z: float
-    target: list[float]
-    relief: list[float]
-    fullest: bool
-
-class Packing:
-    def __init__(self, cost: ExpectedCost) -> None: ...
-    def limit_vms(self, cpu_mhz: F32) -> None: ...
-    def begin(
-        self,
-        state: ClusterState,
-        mean: F32,
-        variance: F32,
-        move_usd: F32,
-        fixed: U8,
-        use: U8,
-        knobs: PackingKnobs,
-    ) -> None: ...
-    def place(self, vm: int, spares: I32, on_usd_h: F32) -> int: ...
-    def open(self, host: int) -> None: ...
-    def improve(self, budget: int) -> float: ...
-    def relieve(self, budget: int) -> int: ...
-    def try_open(self, host: int, price_usd: float, budget: int, keep: bool) -> float: ...
-    def drain(
-        self,
-        budget: int,
-        trials: int,
-        price_usd: F32,
-        kept_usd_h: F32,
-        sample: Sequence[float],
-        reserve: int,
-        free_mib: float,
-    ) -> list[int]: ...
-    def free_mib(self) -> float: ...
-    def room_for(self, sample: Sequence[float]) -> int: ...
-    def moves(self) -> list[tuple[int, int, int]]: ...
-    def opened(self) -> list[int]: ...
-    def usd_h(self) -> F32: ...
-    def peak_share(self, host: int, resource: int) -> float: ...
-
 class WindowKnobs:
     def __init__(self) -> None: ...
     ticks: int
@@ -468,6 +415,69 @@ class DemandWindow:
     def mean(self) -> F32: ...
     @property
     def variance(self) -> F32: ...
+
+class Economy:
+    def __init__(self) -> None: ...
+    usd_kwh: list[float]
+    unmet_usd_h: list[float]
+    late_usd_mhz_h: float
+    downtime_usd_h: float
+    migration_usd: float
+    boot_usd: float
+    slo_stretch: float
+
+class Site:
+    def __init__(self) -> None: ...
+    tick_s: float
+    capabilities: int
+    economy: Economy
+    power_w: list[float]
+    cores: list[int]
+    off_w: list[float]
+    vm_overhead: list[float]
+    rented: list[int]
+    largest_vm: list[float]
+    rack_w: list[float]
+
+class PackerKnobs:
+    def __init__(self) -> None: ...
+    def check(self) -> None: ...
+    window: WindowKnobs
+    horizon_ticks: int
+    drain_ticks: int
+    margin_usd: float
+    boot_weight: float
+    move_weight: float
+    drain_hosts: int
+    drain_trials: int
+    reserve: float
+    failover: float
+    grace_s: float
+    hazard_per_h: float
+    racks: bool
+    rack_credit: float
+    wake_trials: int
+    peaks: bool
+    z: float
+    target: float
+    relief: float
+    fullest: bool
+    sigma_scale: float
+
+class PackerMemory:
+    def __init__(self, window: WindowKnobs, tick_s: float) -> None: ...
+    def reset(self) -> None: ...
+    def observe(self, state: ClusterState) -> None: ...
+
+class Packer:
+    def __init__(self, site: Site, knobs: PackerKnobs, memory: PackerMemory | None = None) -> None: ...
+    def reset(self) -> None: ...
+    def observe(self, state: ClusterState) -> None: ...
+    def plan(self, state: ClusterState) -> list[tuple[int, int, int, int, float, str]]:
+        """Kind, VM, host, rack, value and reason of each action."""
+    def gain_usd(self) -> float: ...
+    def dark_racks(self) -> list[bool]: ...
+    def assume_dark(self, racks: Sequence[bool]) -> None: ...
 
 class AnomalyLabel(enum.IntEnum):
     NORMAL = 0

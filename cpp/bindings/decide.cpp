@@ -69,30 +69,11 @@ Proposer::PriceFactors factors_of(const std::array<float, 4>& f) {
 } // namespace
 
 void register_decide(py::module_& module) {
-    py::class_<Economy>(module, "Economy")
+    py::class_<PlanKnobs>(module, "PlanKnobs")
         .def(py::init<>())
-        .def_readwrite("usd_kwh", &Economy::usd_kwh)
-        .def_readwrite("unmet_usd_h", &Economy::unmet_usd_h)
-        .def_readwrite("late_usd_mhz_h", &Economy::late_usd_mhz_h)
-        .def_readwrite("downtime_usd_h", &Economy::downtime_usd_h)
-        .def_readwrite("migration_usd", &Economy::migration_usd)
-        .def_readwrite("boot_usd", &Economy::boot_usd)
-        .def_readwrite("slo_stretch", &Economy::slo_stretch);
-    py::class_<Site, std::shared_ptr<Site>>(module, "Site")
-        .def(py::init<>())
-        .def_readwrite("tick_s", &Site::tick_s)
-        .def_readwrite("capabilities", &Site::capabilities)
-        .def_readwrite("economy", &Site::economy)
-        .def_readwrite("power_w", &Site::power_w)
-        .def_readwrite("cores", &Site::cores)
-        .def_readwrite("off_w", &Site::off_w)
-        .def_readwrite("sleep_w", &Site::sleep_w)
-        .def_readwrite("wake_s", &Site::wake_s)
-        .def_readwrite("vm_overhead", &Site::vm_overhead)
-        .def_readwrite("rented", &Site::rented)
-        .def_readwrite("largest_vm", &Site::largest_vm)
-        .def_readwrite("rack_w", &Site::rack_w)
-        .def_readwrite("offloadable", &Site::offloadable);
+        .def_readwrite("packer", &PlanKnobs::packer)
+        .def_readwrite("preferred", &PlanKnobs::preferred)
+        .def_readwrite("eager", &PlanKnobs::eager);
     py::class_<ProposerKnobs>(module, "ProposerKnobs")
         .def(py::init<>())
         .def_readwrite("k", &ProposerKnobs::k)
@@ -118,7 +99,8 @@ void register_decide(py::module_& module) {
         .def_readwrite("micro_share", &ProposerKnobs::micro_share)
         .def_readwrite("micro_life_s", &ProposerKnobs::micro_life_s)
         .def_readwrite("preferred", &ProposerKnobs::preferred)
-        .def_readwrite("threshold", &ProposerKnobs::threshold);
+        .def_readwrite("threshold", &ProposerKnobs::threshold)
+        .def_readwrite("plans", &ProposerKnobs::plans);
     py::class_<HeldProposer>(module, "Proposer")
         .def(py::init([](const std::shared_ptr<Site>& site, const ProposerKnobs& knobs) {
                  return std::make_unique<HeldProposer>(std::make_shared<const Site>(*site), knobs);

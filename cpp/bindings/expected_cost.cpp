@@ -90,10 +90,6 @@ class Scorer {
 
 } // namespace
 
-std::shared_ptr<const ExpectedCost> cost_behind(const py::object& scorer) {
-    return scorer.cast<const Scorer&>().cost();
-}
-
 void register_expected_cost(py::module_& module) {
     module.def("expected_excess", &expected_excess, py::arg("excess"), py::arg("sigma"),
                "E(D - C)^+ of a normal D, from E(D) - C and its standard deviation.");

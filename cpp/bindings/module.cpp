@@ -9,8 +9,8 @@ PYBIND11_MODULE(_core, module) {
     register_cloudsim(module);
     register_forecast(module);
     register_expected_cost(module);
-    register_packing(module);
     register_demand_window(module);
     register_decide(module);
+    register_packer(module);
     register_anomaly(module);
 }

@@ -14,9 +14,9 @@ void register_simulator(py::module_& module);
 void register_cloudsim(py::module_& module);
 void register_forecast(py::module_& module);
 void register_expected_cost(py::module_& module);
-void register_packing(py::module_& module);
 void register_demand_window(py::module_& module);
 void register_decide(py::module_& module);
+void register_packer(py::module_& module);
 void register_anomaly(py::module_& module);
 
 } // namespace foreshade::bindings

@@ -27,6 +27,16 @@ DemandWindow::DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float ti
     variance_.resize(n_ * kResources);
 }
 
+void DemandWindow::reset() {
+    std::fill(there_.begin(), there_.end(), std::uint8_t{0});
+    std::fill(sum_.begin(), sum_.end(), 0.0);
+    std::fill(square_.begin(), square_.end(), 0.0);
+    std::fill(count_.begin(), count_.end(), 0);
+    std::fill(app_.begin(), app_.end(), -1);
+    share_ = knobs_.prior_mean;
+    slot_ = ticks_seen_ = 0;
+}
+
 void DemandWindow::forget(std::size_t v) {
     if (count_[v] == 0) return;
     std::fill_n(there_.begin() + static_cast<std::ptrdiff_t>(v * knobs_.ticks), knobs_.ticks, std::uint8_t{0});

@@ -28,9 +28,12 @@ class DemandWindow {
     // Throws std::invalid_argument on a window without ticks.
     DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float tick_s);
 
+    void reset(); // as if nothing had been seen
+
     // Takes in what is seen now; throws std::invalid_argument where the number of VMs has changed.
     void update(const ClusterState& state);
 
+    std::size_t n_vms() const { return n_; }
     std::span<const float> mean() const { return mean_; }         // (n_vms, 5)
     std::span<const float> variance() const { return variance_; } // (n_vms, 5)
 

@@ -44,6 +44,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     use_.assign(use.begin(), use.end());
     moves_.clear();
     opened_.clear();
+    gain_usd_ = 0.0F;
     reserved_ = state.hosts.allocated;
     limit_.resize(n_hosts_ * kResources);
     for (std::size_t i = 0; i < limit_.size(); ++i)
@@ -70,7 +71,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;
         at_[v] = h;
         ++n_here_[at(h)];
-        if (said != VmState::running) fixed_[v] = 1;
+        if (said != VmState::running || state.vms.destination[v] >= 0) fixed_[v] = 1;
         if (fixed_[v] != 0) ++n_fixed_[at(h)];
         // While it is copied away it still holds its source.
         if (state.vms.destination[v] >= 0 && state.vms.host[v] >= 0) {
@@ -276,6 +277,7 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         total += gain;
         --budget;
     }
+    gain_usd_ += total;
     return total;
 }
 
@@ -309,6 +311,8 @@ std::size_t Packing::relieve(std::size_t budget) {
                 ++left;
                 break;
             }
+            const float added = cost_->of_host(hosts_, at(to), load_[at(chosen)], 1.0F) - now_[at(to)];
+            gain_usd_ += (leaving_saves(at(chosen)) - added) * knobs_.horizon_h - move_usd_[at(chosen)];
             book(at(chosen), at(to));
             --budget;
         }
@@ -327,10 +331,15 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     saved_use_ = use_;
     const std::size_t n_moves = moves_.size();
     const std::size_t n_opened = opened_.size();
+    const float gain_before = gain_usd_;
     use_[at(host)] = HostUse::spare;
     open(host);
     const float gain = improve(budget, host) - price_usd;
-    if (keep && gain > 0.0F) return gain;
+    if (keep && gain > 0.0F) {
+        gain_usd_ -= price_usd;
+        return gain;
+    }
+    gain_usd_ = gain_before;
     hosts_.copy_loads(saved_);
     now_ = saved_now_;
     reserved_ = saved_reserved_;
@@ -425,6 +434,7 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         for (const Move& move : plan) book(at(move.vm), at(move.destination));
         use_[h] = HostUse::leaving;
         list_fours();
+        gain_usd_ += gain;
         drained.push_back(offer.host);
     }
     return drained;

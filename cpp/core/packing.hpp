@@ -93,6 +93,9 @@ class Packing {
     // How many VMs like `sample` the targets have room for.
     std::size_t room_for(const Amounts& sample) const;
 
+    // USD that the moves, drains and opened hosts since begin() gain over their horizons, beyond what they cost.
+    float gain_usd() const { return gain_usd_; }
+
     std::span<const Move> moves() const { return moves_; }
     std::span<const std::int32_t> opened() const { return opened_; }         // since begin, in order
     std::span<const float> usd_h() const { return {now_.data(), n_hosts_}; } // (n_hosts,)
@@ -133,6 +136,7 @@ class Packing {
     std::vector<HostUse> saved_use_;
     std::vector<Move> moves_, trial_moves_;
     std::vector<std::int32_t> opened_;
+    float gain_usd_ = 0.0F;
 };
 
 } // namespace foreshade

@@ -41,7 +41,7 @@ float hours(float seconds) {
 } // namespace
 
 Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
-    : site_(std::move(site)), priced_(*site_), knobs_(knobs) {
+    : site_(std::move(site)), priced_(std::make_shared<Site>(*site_)), knobs_(knobs) {
     if (knobs_.k < 2) throw std::invalid_argument("k: expected at least 2 candidates, wait and one more");
     if (knobs_.decisions == 0) throw std::invalid_argument("decisions: expected at least 1 a tick");
     if (site_->economy.usd_kwh.empty()) throw std::invalid_argument("site: expected a price for every tick, found none");
@@ -51,8 +51,8 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
 void Proposer::reset(const PriceFactors& factors) {
     factors_ = factors;
     began_ = false;
-    Economy& e = priced_.economy;
-    e = site_->economy;
+    priced_ = std::make_shared<Site>(*site_);
+    Economy& e = priced_->economy;
     for (float& usd : e.usd_kwh) usd *= factors.energy;
     for (float& usd : e.unmet_usd_h) usd *= factors.unmet;
     e.late_usd_mhz_h *= factors.unmet;
@@ -65,6 +65,11 @@ void Proposer::reset(const PriceFactors& factors) {
     horizon_h_ = static_cast<float>(knobs_.horizon_ticks) * site_->tick_s / 3600.0F;
     plan_.clear();
     left_ = knobs_.decisions;
+    memory_ = std::make_shared<PackerMemory>(knobs_.window, site_->tick_s);
+    packers_.clear();
+    for (const PlanKnobs& plan : knobs_.plans)
+        packers_.push_back(std::make_unique<Packer>(priced_, plan.packer, memory_));
+    dark_.assign(site_->rack_w.size(), 0);
 }
 
 // Mean price of `ticks` from `tick` on; the last price holds after the end.
@@ -77,9 +82,8 @@ static float mean_price(const std::vector<float>& sums, std::int64_t tick, std::
 
 void Proposer::begin(const ClusterState& state) {
     began_ = true;
-    cost_ = expected_cost_of(priced_, state, knobs_.sigma_scale);
+    cost_ = expected_cost_of(*priced_, state, knobs_.sigma_scale);
     planned_ = std::make_unique<Planned>(site_, cost_);
-    window_ = std::make_unique<DemandWindow>(knobs_.window, state.n_vms(), site_->tick_s);
     peak_.assign(state.n_vms() * 2, 0.0F);
     samples_.assign(state.n_vms(), 0);
     owner_.assign(state.n_vms(), -1);
@@ -123,13 +127,48 @@ void Proposer::observe(ClusterState& state) {
     if (!began_) begin(state);
     usd_kwh_ = mean_price(ahead_, state.tick, knobs_.horizon_ticks);
     cost_->set_energy_price(usd_kwh_);
-    window_->update(state);
+    memory_->observe(state);
+    remember_racks(state);
     learn(state);
-    planned_->begin(state, {window_->mean(), window_->variance()});
+    planned_->begin(state, {memory_->window().mean(), memory_->window().variance()});
     plan_.clear();
+    whole_ = false;
     left_ = knobs_.decisions;
     survey();
     generate();
+}
+
+// What the last plan switched, and what the world's own scheduler has woken since.
+void Proposer::remember_racks(const ClusterState& state) {
+    for (const Action& action : plan_)
+        if (action.kind == ActionKind::power && action.rack >= 0 && at(action.rack) < dark_.size())
+            dark_[at(action.rack)] = action.value == static_cast<float>(PowerTarget::on) ? 0 : 1;
+    for (std::size_t h = 0; h < state.n_hosts(); ++h) {
+        const HostState s = state.hosts.state[h];
+        const std::size_t rack = at(state.hosts.rack[h]);
+        if (rack < dark_.size() && (s == HostState::on || s == HostState::booting)) dark_[rack] = 0;
+    }
+}
+
+void Proposer::fill_plan(Candidate& c) {
+    Packer& packer = *packers_[at(c.plan)];
+    packer.assume_dark(dark_);
+    const std::span<const Action> plan = packer.plan(planned_->state());
+    c.first_action = static_cast<std::uint32_t>(actions_.size());
+    c.n_actions = static_cast<std::uint32_t>(plan.size());
+    actions_.insert(actions_.end(), plan.begin(), plan.end());
+    c.utilisation = packer.gain_usd();
+}
+
+void Proposer::offer_plans() {
+    for (std::size_t i = 0; i < packers_.size(); ++i) {
+        Candidate& c = offer(CandidateKind::plan);
+        c.plan = static_cast<std::int32_t>(i);
+        c.z = static_cast<float>(knobs_.plans[i].packer.z);
+        if (!knobs_.plans[i].eager) continue;
+        fill_plan(c);
+        if (c.n_actions == 0) pool_.pop_back();
+    }
 }
 
 void Proposer::survey() {
@@ -190,7 +229,7 @@ void Proposer::survey() {
         if (vms.state[v] == VmState::migrating) migrating += 1.0F;
         if (serving(vms.state[v])) {
             newest += vms.demand[v * kResources];
-            expected += window_->mean()[v * kResources];
+            expected += memory_->window().mean()[v * kResources];
         }
     }
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
@@ -245,6 +284,7 @@ void Proposer::generate() {
     actions_.clear();
     offer(CandidateKind::wait);
     if (left_ > 0) {
+        if (!whole_) offer_plans();
         place();
         if (site_->can(ActionKind::migrate)) {
             relieve();
@@ -259,7 +299,7 @@ void Proposer::generate() {
 
 // Price of migrating a VM: the declared one and its slow-down; its downtime apart.
 float Proposer::move_usd(std::size_t v, float& dark_usd) const {
-    const Economy& e = priced_.economy;
+    const Economy& e = priced_->economy;
     const Load& load = planned_->load(v);
     const float credit = planned_->state().vms.credit[v];
     const float seconds = kMigrationSetupS + load.mean[1] * kMbitPerMib / kMigrationMbitS;
@@ -270,7 +310,7 @@ float Proposer::move_usd(std::size_t v, float& dark_usd) const {
 float Proposer::boot_usd(std::size_t h) const {
     const HostColumns& hosts = planned_->state().hosts;
     const float kwh = (hosts.peak_w[h] * hosts.boot_s[h] + hosts.idle_w[h] * kShutdownS) / 3.6e6F;
-    return priced_.economy.boot_usd + kwh * usd_kwh_;
+    return priced_->economy.boot_usd + kwh * usd_kwh_;
 }
 
 // Expected price of what a VM wants beyond an allocation, USD/h.
@@ -285,7 +325,7 @@ float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const 
         mean = std::max(mean, newest);
         sigma = std::max(sigma, 0.15F * now);
     }
-    return priced_.economy.unmet_usd_h[r] * vms.credit[v] * expected_excess(mean - allocation, sigma);
+    return priced_->economy.unmet_usd_h[r] * vms.credit[v] * expected_excess(mean - allocation, sigma);
 }
 
 void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
@@ -335,7 +375,6 @@ void Proposer::place() {
         action.host = to;
         if (!evaluate(c)) pool_.pop_back();
     }
-    // All of them at once, each where it is cheapest when the ones before have their places.
 }
 
 void Proposer::relieve() {
@@ -504,6 +543,7 @@ void Proposer::reshape() {
     Candidate all; // every VM that gains
     std::vector<Action>& out = actions_;
     ranked_.clear();
+    room_ = state.hosts.allocated; // as it is once the actions before have been carried out
     const auto first = static_cast<std::uint32_t>(out.size());
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
@@ -518,12 +558,13 @@ void Proposer::reshape() {
             if (allocation[r] == now[r]) continue;
             performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
             room = room && (allocation[r] < now[r] ||
-                            state.hosts.allocated[h * kResources + r] + allocation[r] - now[r] <= planned_->limit(h, r));
+                            room_[h * kResources + r] + allocation[r] - now[r] <= planned_->limit(h, r));
         }
         if (!room) continue;
         const float utilisation = (now[1] - allocation[1]) * memory_usd_mib_h_ * horizon_h_;
         const float score = performance + utilisation;
         if (score <= 0.0F) continue;
+        for (std::size_t r = 0; r < 2; ++r) room_[h * kResources + r] += allocation[r] - now[r];
         Action& action = out.emplace_back();
         action.kind = ActionKind::reshape;
         action.vm = static_cast<std::int32_t>(v);
@@ -570,7 +611,7 @@ void Proposer::helpers() {
         const float fails = 1.0F - std::exp(-state.hosts.hazard_per_h[h] * horizon_h_);
         const float dark_h = (state.hosts.boot_s[h] + 0.5F * site_->tick_s) / 3600.0F;
         return cost_->split_host(loads, h, {}, 0.0F).unmet * horizon_h_ / here +
-               fails * priced_.economy.downtime_usd_h * dark_h;
+               fails * priced_->economy.downtime_usd_h * dark_h;
     };
     ranked_.clear();
     std::size_t shown = 0;
@@ -686,8 +727,8 @@ bool Proposer::evaluate(Candidate& c) {
         price_move(v, to, c);
         if (c.kind == CandidateKind::place) {
             // Waiting is downtime, and its demand is unmet.
-            c.performance += (priced_.economy.downtime_usd_h * vms.credit[v] +
-                              planned_->load(v).credit * priced_.economy.unmet_usd_h[0]) * horizon_h_;
+            c.performance += (priced_->economy.downtime_usd_h * vms.credit[v] +
+                              planned_->load(v).credit * priced_->economy.unmet_usd_h[0]) * horizon_h_;
             c.ready_h = 0.01F;
         } else {
             float dark = 0.0F;
@@ -728,6 +769,9 @@ void Proposer::show() {
         const float score = squash(c.score() - knobs_.threshold * unit_usd_);
         const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
         c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : std::min(score, 0.0F) - 0.01F;
+        // A plan is taken as it is: placing what waits and switching off what is empty earn nothing by its measure.
+        if (c.kind == CandidateKind::plan)
+            c.preference = knobs_.plans[at(c.plan)].preferred ? std::max(score, 0.0F) + 0.01F : -0.01F;
     }
     shown_ = pool_;
     if (shown_.size() <= knobs_.k) return;
@@ -756,11 +800,16 @@ void Proposer::choose(std::size_t index) {
         throw std::invalid_argument("choose: expected a candidate that is possible and not wait, found " +
                                     std::to_string(index));
     const std::size_t begin = plan_.size();
+    if (shown_[index].kind == CandidateKind::plan) {
+        whole_ = true;
+        // What was planned when the tick began holds while nothing else was booked.
+        if (begin > 0 || !knobs_.plans[at(shown_[index].plan)].eager) fill_plan(shown_[index]);
+    }
     for (const Action& action : actions_of(index)) plan_.push_back(action);
     for (std::size_t i = begin; i < plan_.size(); ++i) planned_->book(plan_[i]);
     --left_;
     const Candidate chosen = shown_[index];
-    if (left_ == 0 || chosen.n_actions > 1) {
+    if (left_ == 0 || chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
         survey();
         generate();
         return;
@@ -856,6 +905,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
 
 void Proposer::write(float* context_out, float* candidates, float* mask) const {
     std::memcpy(context_out, context_.data(), sizeof(float) * context::count);
+    context_out[context::planned] = whole_ ? 1.0F : 0.0F;
     context_out[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
     std::memset(candidates, 0, sizeof(float) * knobs_.k * feature::count);
     for (std::size_t i = 0; i < knobs_.k; ++i) {

@@ -14,11 +14,18 @@
 
 #include "core/cluster_state.hpp"
 #include "core/decide/columns.hpp"
+#include "core/decide/packer.hpp"
 #include "core/decide/planned.hpp"
 #include "core/decide/site.hpp"
-#include "core/demand_window.hpp"
 
 namespace foreshade {
+
+// A packer whose whole tick is one candidate.
+struct PlanKnobs {
+    PackerKnobs packer;
+    bool preferred = false; // the rules take it where it has anything to do; else they never do
+    bool eager = false;     // planned when the tick begins, so that its gain is seen; else when it is chosen
+};
 
 struct ProposerKnobs {
     std::size_t k = 64;             // candidates shown, `wait` included
@@ -42,6 +49,7 @@ struct ProposerKnobs {
     // The rules: a candidate of a preferred kind whose score is above the threshold may be preferred to waiting.
     std::uint32_t preferred = ~0U;  // bit per CandidateKind
     float threshold = 0.0F;         // idle host hours
+    std::vector<PlanKnobs> plans;   // they share `window`
 };
 
 struct Candidate {
@@ -52,6 +60,7 @@ struct Candidate {
     std::uint32_t first_action = 0, n_actions = 0;
     float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
     float preference = 0.0F;
+    std::int32_t plan = -1; // which of the plans
     float z = 0.0F;
     float ready_h = 0.0F; // until it has its effect
     bool possible = true;
@@ -97,6 +106,9 @@ class Proposer {
     void learn(const ClusterState& state);
     void survey();
     void generate();
+    void offer_plans();
+    void fill_plan(Candidate& c);
+    void remember_racks(const ClusterState& state);
     void place();
     void relieve();
     void drain();
@@ -116,13 +128,15 @@ class Proposer {
     float squash(float usd) const;
 
     std::shared_ptr<const Site> site_;
-    Site priced_; // the site at this episode's prices
+    std::shared_ptr<Site> priced_; // the site at this episode's prices
     ProposerKnobs knobs_;
     PriceFactors factors_;
     bool began_ = false;
     std::shared_ptr<ExpectedCost> cost_;
     std::unique_ptr<Planned> planned_;
-    std::unique_ptr<DemandWindow> window_;
+    std::shared_ptr<PackerMemory> memory_;
+    std::vector<std::unique_ptr<Packer>> packers_;
+    std::vector<std::uint8_t> dark_; // (n_racks,) racks that are switched off
     float unit_usd_ = 1.0F;
     float usd_kwh_ = 0.0F;
     std::vector<float> ahead_; // (n_ticks + 1,) running sums of usd_kwh
@@ -136,10 +150,12 @@ class Proposer {
     std::vector<Candidate> pool_, shown_;
     std::vector<Action> actions_;
     std::vector<Action> plan_;
+    bool whole_ = false; // a whole plan was chosen this tick
     struct Ranked {
         float value;
         std::int32_t id;
     };
+    std::vector<float> room_; // (n_hosts, 5) scratch
     std::vector<Ranked> crowded_, idle_, ranked_;
     std::array<float, context::count> context_{};
 };
