@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 
 from foreshade import _core
-from foreshade.agents.agent import Agent, Economy, Site
+from foreshade.agents.agent import Agent
 from foreshade.envs.cloudsim import CloudSimWorld, Method, Variant
 from foreshade.envs.data_centre import server_model
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Plan
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.site import Economy, Site
 from foreshade.envs.workloads.planetlab import PercentDay
 
 #: Nothing is priced in this scenario. Agents that weigh money get these, in USD: what matters is that a day's

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foreshade.agents.agent import Agent
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import Plan
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 
 
 def play(

@@ -11,12 +11,12 @@ import time
 
 from foreshade.agents.agent import Agent
 from foreshade.agents.baselines.registry import agent_names, make_agent
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import Plan
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios import load_scenario
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.generator import generate
 from foreshade.envs.workloads.workload import Workload
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from foreshade.agents.baselines.expected_cost import ExpectedCost
 from foreshade.agents.baselines.n_sigma import NSigma
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import Plan
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.workload import Workload, WorkloadApps, WorkloadVms
 
 

@@ -13,8 +13,8 @@ from foreshade.envs.datacenter import observation_space
 from foreshade.envs.decision import Decision
 from foreshade.envs.errors import ActionError, InputError
 from foreshade.envs.native_schema import native_schema
-from foreshade.envs.native_site import native_site
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import native_site, site_of
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -48,8 +48,8 @@ class Batch:
         try:
             self._native = _core.DecisionBatch(
                 tuple(world.plant for world in worlds),
-                tuple(native_site(world) for world in worlds),
-                decision.proposer_knobs(),
+                tuple(native_site(site_of(world, 0)) for world in worlds),
+                decision.candidates.native(),
                 decision.episode_knobs(),
                 n_envs,
                 seed,

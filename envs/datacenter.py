@@ -17,9 +17,9 @@ from foreshade.envs.errors import ActionError, InputError
 from foreshade.envs.features import Schema
 from foreshade.envs.model.action import Action, ActionKind, Plan
 from foreshade.envs.native_schema import native_schema
-from foreshade.envs.native_site import native_site
 from foreshade.envs.render import picture, text
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import Site, native_site, site_of
 from foreshade.envs.stock_world import simulated_world
 from foreshade.envs.world import ReplayableWorld, World
 
@@ -38,7 +38,8 @@ def observation_space(schema: Schema) -> spaces.Dict:
         OrderedDict(  # a plain dict would be sorted, and the flattened form have another order
             context=spaces.Box(np.array(low, f32), np.array(high, f32)),
             candidates=spaces.Box(
-                np.tile(np.array(row_low, f32), (schema.k, 1)), np.tile(np.array(row_high, f32), (schema.k, 1))
+                np.tile(np.array(row_low, f32), (schema.k, 1)),
+                np.tile(np.array(row_high, f32), (schema.k, 1)),
             ),
             mask=spaces.Box(0.0, 1.0, (schema.k,), f32),
         )
@@ -84,7 +85,7 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
         variant: str = "",
         workload: str | None = None,
         world: World | None = None,
-        site: _core.Site | None = None,
+        site: Site | None = None,
         decision: Decision | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -106,14 +107,14 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
         if site is None:
             if not isinstance(self.world, SimulatedWorld):
                 raise InputError("environment: expected a site with a world that is not simulated, got none")
-            site = native_site(self.world)
+            site = site_of(self.world, 0)
         self.decision = decision or Decision()
         self.render_mode = render_mode
         self.schema = native_schema(self.decision.k)
         self.observation_space = observation_space(self.schema)
         self.action_space = spaces.Discrete(self.decision.k)
-        self._site = site
-        self._proposer = _core.Proposer(site, self.decision.proposer_knobs())
+        self._site = native_site(site)
+        self._proposer = _core.Proposer(self._site, self.decision.candidates.native())
         self._episode = self.decision.episode_knobs()
         self._flat = np.zeros(self.schema.size, np.float32)
         self._seed: int | None = None

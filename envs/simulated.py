@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from foreshade import _core
+from foreshade.envs.anomaly.watch import AnomalyWatch
 from foreshade.envs.data_centre import cut, plant
 from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
 from foreshade.envs.run_metrics import RunMetrics
@@ -18,7 +19,13 @@ class SimulatedWorld:
     """One environment of the native simulator; laws and units in docs/physics.md."""
 
     def __init__(
-        self, scenario: Scenario, workload: Workload, seed: int = 0, *, power_managed: bool = True
+        self,
+        scenario: Scenario,
+        workload: Workload,
+        seed: int = 0,
+        *,
+        power_managed: bool = True,
+        anomalies: bool = False,
     ) -> None:
         """Build the plant and reset to its first tick.
 
@@ -27,6 +34,8 @@ class SimulatedWorld:
             workload: who wants how much; cut to the scenario's length.
             seed: of failures and alarms.
             power_managed: False = every host that is on draws its full power.
+            anomalies: whether detectors run beside the world and fill the columns ``anomaly``, ``anomaly_p``
+                and ``widen``; their price is in docs/anomaly.md.
 
         Raises:
             ScenarioError: the scenario and the workload do not go together.
@@ -39,6 +48,8 @@ class SimulatedWorld:
         self._simulator.record_history(True)
         self._state = _core.ClusterState()
         self._simulator.prepare(self._state)
+        self._anomalies = anomalies
+        self._start_watch()
         kinds = {ActionKind[kind.upper()] for kind in scenario.actions}
         self._capabilities = frozenset(kinds | {ActionKind.WAIT, ActionKind.SPAWN})
 
@@ -65,6 +76,7 @@ class SimulatedWorld:
     def reset(self, seed: int, start_tick: int = 0) -> None:
         """Start again; the same seed gives the same failures."""
         self._simulator.reset(seed, start_tick)
+        self._start_watch()
 
     def schedule(self) -> int:
         """Place what waits by the scenario's own rule; returns how many VMs still wait."""
@@ -73,6 +85,10 @@ class SimulatedWorld:
     def observe(self) -> _core.ClusterState:
         """What telemetry shows at the end of the last tick."""
         self._simulator.observe(self._state)
+        if self._watch is not None:
+            alarms = self._watch.update(self._state)
+            self._alarms["vm_alarms"] += int(alarms.vms.sum())
+            self._alarms["host_alarms"] += int(alarms.hosts.sum())
         return self._state
 
     def execute(self, plan: Plan) -> Sequence[Outcome]:
@@ -124,9 +140,19 @@ class SimulatedWorld:
                 "refused": t["refused"],
                 "scheduled": t["scheduled"],
                 "spawned": t["spawned"],
+                **self._alarms,
             },
             history=self._simulator.history(),
         )
+
+    def _start_watch(self) -> None:
+        """Detectors that have seen nothing; the alarms they raise count from 0."""
+        self._watch: AnomalyWatch | None = None
+        self._alarms: dict[str, int] = {}
+        if self._anomalies:
+            state = self._state
+            self._watch = AnomalyWatch(len(state.vms.state), len(state.hosts.state), self.tick_s)
+            self._alarms = {"vm_alarms": 0, "host_alarms": 0}
 
 
 def _native(action: Action) -> _core.Action:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from foreshade.envs.candidates import DEFAULT
 from foreshade.envs.decision import Decision
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
@@ -18,12 +19,11 @@ from foreshade.envs.workloads.workload import Workload
 from tests import tiny_world
 
 SHORT = Decision(
-    decisions=6,
+    candidates=DEFAULT.model_copy(update={"decisions": 6, "settle_ticks": 3}),
     episode_ticks=(12, 30),
     random_start=True,
     placed=True,
     price_spread=3.0,
-    proposer={"settle_ticks": 3},
 )
 _HAS_DATA = pytest.mark.skipif("FORESHADE_DATA" not in os.environ, reason="needs the public traces")
 ALL = [
@@ -37,7 +37,8 @@ def tiny() -> SimulatedWorld:
     """Four hosts, one of them rented, twelve VMs of swinging demand; some come late, some leave."""
     rng = np.random.default_rng(0)
     swing = [
-        (1_500 + 1_300 * np.sin(np.arange(tiny_world.N_TICKS) / 6 + phase)).tolist() for phase in rng.uniform(0, 6, 12)
+        (1_500 + 1_300 * np.sin(np.arange(tiny_world.N_TICKS) / 6 + phase)).tolist()
+        for phase in rng.uniform(0, 6, 12)
     ]
     load = tiny_world.workload(
         swing,

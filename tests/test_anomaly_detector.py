@@ -258,3 +258,44 @@ def test_joint_detector_names_the_metric_and_lives_with_absent_ones():
     for k in range(1001, 1004):
         report = detector.observe(k * STEP_S, np.full((2, 3), np.nan))
     assert report.label.tolist() == [AnomalyLabel.MISSING] * 2
+
+
+def test_a_restored_joint_detector_goes_on_as_if_it_had_never_stopped():
+    values = np.stack([paired(900), paired(900, seed=4)], axis=1)
+    values[700:720, 1, 0] = 3.0
+    whole = JointAnomalyDetector(2, 3)
+    expected = [part[450:] for part in whole.run(clock(900), values)]
+    assert expected[2].any()
+    first, second = JointAnomalyDetector(2, 3), JointAnomalyDetector(2, 3)
+    first.run(clock(900)[:450], values[:450])
+    second.restore(first.save())
+    for got, want in zip(second.run(clock(900)[450:], values[450:]), expected, strict=True):
+        np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(second.contribution(), whole.contribution())
+    with pytest.raises(InputError, match="expected a state of"):
+        JointAnomalyDetector(2, 4).restore(first.save())
+    assert second.save() == whole.save()
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_forgotten_series_begins_anew_and_the_others_go_on(joint):
+    def fed(detector, values):
+        for t, row in zip(clock(len(values)), values, strict=True):
+            detector.observe(t, row)
+        return detector
+
+    shape = (600, 2, 3) if joint else (600, 2)
+    values = np.random.default_rng(8).normal(0.5, 0.05, shape)
+    make = (lambda: JointAnomalyDetector(2, 3)) if joint else (lambda: AnomalyDetector(2))
+    one, other = fed(make(), values), fed(make(), values)
+    one.forget(1)
+    fresh = make()
+    for k in range(600, 900):
+        row = np.random.default_rng(k).normal(0.5, 0.05, shape[1:])
+        got, went_on, began = (d.observe(k * STEP_S, row) for d in (one, other, fresh))
+        assert got.p[0] == went_on.p[0]
+        assert got.p[1] == began.p[1]
+        assert got.deviation[1] == began.deviation[1]
+    assert (got.p[1] != went_on.p[1]) or (got.deviation[1] != went_on.deviation[1])
+    with pytest.raises(InputError, match="expected a series below 2, got 2"):
+        one.forget(2)

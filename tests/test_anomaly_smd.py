@@ -60,7 +60,7 @@ def test_a_file_without_labels_is_named(tmp_path):
     with pytest.raises(InputError, match="expected m_test and m_test_label"):
         score_smd(str(path))
     (tmp_path / "x.npz").write_text("no")
-    with pytest.raises(InputError, match="expected the npz file of SMD"):
+    with pytest.raises(InputError, match="expected the packed npz file of SMD"):
         score_smd(str(tmp_path / "x.npz"))
 
 
@@ -72,3 +72,33 @@ def test_the_joint_detector_reaches_its_bar_on_the_public_machines():
     assert result["machines"] == 4
     assert result["mean_auc_pr"]["engine"] >= 0.60
     assert result["mean_auc_pr"]["engine"] > 1.5 * result["mean_auc_pr"]["ewma_z"]
+
+
+def test_the_published_folders_score_as_the_packed_file(tmp_path):
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 10_000, (2, 400, 3)).astype(np.uint16)
+    label = np.zeros(400, np.uint8)
+    label[100:120] = 1
+    np.savez(tmp_path / "smd.npz", **{"machine-1-1_train": train, "machine-1-1_test": test},
+             **{"machine-1-1_test_label": label})  # fmt: skip
+    folder = tmp_path / "ServerMachineDataset"
+    for part, table in (("train", train / 10_000), ("test", test / 10_000), ("test_label", label)):
+        (folder / part).mkdir(parents=True)
+        np.savetxt(folder / part / "machine-1-1.txt", table, delimiter=",", fmt="%.6g")
+    published = score_smd(str(tmp_path))
+    assert published == score_smd(str(tmp_path / "smd.npz"))
+    assert published["results"][0]["false_alarms_per_series_day"] >= 0
+    (folder / "test" / "machine-1-1.txt").write_text("0.1,wrong\n")
+    with pytest.raises(InputError, match=r"machine-1-1\.txt: expected comma-separated numbers"):
+        score_smd(str(tmp_path))
+
+
+def test_what_is_not_smd_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="no such file or folder"):
+        score_smd(str(tmp_path / "nope"))
+    with pytest.raises(InputError, match=r"expected train/NAME\.txt, test/NAME\.txt.* found none"):
+        score_smd(str(tmp_path))
+    (tmp_path / "x.npz").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="expected the packed npz file of SMD") as told:
+        score_smd(str(tmp_path / "x.npz"))
+    assert "\n" not in str(told.value)

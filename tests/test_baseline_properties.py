@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from foreshade.agents.baselines.registry import agent_names, make_agent
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import Action, ActionKind, Plan, PowerTarget
 from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.scenarios import load_scenario
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.generator import generate
 from foreshade.envs.workloads.workload import Workload
 

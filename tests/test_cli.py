@@ -145,3 +145,26 @@ def test_truncated_archive_is_named_and_leaves_no_report(tmp_path: Path) -> None
     assert done.stderr.count("\n") == 1
     assert str(broken) in done.stderr
     assert list(out.iterdir()) == []
+
+
+def test_anomalies_are_counted_where_they_are_switched_on_and_change_no_result_of_who_ignores_them(
+    short: str,
+) -> None:
+    rows = []
+    for switch in ("--no-anomalies", "--anomalies"):
+        said = foreshade("evaluate", "--scenario", short, "--agent", "dvfs", "--json", "--jobs", "1", switch)
+        assert said.returncode == 0, said.stderr
+        rows.append(json.loads(said.stdout)["results"][0])
+    off, on = rows
+    assert "vm_alarms" not in off["counts"]
+    assert on["counts"]["vm_alarms"] == 0  # two hours are less than a detector's warm-up
+    assert on["cost_usd"] == off["cost_usd"]
+
+
+def test_the_cloudsim_engine_has_no_detectors(planetlab: Path) -> None:
+    said = foreshade(
+        "evaluate", "--scenario", "cloudsim", "--workload", f"planetlab:{planetlab}", "--agent", "npa",
+        "--anomalies",
+    )  # fmt: skip
+    assert said.returncode == 2
+    assert said.stderr == "foreshade: --anomalies: expected the engine foreshade, found cloudsim\n"

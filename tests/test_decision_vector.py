@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from foreshade.agents.rules_policy import RulesPolicy
+from foreshade.agents.rules.policy import RulesPolicy
 from foreshade.envs.batch import Batch
 from foreshade.envs.datacenter import DataCenterEnv
 from foreshade.envs.errors import ActionError, InputError
@@ -25,13 +25,18 @@ N = 4
 
 @pytest.mark.parametrize("shaping_h", [0.0, 2.0])
 @pytest.mark.parametrize("name", ALL)
-def test_single_and_vector_agree_bit_for_bit_over_ten_thousand_valid_steps(name: str, shaping_h: float) -> None:
+def test_single_and_vector_agree_bit_for_bit_over_ten_thousand_valid_steps(
+    name: str, shaping_h: float
+) -> None:
     from dataclasses import replace  # noqa: PLC0415
 
     said = replace(SHORT, shaping_h=shaping_h)
     steps = 10_000 // N if shaping_h == 0.0 else 500 // N
     vector = DataCenterVecEnv([world(name)], N, decision=said, seed=7)
-    singles = [gymnasium.wrappers.FlattenObservation(DataCenterEnv(world=world(name), decision=said)) for _ in range(N)]
+    singles = [
+        gymnasium.wrappers.FlattenObservation(DataCenterEnv(world=world(name), decision=said))
+        for _ in range(N)
+    ]
     rng = np.random.default_rng(1)
     shown = vector.reset()
     for i, env in enumerate(singles):
@@ -153,7 +158,9 @@ def test_gymnasium_makes_the_native_vector_environment() -> None:
     ended = 0
     for _ in range(200):
         assert env.observation_space.contains(seen)
-        np.testing.assert_array_equal(np.concatenate([x.reshape(3, -1) for x in seen.values()], axis=1), shown)
+        np.testing.assert_array_equal(
+            np.concatenate([x.reshape(3, -1) for x in seen.values()], axis=1), shown
+        )
         actions = flat.preferred()
         shown, _, dones, infos = flat.step(actions)
         seen, _, terminated, truncated, told = env.step(actions)

@@ -5,15 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from foreshade.envs.errors import InputError
+from foreshade.envs.errors import ForeshadeError, InputError
 from foreshade.envs.hazard.health import STATED_WEIGHTS, HealthReading, HealthSource, Signal, SignalWeight
 from foreshade.envs.hazard.host import (
     HazardPart,
     HostHazardConfig,
     as_columns,
     host_hazards,
+    show_hazards,
     unmeasured_disk,
 )
+from foreshade.envs.simulated import SimulatedWorld
+from tests.tiny_world import scenario, workload
 
 CONFIG = HostHazardConfig(base_per_h=1e-5, base_confidence=0.2)
 WEIGHT = {Signal.FAN: SignalWeight(1e-3, 1.0, 0.4, "test")}
@@ -92,3 +95,42 @@ def test_any_object_that_reads_is_a_source_and_columns_keep_the_order_of_hosts()
     per_h, confidence = as_columns(hazards)
     assert per_h.dtype == confidence.dtype == np.float32
     assert per_h[1] > per_h[0]
+
+
+class Bmc:
+    """A source that counts how often it is read, and can be out of reach."""
+
+    def __init__(self, readings, out_of_reach=False):
+        self.readings, self.out_of_reach, self.reads = readings, out_of_reach, 0
+
+    def read(self, now_s):
+        self.reads += 1
+        if self.out_of_reach:
+            raise ForeshadeError("bmc-7: no answer within 2 s")
+        return self.readings
+
+
+def test_sources_fill_the_hazard_columns_of_a_state():
+    state = SimulatedWorld(scenario(2), workload([1_000.0])).observe()
+    fans = Bmc([HealthReading("b", Signal.FAN, 2.0)])
+    disks = {"a": [HazardPart("disk A", 3e-5, 0.9)]}
+    hazards = show_hazards(state, ["a", "b"], [fans, Bmc([])], 0.0, disks, CONFIG, WEIGHT)
+    assert fans.reads == 1
+    np.testing.assert_allclose(state.hosts.hazard_per_h, [4e-5, hazards[1].per_h], rtol=1e-6)
+    assert hazards[1].per_h == pytest.approx(1e-5 + 1e-3 * (1 - math.exp(-2)))
+    np.testing.assert_allclose(
+        state.hosts.hazard_confidence, [hazard.confidence for hazard in hazards], rtol=1e-6
+    )
+
+
+def test_a_source_out_of_reach_leaves_the_columns_as_they_were():
+    state = SimulatedWorld(scenario(1), workload([1_000.0])).observe()
+    show_hazards(state, ["a"], [], 0.0, config=CONFIG)
+    before = state.hosts.hazard_per_h.copy()
+    with pytest.raises(ForeshadeError, match="no answer"):
+        show_hazards(state, ["a"], [Bmc([], out_of_reach=True)], 0.0)
+    np.testing.assert_array_equal(state.hosts.hazard_per_h, before)
+    with pytest.raises(InputError, match="expected 1 host names, got 2"):
+        show_hazards(state, ["a", "b"], [], 0.0)
+    with pytest.raises(ValueError, match=r"hosts\.hazard_confidence 0: expected a share, got 1\.5"):
+        state.show_hazards(np.zeros(1, np.float32), np.full(1, 1.5, np.float32))

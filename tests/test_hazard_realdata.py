@@ -26,3 +26,6 @@ def test_drives_that_never_train_are_ranked_and_calibrated_by_the_fixed_protocol
     assert result["auc"] >= 0.88
     assert result["ap"] >= 0.16
     assert 0.8 <= result["top_decile"]["ratio"] <= 1.2
+    rare = result["caught_at_false_alarms"][0]
+    assert rare["false_alarms_per_drive_day"] <= 0.001 * 24 / 720
+    assert 0.1 < rare["caught"] < 0.4

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from foreshade.agents.baselines.n_sigma import START, NSigma
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import ActionKind, Plan, PowerTarget
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.generator import generate
 from tests.packer_world import HOST_MHZ, tiny_world
 

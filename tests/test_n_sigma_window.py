@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from foreshade import _core
-from foreshade.agents.baselines.demand_window import WindowKnobs
+from foreshade.envs.packers import WindowKnobs
 from tests.packer_world import tiny_world
 
 PLAIN = WindowKnobs(ticks=4, prior_ticks=0.0, floor_sigma=(0.0,) * 5)

@@ -12,7 +12,8 @@ import pytest
 
 from tests.reference.actions import REASONS
 from tests.reference.simulator import ReferenceSimulator
-from tests.worlds import POWER, Native, random_action, random_scenario
+from tests.reference.state import PAUSED
+from tests.worlds import POWER, SPAWN, Native, random_action, random_scenario
 
 TOLERANCE = 1e-4  # single against double precision
 SEEDS = range(12)
@@ -50,6 +51,15 @@ def idle_hosts(world: ReferenceSimulator) -> list[int]:
     return [h for h in hosts if not world.hosts[h].vms and not world.spec(h).rented] or list(hosts)
 
 
+def resumption(world: ReferenceSimulator, dice: random.Random) -> dict[str, Any] | None:
+    """An action that resumes one of the spares that stand paused, where there is one."""
+    spares = [vm for vm in world.vms if vm.state == PAUSED]
+    if not spares:
+        return None
+    vm = dice.choice(spares)
+    return {"kind": SPAWN, "app": vm.app, "host": vm.host, "allocation": vm.allocation, "value": 2.0}
+
+
 def roll(seed: int, counts: Counter[str]) -> None:
     dc, work = random_scenario(seed, failures=seed % 3 != 0)
     start = 3 if seed % 4 == 3 else 0
@@ -62,6 +72,8 @@ def roll(seed: int, counts: Counter[str]) -> None:
             action = random_action(dice)
             if action["kind"] == POWER and "host" in action and dice.random() < 0.7:
                 action["host"] = dice.choice(idle_hosts(reference))
+            resumed = resumption(reference, dice) if dice.random() < 0.15 else None
+            action = resumed or action
             refusal, vm = native.do(**action)
             reason, expected = reference.execute(action)
             where = f"seed {seed} tick {k} {action}"
@@ -69,6 +81,7 @@ def roll(seed: int, counts: Counter[str]) -> None:
             assert REASONS[reason] in refusal, where
             if reason == "" and vm >= 0 and expected >= 0:
                 assert vm == expected, where
+            counts["resumed"] += resumed is not None and reason == ""
             counts[f"{action['kind']} {'refused' if reason else 'begun'}"] += 1
         native.tick()
         reference.advance()
@@ -100,5 +113,6 @@ def test_random_scenarios_reach_every_kind_of_action_and_event() -> None:
     for kind in range(1, 10):
         assert counts[f"{kind} begun"] > 0, kind
         assert counts[f"{kind} refused"] > 0, kind
+    assert counts["resumed"] > 0
     for name in HAPPENINGS.split():
         assert counts[name] > 0, name

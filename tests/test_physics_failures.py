@@ -206,3 +206,90 @@ def test_a_departing_vm_leaves_at_its_tick_at_once() -> None:
     assert world.state.hosts.allocated[0, 0] == 4_000
     assert world.tick()["demand"][0] == pytest.approx(500 * 300)
     assert "the VM is gone" in world.do(kind=DESPAWN, vm=0)[0]
+
+
+def test_overlapping_windows_of_a_host_end_with_the_last() -> None:
+    # 100 to 700 s, 400 to 1,000 s, and 500 to 600 s within both; another host's window is its own
+    windows = [(0, 100.0, 700.0), (0, 400.0, 1_000.0), (0, 500.0, 600.0), (1, 0.0, 650.0)]
+    said = [
+        filled(core.MaintenanceWindow, {"host": h, "start_s": start, "end_s": end})
+        for h, start, end in windows
+    ]
+    world = placed([SIZE], n_hosts=3, maintenance=said)
+    seen = []
+    for _ in range(4):
+        world.tick()
+        seen.append(list(world.look().hosts.state[:2]))
+    assert seen == [[MAINTENANCE, MAINTENANCE], [MAINTENANCE, MAINTENANCE], [MAINTENANCE, ON], [ON, ON]]
+    assert world.state.hosts.since_s[0] == 200  # back at 1,000 s
+
+
+def test_a_window_that_follows_another_without_a_gap_keeps_the_host() -> None:
+    for order in (1, -1):
+        windows = [(0, 100.0, 400.0), (0, 400.0, 700.0)][::order]
+        said = [
+            filled(core.MaintenanceWindow, {"host": h, "start_s": start, "end_s": end})
+            for h, start, end in windows
+        ]
+        world = placed([SIZE], n_hosts=2, maintenance=said)
+        world.tick(2)
+        assert world.look().hosts.state[0] == MAINTENANCE
+        world.tick()
+        assert world.look().hosts.state[0] == ON
+
+
+def long_law(mtbf_h: float, n_hosts: int, n_ticks: int, **law: float) -> Native:
+    """Idle hosts that fail and are repaired at once, for as many ticks; hazards are all there is to see."""
+    failures = filled(core.Failures, {"mtbf_h": mtbf_h, "repair_h": 0.01} | law)
+    dc = data_centre(n_ticks, [host() for _ in range(n_hosts)], failures=failures)
+    return Native(dc, workload(n_ticks, [App([0, 0, 0, 0])], [(0, SIZE)]), seed=5)
+
+
+def test_precursors_come_at_their_declared_recall_precision_and_lead() -> None:
+    n_hosts, n_ticks, lead_h = 200, 1_200, 2.0
+    world = long_law(
+        50.0, n_hosts, n_ticks, recall=0.7, false_alarms_per_host_day=0.2, lead_h=lead_h
+    )  # 0.48 failures a host and day
+    hazard, state = np.zeros((n_ticks, n_hosts)), np.zeros((n_ticks, n_hosts))
+    failed_since = np.zeros((n_ticks, n_hosts))
+    for k in range(n_ticks):
+        shown = world.look().hosts
+        hazard[k], state[k], failed_since[k] = shown.hazard_per_h, shown.state, shown.since_s
+        alarmed = shown.hazard_per_h > 0.02
+        # the confidence is the precision under an alarm, the recall without one
+        np.testing.assert_allclose(shown.hazard_confidence[alarmed], 0.336 / (0.336 + 0.2), rtol=1e-5)
+        np.testing.assert_allclose(shown.hazard_confidence[~alarmed], 0.7, rtol=1e-6)
+        world.tick()
+    failures = world.sim.totals()["host_failures"]
+    assert failures > 300
+    # what the hazard promises over time is what happens: within four standard deviations of a Poisson count
+    assert abs(hazard.sum() / 12 - failures) < 4 * np.sqrt(failures)
+    # a failure shows as a state that began within the last tick; an announced one was alarmed the tick before
+    began = (failed_since[1:] < 300.0) & (failed_since[:-1] > 300.0)
+    announced = (hazard[:-1] > 0.02)[began].mean()
+    assert announced == pytest.approx(0.7, abs=0.06)
+    # an alarm lasts as long as the lead on average, announced or false
+    alarms = np.diff((hazard > 0.02).astype(int), axis=0)
+    mean_h = (hazard > 0.02).sum() / 12 / max(1, (alarms > 0).sum())
+    assert mean_h == pytest.approx(lead_h, rel=0.2)
+
+
+def test_a_failure_without_a_precursor_is_unknown_until_it_happens() -> None:
+    law = {"recall": 0.5, "false_alarms_per_host_day": 1.0, "lead_h": 0.5}
+    plain, perturbed = (long_law(4.0, 6, 100, **law) for _ in range(2))
+    perturbed.sim.postpone_silent_failures(1e9)
+    parted = None
+    silent = 0
+    for k in range(100):
+        ours, theirs = plain.look(), perturbed.look()
+        columns = [name for name in dir(ours.hosts) if not name.startswith("_")]
+        same = all(np.array_equal(getattr(ours.hosts, name), getattr(theirs.hosts, name)) for name in columns)
+        if not same:
+            parted = k
+            break
+        silent = plain.sim.totals()["host_failures"] - perturbed.sim.totals()["host_failures"]
+        assert silent == 0, k
+        plain.tick()
+        perturbed.tick()
+    assert parted is not None
+    assert plain.sim.totals()["host_failures"] == perturbed.sim.totals()["host_failures"] + 1

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from foreshade.agents.agent import Agent
-from foreshade.agents.site import site_of
 from foreshade.envs.model.action import Action, ActionKind, Plan, PowerTarget, place, power
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
 from foreshade.envs.workloads.workload import Workload, WorkloadApps, WorkloadVms
 
 #: One host: 9,800 MHz and 64,225 MiB usable (KVM's 98 %), 22.6 W idle, 98.2 W full.

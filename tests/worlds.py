@@ -213,7 +213,13 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
         vms.append((a, [2_500.0 * size, 4_096.0 * size, 64.0 * size, 256.0 * size, 0.5 if a < 2 else 0.0]))
     arrival = [0 if dice.random() < 0.8 else dice.randrange(1, n_ticks) for _ in vms]
     departure = [n_ticks if dice.random() < 0.8 else dice.randrange(2, n_ticks + 1) for _ in vms]
-    windows = [(2, 0.0, 700.0), (dice.randrange(8), 1_500.0, 2_611.0), (dice.randrange(8), 3_007.5, 3_333.0)]
+    windows = [
+        (2, 0.0, 700.0),
+        (2, 433.0, 1_100.0),
+        (2, 500.0, 600.0),
+        (dice.randrange(8), 1_500.0, 2_611.0),
+        (dice.randrange(8), 3_007.5, 3_333.0),
+    ]
     law = {"mtbf_h": 1.5, "repair_h": 0.13, "recall": 0.6, "false_alarms_per_host_day": 9.0, "lead_h": 0.2}
     dc = data_centre(
         n_ticks,
@@ -258,7 +264,7 @@ def random_action(dice: random.Random, n_hosts: int = 8, n_vms: int = 20, n_apps
             return {"kind": kind, "vm": vm, "host": where}
         return {
             "kind": kind, "app": app, "host": where, "allocation": allocation,
-            "value": dice.choice([0.0, 1.0, 2.0, 3.0]),
+            "value": dice.choice([0.0, 1.0, 2.0, 3.0]), "value2": dice.choice([0.0, 0.0, 1.0, 0.5]),
         }  # fmt: skip
     if kind == RESHAPE:
         return {"kind": kind, "vm": vm, "allocation": allocation}

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from foreshade import _core
 from foreshade.adapters.app.bench_step import TICKS, bench_plant
+from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.decision import Decision
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.native_schema import native_schema
-from foreshade.envs.native_site import site_of
+from foreshade.envs.site import native_site, site_of_data_centre
 
 WARM_UP_TICKS = 3
 
@@ -32,9 +33,16 @@ def measure(
     called one by one, in the same process.
     """
     plant, spec = bench_plant(hosts, vms, 0.0, list(range(len(ActionKind))))
-    site = site_of(spec, ActionKind, [0.0] * vms)
-    said = Decision(k=k, decisions=decisions, random_start=True, placed=True, episode_ticks=(TICKS // 2,) * 2)
-    batch = _core.DecisionBatch((plant,), (site,), said.proposer_knobs(), said.episode_knobs(), envs, 0, threads)
+    site = native_site(site_of_data_centre(spec, frozenset(ActionKind), TICKS, np.zeros(vms, np.float32)))
+    said = Decision(
+        candidates=CandidateKnobs(k=k, decisions=decisions, plans=()),
+        random_start=True,
+        placed=True,
+        episode_ticks=(TICKS // 2, TICKS // 2),
+    )
+    batch = _core.DecisionBatch(
+        (plant,), (site,), said.candidates.native(), said.episode_knobs(), envs, 0, threads
+    )
     schema = native_schema(k)
     shown = [np.zeros((envs, schema.size), np.float32) for _ in range(2)]
     rewards, discounts = np.zeros((2, envs), np.float32)
@@ -84,7 +92,9 @@ def best_beside_wait(
     return np.where(may & np.isfinite(liked[np.arange(len(liked)), best]), best, 0).astype(np.int64)
 
 
-def _shares(plant: _core.Plant, site: _core.Site, said: Decision, envs: int, ticks: int = 8) -> dict[str, float]:
+def _shares(
+    plant: _core.Plant, site: _core.Site, said: Decision, envs: int, ticks: int = 8
+) -> dict[str, float]:
     """Of the time of a tick: playing it, observing it, proposing at its start, booking choices, writing rows."""
     schema = native_schema(said.k)
     row = np.zeros((1, schema.size), np.float32)
@@ -101,7 +111,7 @@ def _shares(plant: _core.Plant, site: _core.Site, said: Decision, envs: int, tic
         simulator.reset(env, env * 131 % (TICKS // 2))
         simulator.schedule()
         simulator.prepare(state)
-        stages.append((simulator, state, _core.Proposer(site, said.proposer_knobs())))
+        stages.append((simulator, state, _core.Proposer(site, said.candidates.native())))
     for tick in range(ticks + WARM_UP_TICKS):
         if tick == WARM_UP_TICKS:
             spent.clear()
@@ -109,7 +119,7 @@ def _shares(plant: _core.Plant, site: _core.Site, said: Decision, envs: int, tic
             timed("observe", simulator.observe, state)
             timed("propose", proposer.observe, state)
             timed("write", proposer.write, row[0])
-            for _ in range(said.decisions - 1):
+            for _ in range(said.candidates.decisions - 1):
                 _, rows, mask = schema.split(row)
                 index = int(best_beside_wait(rows[..., 0], mask, np.ones(1, bool))[0])
                 if index == 0:

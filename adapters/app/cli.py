@@ -80,6 +80,9 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    anomalies: Annotated[
+        bool, typer.Option("--anomalies/--no-anomalies", help="Anomaly detectors beside the world.")
+    ] = False,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
 ) -> None:
@@ -102,7 +105,9 @@ def evaluate(
         def on_progress(done: int, total: int) -> None:
             progress.update(TaskID(task), completed=done, total=total)
 
-        results = run(said, workload, labels, range(first, first + seeds), jobs, on_progress)
+        results = run(
+            said, workload, labels, range(first, first + seeds), jobs, on_progress, anomalies=anomalies
+        )
     if as_json:
         _say(json.dumps(to_json(results), indent=1))
     else:

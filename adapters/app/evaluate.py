@@ -13,13 +13,13 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from foreshade.adapters.app.results import RunResult
-from foreshade.envs.workloads.of_scenario import Loaded, workload_of
 from foreshade.agents.baselines.registry import make_agent
 from foreshade.agents.cloudsim_episode import play_cloudsim
 from foreshade.agents.episode import play
 from foreshade.envs.errors import InputError
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.workloads.of_scenario import Loaded, workload_of
 from foreshade.envs.workloads.planetlab import PercentDay
 
 Progress = Callable[[int, int], None]  # ticks played of ticks asked for
@@ -31,6 +31,7 @@ class Job:
 
     agent: str
     seed: int
+    anomalies: bool = False  # whether detectors run beside the world
 
 
 def evaluate(
@@ -40,6 +41,8 @@ def evaluate(
     seeds: Sequence[int],
     jobs: int,
     on_progress: Progress,
+    *,
+    anomalies: bool = False,
 ) -> list[RunResult]:
     """Play every agent with every seed; results in the order of seeds, then agents.
 
@@ -50,17 +53,20 @@ def evaluate(
         seeds: of failures, of generated workloads and of samples.
         jobs: processes; 1 plays in this one.
         on_progress: told the ticks played and the ticks to play, from this process.
+        anomalies: run anomaly detectors beside the world and show agents what they say.
 
     Raises:
-        InputError: an agent is unknown, or the workload cannot be had.
+        InputError: an agent is unknown, the workload cannot be had, or the engine has no detectors.
 
     """
     for label in agents:
         make_agent(label)  # a wrong label is found before anything is read
     if jobs < 1:
         raise InputError(f"--jobs: expected at least 1, found {jobs}")
+    if anomalies and scenario.engine == "cloudsim":
+        raise InputError("--anomalies: expected the engine foreshade, found cloudsim")
     workloads = _workloads(scenario, workload_spec, seeds)
-    runs = [Job(agent, seed) for seed in seeds for agent in agents]
+    runs = [Job(agent, seed, anomalies) for seed in seeds for agent in agents]
     total = sum(_ticks(scenario, workloads[run.seed]) for run in runs)
     if jobs == 1 or len(runs) == 1:
         played = 0
@@ -100,7 +106,9 @@ def _run(scenario: Scenario, loaded: Loaded, job: Job, on_tick: Callable[[int], 
         metrics, n_hosts = play_cloudsim(scenario, played, agent, job.seed, on_tick)
         n_vms = len(played.names)
     else:
-        world = SimulatedWorld(scenario, played, job.seed, power_managed=agent.power_managed)
+        world = SimulatedWorld(
+            scenario, played, job.seed, power_managed=agent.power_managed, anomalies=job.anomalies
+        )
         cpu = time.process_time()
         metrics = play(world, agent, job.seed, on_tick)
         n_vms = len(played.vms)

@@ -76,7 +76,9 @@ def anomaly_score(
     nab: Annotated[
         str | None, typer.Option(help="Folder or archive of the Numenta Anomaly Benchmark.")
     ] = None,
-    smd: Annotated[str | None, typer.Option(help="The packed Server Machine Dataset (.npz).")] = None,
+    smd: Annotated[
+        str | None, typer.Option(help="The Server Machine Dataset: its folder, an archive, or packed (.npz).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score on NAB, on SMD, or on both; false alarms per series and day beside each."""

@@ -23,11 +23,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.agents.baselines.overload import UNTIL_KNOWN, WATCHED, DemandHistory, Detector
 from foreshade.agents.baselines.planned import F64, I64, Mask, Planned
 from foreshade.envs.model.action import Action
 from foreshade.envs.model.state import Resource
+from foreshade.envs.site import Site
 
 #: Resources without a detector of their own: their usage may fill the host, no more.
 UNWATCHED = (Resource.DISK, Resource.NETWORK)

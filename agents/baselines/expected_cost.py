@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
-from foreshade.agents.baselines.demand_window import WindowKnobs
-from foreshade.agents.baselines.packer import Packer, PackerKnobs
+from foreshade.agents.baselines.packer import Packer
 from foreshade.envs.model.action import Action
+from foreshade.envs.packers import EXPECTED_COST, PackerKnobs
+from foreshade.envs.site import Site
 
 #: Every knob at a plain value.
 START = PackerKnobs()
 #: Tuned on training data, see docs/packers.md.
-TUNED = PackerKnobs(
-    sigma_scale=2.0,
-    drain_ticks=288,
-    rack_credit=0.5,
-    window=WindowKnobs(last=0.25, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
-)
+TUNED = EXPECTED_COST
 
 
 class ExpectedCost:

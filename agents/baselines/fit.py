@@ -15,10 +15,10 @@ from typing import Literal
 import numpy as np
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.agents.baselines.planned import Mask, Planned
 from foreshade.envs.model.action import Action
 from foreshade.envs.model.state import Resource
+from foreshade.envs.site import Site
 
 Rule = Literal["first-fit", "best-fit", "worst-fit"]
 

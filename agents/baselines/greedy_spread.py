@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.agents.baselines.planned import Planned
 from foreshade.envs.model.action import Action
 from foreshade.envs.model.state import Resource
+from foreshade.envs.site import Site
 
 
 @dataclass(frozen=True, slots=True)

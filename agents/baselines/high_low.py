@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.agents.baselines.planned import F64, I64, Mask, Planned
 from foreshade.envs.model.action import Action
 from foreshade.envs.model.state import Resource, VmState
+from foreshade.envs.site import Site
 
 SMOOTHED = (Resource.CPU, Resource.MEMORY)
 

@@ -26,11 +26,11 @@ import highspy
 import numpy as np
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.agents.baselines.overload import DemandHistory
 from foreshade.agents.baselines.planned import F64, I64, N_RESOURCES, Mask, Planned
 from foreshade.envs.model.action import Action
 from foreshade.envs.model.state import Resource
+from foreshade.envs.site import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,23 +10,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
-from foreshade.agents.baselines.demand_window import WindowKnobs
-from foreshade.agents.baselines.packer import Packer, PackerKnobs
+from foreshade.agents.baselines.packer import Packer
 from foreshade.envs.model.action import Action
+from foreshade.envs.packers import N_SIGMA, PackerKnobs
+from foreshade.envs.site import Site
 
 #: The textbook's two sigma, with every other knob at a plain value.
 START = PackerKnobs(z=2.0, target=1.0, relief=1.0)
 #: Tuned on training data, see docs/packers.md.
-TUNED = PackerKnobs(
-    z=2.5,
-    target=0.95,
-    relief=1.0,
-    boot_weight=0.5,
-    drain_ticks=288,
-    reserve=0.5,
-    window=WindowKnobs(ticks=6, last=0.5),
-)
+TUNED = N_SIGMA
 
 
 class NSigma:

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.envs.model.action import Action, ActionKind, PowerTarget, migrate, place, power
 from foreshade.envs.model.state import HostState, Resource, VmKind, VmState
+from foreshade.envs.site import Site
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]

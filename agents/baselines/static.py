@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foreshade._core import ClusterState
-from foreshade.agents.agent import Site
 from foreshade.envs.model.action import Action
+from foreshade.envs.site import Site
 
 
 class NonPowerAware:

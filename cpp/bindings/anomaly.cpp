@@ -68,6 +68,18 @@ template <class Bank, class Class> void columns(Class& cls) {
             self.observe(times, all);
         },
         py::arg("time_s").noconvert(), py::arg("values").noconvert());
+    cls.def("forget", &Bank::forget);
+    cls.def("save", [](const Bank& self) {
+        const std::vector<std::byte> state = self.save();
+        return py::bytes(reinterpret_cast<const char*>(state.data()), state.size());
+    });
+    cls.def(
+        "restore",
+        [](Bank& self, const py::bytes& state) {
+            const std::string_view bytes = state;
+            self.restore(std::as_bytes(std::span(bytes)));
+        },
+        py::arg("state"));
 }
 
 void register_options(const py::module_& module) {
@@ -127,17 +139,6 @@ void register_anomaly(py::module_& module) {
             return run(self, self.n_series(), time_s, values);
         },
         py::arg("time_s").noconvert(), py::arg("values").noconvert());
-    bank.def("save", [](const AnomalyBank& self) {
-        const std::vector<std::byte> state = self.save();
-        return py::bytes(reinterpret_cast<const char*>(state.data()), state.size());
-    });
-    bank.def(
-        "restore",
-        [](AnomalyBank& self, const py::bytes& state) {
-            const std::string_view bytes = state;
-            self.restore(std::as_bytes(std::span(bytes)));
-        },
-        py::arg("state"));
 
     py::class_<JointBank> joint(module, "JointBank", "Joint detectors over the metrics of many machines.");
     joint.def(py::init<std::size_t, std::size_t, const JointOptions&>(), py::arg("n_machines"), py::arg("n_metrics"),

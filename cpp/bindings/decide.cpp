@@ -125,7 +125,8 @@ void register_decide(py::module_& module) {
         .def_property_readonly("unit_usd", &Proposer::unit_usd)
         .def_property_readonly("expected_usd_h", &Proposer::expected_usd_h)
         .def(
-            "potential", [](const HeldProposer& self, float shaping_h, float unit_usd) {
+            "potential",
+            [](const HeldProposer& self, float shaping_h, float unit_usd) {
                 return potential(self, shaping_h, unit_usd);
             },
             py::arg("shaping_h"), py::arg("unit_usd"),
@@ -214,13 +215,11 @@ void register_decide(py::module_& module) {
                 self.step(chosen, out);
             },
             py::arg("actions").noconvert(), py::arg("observations").noconvert(),
-            py::arg("final_observations").noconvert(), py::arg("rewards").noconvert(),
-            py::arg("discounts").noconvert(), py::arg("dones").noconvert(), py::arg("invalid").noconvert())
+            py::arg("final_observations").noconvert(), py::arg("rewards").noconvert(), py::arg("discounts").noconvert(),
+            py::arg("dones").noconvert(), py::arg("invalid").noconvert())
         .def(
             "preferred",
-            [](const DecisionBatch& self, I64 out) {
-                self.preferred({room(out, self.size(), "out"), self.size()});
-            },
+            [](const DecisionBatch& self, I64 out) { self.preferred({room(out, self.size(), "out"), self.size()}); },
             py::arg("out").noconvert(), "The rules' choice in each environment.")
         .def("finished",
              [](const DecisionBatch& self, std::size_t i) {
@@ -231,7 +230,8 @@ void register_decide(py::module_& module) {
             if (i >= self.size()) throw py::index_error("environment out of range");
             return sums_of(self.env(i).sums());
         });
-    module.def("context_columns", [] { return columns_of(context_columns()); }, "(name, unit, low, high, doc) of each.");
+    module.def(
+        "context_columns", [] { return columns_of(context_columns()); }, "(name, unit, low, high, doc) of each.");
     module.def("candidate_columns", [] { return columns_of(candidate_columns()); });
     module.def("candidate_kinds", [] {
         std::vector<std::string> names;
@@ -239,8 +239,9 @@ void register_decide(py::module_& module) {
             names.emplace_back(candidate_kind_name(static_cast<CandidateKind>(k)));
         return names;
     });
-    module.def("cost_terms", [] { return std::vector<std::string>(kCostTermNames.begin(), kCostTermNames.end()); },
-               "Terms of a cost, in the order of tick_reward.");
+    module.def(
+        "cost_terms", [] { return std::vector<std::string>(kCostTermNames.begin(), kCostTermNames.end()); },
+        "Terms of a cost, in the order of tick_reward.");
     module.def(
         "tick_reward",
         [](const std::array<double, kCostTerms>& cost, const std::array<float, 4>& factors, float unit_usd) {

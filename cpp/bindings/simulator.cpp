@@ -150,6 +150,7 @@ void register_simulator(py::module_& module) {
         .def("totals", [](const Simulator& self) { return totals_dict(self.totals()); })
         .def("record_history", &Simulator::record_history)
         .def("perturb_hidden_demand", &Simulator::perturb_hidden_demand)
+        .def("postpone_silent_failures", &Simulator::postpone_silent_failures, py::arg("by_s"))
         .def("history", [](const Simulator& self) {
             const auto& records = self.history();
             py::dict out;

@@ -21,7 +21,7 @@ struct Action {
     std::int32_t app = -1;
     std::int32_t rack = -1;
     float value = 0.0F;  // weight, fraction, PowerTarget, BootPath or 1/0, as the kind has it
-    float value2 = 0.0F; // fidelity of a shadow, lifetime (s) of a micro-VM
+    float value2 = 0.0F; // fidelity of a shadow, lifetime (s) of a micro-VM, 1 = a spawned VM pauses once it has booted
     Amounts allocation{};
 };
 
@@ -51,6 +51,7 @@ enum class Refusal : std::uint8_t {
     not_allowed,
     shadow_same_host,
     last_member,
+    no_spare,
 };
 
 const char* refusal_text(Refusal refusal);

@@ -1,4 +1,5 @@
 // The physics of every action: each is refused and changes nothing, or is begun.
+#include <algorithm>
 #include <cmath>
 
 #include "core/simulator.hpp"
@@ -104,14 +105,36 @@ ActionResult Simulator::act_spawn(const Action& action) {
         return {Refusal::none, action.vm};
     }
     if (!valid(action.app, apps_)) return {Refusal::unknown_app, -1};
-    if (!usable_allocation(action.allocation) || !(action.value >= 0.0F && action.value <= 2.0F))
+    if (!usable_allocation(action.allocation) || !(action.value >= 0.0F && action.value <= 2.0F) ||
+        (action.value2 != 0.0F && action.value2 != 1.0F))
         return {Refusal::bad_value, -1};
+    const auto path = static_cast<BootPath>(static_cast<std::uint8_t>(action.value));
+    const bool pauses = action.value2 == 1.0F;
+    if (path == BootPath::spare) return pauses ? ActionResult{Refusal::bad_value, -1} : resume_spare(action);
     const Refusal refusal = can_hold(action.host, action.allocation.data());
     if (refusal != Refusal::none) return {refusal, -1};
     const std::int32_t id = new_vm(action.app, VmKind::production, action.allocation.data());
     if (id < 0) return {Refusal::no_slot, -1};
-    start_vm(id, action.host, static_cast<BootPath>(static_cast<std::uint8_t>(action.value)));
+    vms_[at(id)].spare = pauses;
+    start_vm(id, action.host, path);
     return {Refusal::none, id};
+}
+
+// The spare that has stood there longest becomes a member; its room is its own already.
+ActionResult Simulator::resume_spare(const Action& action) {
+    if (!valid(action.host, hosts_)) return {Refusal::unknown_host, -1};
+    if (hosts_[at(action.host)].state != HostState::on) return {Refusal::host_not_on, -1};
+    for (std::int32_t id = hosts_[at(action.host)].first; id >= 0; id = vms_[at(id)].host_next) {
+        Vm& vm = vms_[at(id)];
+        if (vm.state != VmState::paused || vm.app != action.app) continue;
+        if (!std::equal(action.allocation.begin(), action.allocation.end(), vm.allocation)) continue;
+        vm.spare = false;
+        set_vm_state(id, VmState::booting);
+        push(now_ + static_cast<double>(profile(action.host).boot_s[static_cast<std::size_t>(BootPath::spare)]),
+             EventKind::vm_booted, id, vm.epoch);
+        return {Refusal::none, id};
+    }
+    return {Refusal::no_spare, -1};
 }
 
 ActionResult Simulator::act_despawn(const Action& action) {
@@ -120,7 +143,7 @@ ActionResult Simulator::act_despawn(const Action& action) {
     if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
     if (vm.state == VmState::migrating || vm.state == VmState::stopping || vm.destination >= 0)
         return {Refusal::vm_busy, -1};
-    if (vm.kind == VmKind::production && apps_[at(vm.app)].existing <= 1) return {Refusal::last_member, -1};
+    if (owns_load(vm) && apps_[at(vm.app)].existing <= 1) return {Refusal::last_member, -1};
     if (vm.host < 0) {
         remove_vm(action.vm);
         return {Refusal::none, action.vm};

@@ -1,15 +1,12 @@
 #include "core/anomaly.hpp"
 
 #include <cmath>
-#include <cstring>
 #include <stdexcept>
 #include <string>
 
 namespace foreshade {
 
 namespace {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 void require(bool holds, const char* what, double got) {
     if (!holds)
@@ -35,29 +32,7 @@ AnomalyBank::AnomalyBank(std::size_t n_series, const AnomalyOptions& options) : 
     require(options.profile_weight > 0.0 && options.profile_weight <= 1.0, "profile_weight in (0, 1]",
             options.profile_weight);
     require(options.episode.alarm_surprise > 0.0, "alarm_surprise above 0", options.episode.alarm_surprise);
-    const std::size_t n = n_series;
-    columns_.surprise.assign(n, 0.0F);
-    columns_.deviation.assign(n, 0.0F);
-    columns_.since_s.assign(n, std::numeric_limits<double>::quiet_NaN());
-    columns_.label.assign(n, AnomalyLabel::normal);
-    columns_.alarm.assign(n, 0);
-    columns_.gaps.assign(n, 0);
-    columns_.stale.assign(n, 0);
-    last_s_.assign(n, kNever);
-    last_.assign(n, 0.0);
-    mean_.assign(n, 0.0);
-    plain_size_.assign(n, 0.0);
-    seasonal_size_.assign(n, 0.0);
-    n_.assign(n, 0);
-    profile_.assign(n * options.slots, 0.0F);
-    visits_.assign(n * options.slots, 0);
-    smooth_.assign(n * kViews, 0.0F);
-    ranks_.assign(n * (kViews + 1) * kRankBins, 0);
-    ranked_.assign(n * (kViews + 1), 0);
-    run_.assign(n, 0);
-    change_.assign(n, 0.0);
-    absent_.assign(n, 0);
-    episode_.assign(n, Episode{});
+    size_columns(*this, n_series);
 }
 
 void AnomalyBank::observe(std::span<const double> time_s, std::span<const double> values) {
@@ -217,36 +192,16 @@ void AnomalyBank::set(std::size_t s, AnomalyLabel label, double time_s) {
     columns_.since_s[s] = label == AnomalyLabel::normal ? std::numeric_limits<double>::quiet_NaN() : time_s;
 }
 
-template <class Visitor> void AnomalyBank::each_column(Visitor&& visit) {
-    visit(columns_.surprise), visit(columns_.deviation), visit(columns_.since_s), visit(columns_.label);
-    visit(columns_.alarm), visit(columns_.gaps), visit(columns_.stale);
-    visit(last_s_), visit(last_), visit(mean_), visit(plain_size_), visit(seasonal_size_), visit(n_);
-    visit(profile_), visit(visits_), visit(smooth_), visit(ranks_), visit(ranked_);
-    visit(run_), visit(change_), visit(absent_), visit(episode_);
+void AnomalyBank::forget(std::size_t series) {
+    blank_series(*this, series, n_series());
 }
 
 std::vector<std::byte> AnomalyBank::save() const {
-    std::vector<std::byte> state;
-    const auto append = [&state](auto& column) {
-        const auto bytes = std::as_bytes(std::span(column));
-        state.insert(state.end(), bytes.begin(), bytes.end());
-    };
-    const_cast<AnomalyBank*>(this)->each_column(append); // the visitor only reads
-    return state;
+    return save_columns(*this);
 }
 
 void AnomalyBank::restore(std::span<const std::byte> state) {
-    std::size_t expected = 0;
-    each_column([&expected](auto& column) { expected += std::as_bytes(std::span(column)).size(); });
-    if (state.size() != expected)
-        throw std::invalid_argument("anomaly restore: expected a state of " + std::to_string(expected) +
-                                    " bytes, got " + std::to_string(state.size()));
-    std::size_t at = 0;
-    each_column([&](auto& column) {
-        const auto bytes = std::as_writable_bytes(std::span(column));
-        if (!bytes.empty()) std::memcpy(bytes.data(), state.data() + at, bytes.size());
-        at += bytes.size();
-    });
+    restore_columns(*this, state);
 }
 
 } // namespace foreshade

@@ -15,6 +15,7 @@
 
 #include "core/conformal.hpp"
 #include "core/episode.hpp"
+#include "core/series_columns.hpp"
 
 namespace foreshade {
 
@@ -37,6 +38,13 @@ struct AnomalyOptions {
 
 // What is known of each series after its last sample: (n_series,) each.
 struct AnomalyColumns {
+    template <class Self, class Visitor> static void each_column(Self& self, Visitor&& visit) {
+        visit(self.surprise, 1, 0.0F), visit(self.deviation, 1, 0.0F);
+        visit(self.since_s, 1, std::numeric_limits<double>::quiet_NaN());
+        visit(self.label, 1, AnomalyLabel::normal), visit(self.alarm, 1, 0);
+        visit(self.gaps, 1, 0U), visit(self.stale, 1, 0U);
+    }
+
     std::vector<float> surprise;  // -log10 p of the last sample
     std::vector<float> deviation; // smoothed residual in units of its usual size, signed
     std::vector<double> since_s;  // when the present label began; NaN while normal
@@ -55,7 +63,10 @@ class AnomalyBank {
     // Throws std::invalid_argument for a wrong length.
     void observe(std::span<const double> time_s, std::span<const double> values);
 
-    std::size_t n_series() const noexcept { return label_now().size(); }
+    // The series begins anew, as if it had never been seen. Throws std::invalid_argument for one that does not exist.
+    void forget(std::size_t series);
+
+    std::size_t n_series() const noexcept { return columns_.label.size(); }
     const AnomalyColumns& columns() const noexcept { return columns_; }
     const AnomalyOptions& options() const noexcept { return options_; }
 
@@ -64,6 +75,20 @@ class AnomalyBank {
     // Throws std::invalid_argument for a state of another size.
     void restore(std::span<const std::byte> state);
 
+    // Every column of a series, for series_columns.hpp.
+    template <class Self, class Visitor> static void each_column(Self& self, Visitor&& visit) {
+        constexpr double kNever = -std::numeric_limits<double>::infinity();
+        const std::size_t slots = self.options_.slots;
+        AnomalyColumns::each_column(self.columns_, visit);
+        visit(self.last_s_, 1, kNever), visit(self.last_, 1, 0.0), visit(self.mean_, 1, 0.0);
+        visit(self.plain_size_, 1, 0.0), visit(self.seasonal_size_, 1, 0.0), visit(self.n_, 1, 0U);
+        visit(self.profile_, slots, 0.0F), visit(self.visits_, slots, 0);
+        visit(self.smooth_, kViews, 0.0F), visit(self.ranks_, (kViews + 1) * kRankBins, 0);
+        visit(self.ranked_, kViews + 1, 0U);
+        visit(self.run_, 1, 0U), visit(self.change_, 1, 0.0), visit(self.absent_, 1, 0U);
+        visit(self.episode_, 1, Episode{});
+    }
+
   private:
     struct Residuals {
         float plain;
@@ -71,7 +96,6 @@ class AnomalyBank {
         std::size_t slot;
     };
 
-    const std::vector<AnomalyLabel>& label_now() const noexcept { return columns_.label; }
     void absent(std::size_t s, double time_s);
     void sample(std::size_t s, double time_s, double value);
     Residuals residuals(std::size_t s, double time_s, double value) const;
@@ -81,7 +105,6 @@ class AnomalyBank {
     bool is_stuck(std::size_t s, double value);
     void rebase(std::size_t s);
     void set(std::size_t s, AnomalyLabel label, double time_s);
-    template <class Visitor> void each_column(Visitor&& visit);
 
     AnomalyOptions options_;
     AnomalyColumns columns_;

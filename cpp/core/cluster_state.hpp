@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "core/episode.hpp"
 #include "core/resources.hpp"
 
 namespace foreshade {
@@ -52,37 +54,43 @@ struct HostColumns {
     std::vector<float> idle_w;     // (n_hosts,) P(0)
     std::vector<float> peak_w;     // (n_hosts,) P(1)
     std::vector<float> boot_s;     // (n_hosts,) off to on
-    std::vector<float> price_usd_h;     // (n_hosts,) hire of a cloud host, 0 of our own
-    std::vector<float> hazard_per_h;    // (n_hosts,) observed failure hazard
-    std::vector<float> since_s;         // (n_hosts,) time in this state
-    std::vector<float> age_s;           // (n_hosts,) age of the newest sample
-    std::vector<std::int32_t> n_vms;    // (n_hosts,) VMs that stand here, arriving ones not counted
-    std::vector<std::int32_t> arriving; // (n_hosts,) VMs being copied to here
-    std::vector<std::int32_t> rack;     // (n_hosts,)
-    std::vector<std::int32_t> zone;     // (n_hosts,)
-    std::vector<std::int32_t> model;    // (n_hosts,) server model
-    std::vector<std::int32_t> profile;  // (n_hosts,) hypervisor profile
-    std::vector<HostState> state;       // (n_hosts,)
+    std::vector<float> price_usd_h;       // (n_hosts,) hire of a cloud host, 0 of our own
+    std::vector<float> hazard_per_h;      // (n_hosts,) observed failure hazard
+    std::vector<float> hazard_confidence; // (n_hosts,) in [0, 1], how far that is to be believed
+    std::vector<float> since_s;           // (n_hosts,) time in this state
+    std::vector<float> age_s;             // (n_hosts,) age of the newest sample
+    std::vector<std::int32_t> n_vms;      // (n_hosts,) VMs that stand here, arriving ones not counted
+    std::vector<std::int32_t> arriving;   // (n_hosts,) VMs being copied to here
+    std::vector<std::int32_t> rack;       // (n_hosts,)
+    std::vector<std::int32_t> zone;       // (n_hosts,)
+    std::vector<std::int32_t> model;      // (n_hosts,) server model
+    std::vector<std::int32_t> profile;    // (n_hosts,) hypervisor profile
+    std::vector<HostState> state;         // (n_hosts,)
+    std::vector<AnomalyLabel> anomaly;    // (n_hosts,) normal where nothing detects
 
     void resize(std::size_t n);
 };
 
 struct VmColumns {
-    std::vector<float> flavour;            // (n_vms, 5) provisioned at spawn
-    std::vector<float> allocation;         // (n_vms, 5) what it may use now
-    std::vector<float> usage;              // (n_vms, 5) what it gets
-    std::vector<float> demand;             // (n_vms, 5) estimated from usage and contention
-    std::vector<float> contention;         // (n_vms,) share of wanted CPU time spent waiting
-    std::vector<float> weight;             // (n_vms,) share of the application's traffic, relative
-    std::vector<float> credit;             // (n_vms,) multiplier of the SLA credit
-    std::vector<float> since_move_s;       // (n_vms,) since its last migration, inf = never
-    std::vector<float> age_s;              // (n_vms,) age of the newest sample
+    std::vector<float> flavour;      // (n_vms, 5) provisioned at spawn
+    std::vector<float> allocation;   // (n_vms, 5) what it may use now
+    std::vector<float> usage;        // (n_vms, 5) what it gets
+    std::vector<float> demand;       // (n_vms, 5) estimated from usage and contention
+    std::vector<float> contention;   // (n_vms,) share of wanted CPU time spent waiting
+    std::vector<float> weight;       // (n_vms,) share of the application's traffic, relative
+    std::vector<float> credit;       // (n_vms,) multiplier of the SLA credit
+    std::vector<float> since_move_s; // (n_vms,) since its last migration, inf = never
+    std::vector<float> age_s;        // (n_vms,) age of the newest sample
+    std::vector<float> anomaly_p;    // (n_vms,) conformal p-value of the newest sample, 1 = nothing strange
+    std::vector<float> widen; // (n_vms,) at least 1: what a forecast's sigma or upper half-width is multiplied by
+    std::vector<std::uint32_t> birth;      // (n_vms,) tells apart the VMs that use one slot in turn
     std::vector<std::int32_t> app;         // (n_vms,) application
     std::vector<std::int32_t> host;        // (n_vms,) where it stands, -1 = nowhere
     std::vector<std::int32_t> destination; // (n_vms,) where it is being copied to, -1 = nowhere
     std::vector<std::int32_t> primary;     // (n_vms,) of a shadow: the VM it stands for, else -1
     std::vector<VmState> state;            // (n_vms,)
     std::vector<VmKind> kind;              // (n_vms,)
+    std::vector<AnomalyLabel> anomaly;     // (n_vms,) normal where nothing detects
 
     void resize(std::size_t n);
 };
@@ -95,6 +103,14 @@ struct ClusterState {
 
     std::size_t n_hosts() const { return hosts.state.size(); }
     std::size_t n_vms() const { return vms.state.size(); }
+
+    // What a detector beside the world says: labels, p-values and widening of VMs, labels of hosts. Columns that
+    // nobody fills stay at normal, 1 and 1. Throws std::invalid_argument, changing nothing, on a wrong length or a
+    // value out of range.
+    void show_anomalies(std::span<const AnomalyLabel> vm, std::span<const float> vm_p, std::span<const float> vm_widen,
+                        std::span<const AnomalyLabel> host);
+    // What health signals say: (n_hosts,) failures per hour and confidence in [0, 1]. Throws likewise.
+    void show_hazards(std::span<const float> per_h, std::span<const float> confidence);
 };
 
 } // namespace foreshade

@@ -93,6 +93,7 @@ void DemandWindow::update(const ClusterState& state) {
         }
         const auto n = static_cast<double>(count_[v]);
         const double trust = n / (n + static_cast<double>(knobs_.prior_ticks));
+        const double widen = static_cast<double>(vms.widen[v]) * static_cast<double>(vms.widen[v]);
         for (std::size_t r = 0; r < kResources; ++r) {
             const std::size_t i = v * kResources + r;
             const auto allocation = static_cast<double>(vms.allocation[i]);
@@ -106,7 +107,8 @@ void DemandWindow::update(const ClusterState& state) {
             const double sigma = allocation * static_cast<double>(knobs_.prior_sigma[r]);
             const double floor = allocation * static_cast<double>(knobs_.floor_sigma[r]);
             mean_[i] = static_cast<float>(trust * mean + (1.0 - trust) * allocation * static_cast<double>(share_[r]));
-            variance_[i] = static_cast<float>(std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor));
+            const double calm = std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor);
+            variance_[i] = static_cast<float>(widen * calm);
         }
     }
 }

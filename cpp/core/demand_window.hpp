@@ -22,7 +22,8 @@ struct WindowKnobs {
 // Sums over a sliding window, O(n_vms) a tick whatever its length.
 //
 // A sample counts when it is younger than a tick and the VM serves: what a booting VM wants says nothing of its load.
-// A slot that was absent, or that another application has taken, starts afresh.
+// An open surge widens the spread at once (VmColumns::widen). A slot that was absent, or that another application has
+// taken, starts afresh.
 class DemandWindow {
   public:
     // Throws std::invalid_argument on a window without ticks.

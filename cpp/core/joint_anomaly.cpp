@@ -24,25 +24,7 @@ JointBank::JointBank(std::size_t n_machines, std::size_t n_metrics, const JointO
     require(options.ridge > 0.0, "ridge above 0", options.ridge);
     require(options.smooth_steps >= 1.0, "smooth_steps of at least 1", options.smooth_steps);
     require(options.refit_steps >= 1, "refit_steps of at least 1", options.refit_steps);
-    columns_.surprise.assign(n_machines, 0.0F);
-    columns_.deviation.assign(n_machines, 0.0F);
-    columns_.since_s.assign(n_machines, std::numeric_limits<double>::quiet_NaN());
-    columns_.label.assign(n_machines, AnomalyLabel::normal);
-    columns_.alarm.assign(n_machines, 0);
-    columns_.gaps.assign(n_machines, 0);
-    columns_.stale.assign(n_machines, 0);
-    last_s_.assign(n_machines, -std::numeric_limits<double>::infinity());
-    mean_.assign(n_machines * n_metrics, 0.0);
-    covariance_.assign(n_machines * n_metrics * n_metrics, 0.0);
-    factor_ = covariance_;
-    inverse_ = mean_;
-    contribution_.assign(n_machines * n_metrics, 0.0F);
-    n_.assign(n_machines, 0);
-    absent_.assign(n_machines, 0);
-    smooth_.assign(n_machines, 0.0F);
-    ranks_.assign(n_machines * kRankBins, 0);
-    ranked_.assign(n_machines, 0);
-    episode_.assign(n_machines, Episode{});
+    size_columns(*this, n_machines);
     work_.assign(n_metrics, 0.0);
 }
 
@@ -167,6 +149,18 @@ void JointBank::set(std::size_t m, AnomalyLabel label, double time_s) {
     if (label == columns_.label[m]) return;
     columns_.label[m] = label;
     columns_.since_s[m] = label == AnomalyLabel::normal ? std::numeric_limits<double>::quiet_NaN() : time_s;
+}
+
+void JointBank::forget(std::size_t machine) {
+    blank_series(*this, machine, n_machines());
+}
+
+std::vector<std::byte> JointBank::save() const {
+    return save_columns(*this);
+}
+
+void JointBank::restore(std::span<const std::byte> state) {
+    restore_columns(*this, state);
 }
 
 } // namespace foreshade

@@ -36,12 +36,31 @@ class JointBank {
     // Throws std::invalid_argument for a wrong length.
     void observe(std::span<const double> time_s, std::span<const double> values);
 
+    // The machine begins anew. Throws std::invalid_argument for one that does not exist.
+    void forget(std::size_t machine);
+
+    // Everything a later run needs to go on as if it had never stopped.
+    std::vector<std::byte> save() const;
+    // Throws std::invalid_argument for a state of another size.
+    void restore(std::span<const std::byte> state);
+
     std::size_t n_machines() const noexcept { return columns_.label.size(); }
     std::size_t n_metrics() const noexcept { return n_metrics_; }
     // `deviation` is the smoothed distance; a joint anomaly is `drop` when the metrics fell on the whole.
     const AnomalyColumns& columns() const noexcept { return columns_; }
     // (n_machines, n_metrics): each metric's deviation from its mean in units of its usual size, in the last sample.
     const std::vector<float>& contribution() const noexcept { return contribution_; }
+
+    // Every column of a machine, for series_columns.hpp.
+    template <class Self, class Visitor> static void each_column(Self& self, Visitor&& visit) {
+        const std::size_t d = self.n_metrics_;
+        AnomalyColumns::each_column(self.columns_, visit);
+        visit(self.last_s_, 1, -std::numeric_limits<double>::infinity()), visit(self.mean_, d, 0.0);
+        visit(self.covariance_, d * d, 0.0), visit(self.factor_, d * d, 0.0), visit(self.inverse_, d, 0.0);
+        visit(self.contribution_, d, 0.0F), visit(self.n_, 1, 0U), visit(self.absent_, 1, 0U);
+        visit(self.smooth_, 1, 0.0F), visit(self.ranks_, kRankBins, 0), visit(self.ranked_, 1, 0U);
+        visit(self.episode_, 1, Episode{});
+    }
 
   private:
     void sample(std::size_t m, double time_s, std::span<const double> values);

@@ -87,6 +87,11 @@ bool Simulator::serves(const Vm& vm) const {
     return (vm.state == VmState::running || vm.state == VmState::migrating) && vm.weight > 0.0F && vm.share > 0.0F;
 }
 
+// Whether the VM is one of those that an application's load falls on when nobody serves it.
+bool Simulator::owns_load(const Vm& vm) const {
+    return vm.kind == VmKind::production && !vm.spare && vm.state != VmState::stopping && vm.state != VmState::absent;
+}
+
 bool Simulator::special(const Vm& vm) const {
     return vm.state != VmState::running || !serves(vm);
 }
@@ -179,7 +184,7 @@ void Simulator::refresh_app(std::int32_t id) {
         bank_demand(vm);
         const bool up = vm.state == VmState::running || vm.state == VmState::migrating;
         if (up && vm.weight > 0.0F) (vm.kind == VmKind::micro ? micro : ordinary) += vm.weight;
-        if (vm.kind == VmKind::production && vm.state != VmState::stopping && vm.state != VmState::absent) {
+        if (owns_load(vm)) {
             ++app.existing;
             production += vm.weight;
         }
@@ -200,7 +205,7 @@ void Simulator::refresh_app(std::int32_t id) {
         const float part = app.weight > 0.0F ? weight / app.weight : 0.0F;
         vm.share = part;
         vm.memory = floor * vm.size / members + (1.0F - floor) * part;
-        if (app.dark && vm.kind == VmKind::production && vm.state != VmState::stopping && vm.state != VmState::absent)
+        if (app.dark && owns_load(vm))
             vm.share = production > 0.0F ? vm.weight / production : 1.0F / static_cast<float>(app.existing);
         recount_special(vm);
     }
@@ -274,10 +279,10 @@ void Simulator::remove_vm(std::int32_t id) {
     }
 }
 
-// The VM loses its host: production VMs wait for a restart, helpers end.
+// The VM loses its host: production VMs wait for a restart, helpers and spares end.
 void Simulator::lose_vm(std::int32_t id) {
     const Vm& vm = vms_[at(id)];
-    if (vm.kind != VmKind::production || vm.state == VmState::stopping) {
+    if (vm.kind != VmKind::production || vm.spare || vm.state == VmState::stopping) {
         remove_vm(id);
         return;
     }
@@ -318,12 +323,17 @@ void Simulator::lose_host_vms(std::int32_t host) {
     while (hosts_[at(host)].first >= 0) lose_vm(hosts_[at(host)].first);
 }
 
-// A host that is not hired at the time is the provider's affair.
-void Simulator::start_maintenance(std::int32_t host) {
-    const HostState state = hosts_[at(host)].state;
-    if (state == HostState::unrented || state == HostState::renting) return;
-    lose_host_vms(host);
-    set_host_state(host, HostState::maintenance);
+// A host that is not hired at the time is the provider's affair. Windows that overlap end with the last of them.
+void Simulator::start_maintenance(const MaintenanceWindow& window) {
+    HostTruth& truth = hosts_[at(window.host)];
+    if (truth.state == HostState::unrented || truth.state == HostState::renting) return;
+    if (truth.state == HostState::maintenance) {
+        truth.maintenance_until_s = std::max(truth.maintenance_until_s, window.end_s);
+        return;
+    }
+    truth.maintenance_until_s = window.end_s;
+    lose_host_vms(window.host);
+    set_host_state(window.host, HostState::maintenance);
 }
 
 // After repair or maintenance: on, where the rack has power.
@@ -339,10 +349,16 @@ void Simulator::draw_failure(std::int32_t host, double from_s) {
     const double fails = from_s + random.exponential(law.mtbf_h * kHour_s);
     const bool announced = random.uniform() < law.recall;
     const double lead = law.lead_h * kHour_s * (0.5 + random.uniform());
-    push(fails, EventKind::host_fails, host, 0);
+    push(fails, EventKind::host_fails, host, announced ? 1 : 0);
     if (!announced) return;
     push(std::max(from_s, fails - lead), EventKind::alarm_on, host, 0);
     push(fails, EventKind::alarm_off, host, 0);
+}
+
+void Simulator::postpone_silent_failures(double by_s) {
+    for (Event& event : events_)
+        if (event.kind == EventKind::host_fails && event.epoch == 0) event.time += by_s;
+    std::make_heap(events_.begin(), events_.end());
 }
 
 void Simulator::draw_alarm(std::int32_t host, double from_s) {
@@ -422,7 +438,8 @@ void Simulator::play(const Event& event) {
     const std::int32_t id = event.id;
     switch (event.kind) {
     case EventKind::vm_booted:
-        if (vms_[at(id)].epoch == event.epoch) set_vm_state(id, VmState::running);
+        if (vms_[at(id)].epoch == event.epoch)
+            set_vm_state(id, vms_[at(id)].spare ? VmState::paused : VmState::running);
         return;
     case EventKind::vm_stopped:
         if (vms_[at(id)].epoch == event.epoch) remove_vm(id);
@@ -477,10 +494,10 @@ void Simulator::play(const Event& event) {
         if (truth.alarms > 0) --truth.alarms;
         return;
     case EventKind::maintenance_starts:
-        start_maintenance(id);
+        start_maintenance(plant_->spec.maintenance[event.epoch]);
         return;
     case EventKind::maintenance_ends:
-        if (truth.state == HostState::maintenance) back_in_service(id);
+        if (truth.state == HostState::maintenance && now_ >= truth.maintenance_until_s) back_in_service(id);
         return;
     default:
         return;

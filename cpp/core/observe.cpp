@@ -41,7 +41,9 @@ void Simulator::observe(ClusterState& state) {
     const double announced = law.recall * failure_rate;
     const double false_rate = law.false_alarms_per_host_day / 24.0;
     const double quiet = (1.0 - law.recall) * failure_rate;
-    const double alarmed = announced + false_rate > 0.0 ? announced / (announced + false_rate) / law.lead_h : 0.0;
+    // An alarm is to be believed as far as a failure follows alarms, a calm as far as failures are announced.
+    const double precision = announced + false_rate > 0.0 ? announced / (announced + false_rate) : 0.0;
+    const double alarmed = precision / law.lead_h;
     const float age = played_ < 0 ? kInfinity : 0.0F;
     state.time_s = now_;
     state.tick = tick_;
@@ -61,6 +63,7 @@ void Simulator::observe(ClusterState& state) {
         vms.credit[v] = vm.credit;
         vms.since_move_s[v] = static_cast<float>(now_ - vm.last_move_s);
         vms.age_s[v] = vm.host < 0 ? kInfinity : age;
+        vms.birth[v] = vm.birth;
         vms.app[v] = vm.app;
         vms.host[v] = vm.host;
         vms.destination[v] = vm.destination;
@@ -79,6 +82,7 @@ void Simulator::observe(ClusterState& state) {
         hosts.contention[h] = on ? rates.contention : 0.0F;
         hosts.power_w[h] = played_ >= 0 ? rates.power_w : 0.0F;
         hosts.hazard_per_h[h] = static_cast<float>(truth.alarms > 0 ? alarmed : quiet);
+        hosts.hazard_confidence[h] = static_cast<float>(truth.alarms > 0 ? precision : law.recall);
         hosts.since_s[h] = static_cast<float>(now_ - truth.since_s);
         hosts.age_s[h] = age;
         hosts.n_vms[h] = truth.n_vms;

@@ -129,6 +129,8 @@ float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
 
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
     if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
+    // Memory first: it is what most hosts are short of.
+    if (reserved[h * kResources + 1] + reservation(v, h, 1) > limit_[h * kResources + 1]) return false;
     for (std::size_t r = 0; r < kResources; ++r)
         if (reserved[h * kResources + r] + reservation(v, h, r) > limit_[h * kResources + r]) return false;
     return true;
@@ -155,24 +157,27 @@ float Packing::peak_share(std::int32_t host, std::size_t r) const {
     return (hosts_.mean[r][h] + knobs_.z * std::sqrt(std::max(0.0F, hosts_.variance[r][h]))) / hosts_.capacity[r][h];
 }
 
-// The target where the VM adds least, and leaves in after_ what each host would cost.
+// The target where the VM adds least, and leaves in after_ what each host with room would cost.
 std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                                const std::vector<float>& reserved, std::int32_t except) {
-    cost_->with_vm(hosts, load_[v], fours_, after_);
     std::int32_t best = -1;
     float least = kInfinity;
-    for (const std::uint32_t i : fours_)
+    for (const std::uint32_t i : fours_) {
+        bool priced = false; // where nothing has room there is nothing to price
         for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h) {
             const auto host = static_cast<std::int32_t>(h);
             if (use_[h] != HostUse::target || host == except || host == away_from_[v]) continue;
-            if (!knobs_.fullest && after_[h] - now[h] >= least) continue;
             if (!fits(v, h, reserved)) continue;
+            if (!priced) cost_->with_vm(hosts, load_[v], {&i, 1}, after_);
+            priced = true;
+            if (!knobs_.fullest && after_[h] - now[h] >= least) continue;
             if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;
             const float score = knobs_.fullest ? -fullness(hosts, h) : after_[h] - now[h];
             if (score >= least) continue;
             least = score;
             best = host;
         }
+    }
     return best;
 }
 

@@ -118,12 +118,13 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
         draw_failure(static_cast<std::int32_t>(h), now_);
         draw_alarm(static_cast<std::int32_t>(h), now_);
     }
-    for (const MaintenanceWindow& window : spec.maintenance) {
+    for (std::size_t w = 0; w < spec.maintenance.size(); ++w) {
+        const MaintenanceWindow& window = spec.maintenance[w];
         if (window.end_s <= now_) continue;
         if (window.start_s > now_)
-            push(window.start_s, EventKind::maintenance_starts, window.host, 0);
+            push(window.start_s, EventKind::maintenance_starts, window.host, static_cast<std::uint32_t>(w));
         else
-            start_maintenance(window.host); // before anything can be placed there
+            start_maintenance(window); // before anything can be placed there
         push(window.end_s, EventKind::maintenance_ends, window.host, 0);
     }
     arrivals_and_departures();

@@ -90,6 +90,8 @@ class Simulator {
         hidden_factor_ = factor;
         packed_ = false;
     }
+    // Delays every failure drawn so far that has no precursor; likewise.
+    void postpone_silent_failures(double by_s);
 
   private:
     enum class EventKind : std::uint8_t {
@@ -122,6 +124,7 @@ class Simulator {
         VmKind kind = VmKind::production;
         bool touched = false;    // unmet demand in this tick
         bool is_special = false; // as counted by its host
+        bool spare = false;      // pauses once it has booted, until it is resumed
         std::int32_t app = -1;
         std::int32_t host = -1;
         std::int32_t destination = -1;
@@ -162,7 +165,8 @@ class Simulator {
         std::uint32_t epoch = 0;
         std::uint32_t rental = 0; // tells apart the times that the host was hired
         double since_s = 0.0;
-        double slice_s = 0.0; // start of the open slice
+        double slice_s = 0.0;             // start of the open slice
+        double maintenance_until_s = 0.0; // end of the last window that has begun
         RandomStream failures;
         RandomStream alarms_stream;
     };
@@ -271,6 +275,7 @@ class Simulator {
     void bank_demand(Vm& vm);
     void close_dark(std::int32_t app);
     bool serves(const Vm& vm) const;
+    bool owns_load(const Vm& vm) const;
     bool special(const Vm& vm) const;
     void recount_special(Vm& vm);
     double cumulative(std::int32_t app) const;
@@ -282,7 +287,7 @@ class Simulator {
     void lose_vm(std::int32_t vm);
     void set_host_state(std::int32_t host, HostState state);
     void lose_host_vms(std::int32_t host);
-    void start_maintenance(std::int32_t host);
+    void start_maintenance(const MaintenanceWindow& window);
     void back_in_service(std::int32_t host);
     void draw_failure(std::int32_t host, double from_s);
     void draw_alarm(std::int32_t host, double from_s);
@@ -303,6 +308,7 @@ class Simulator {
 
     // actions.cpp
     ActionResult act_spawn(const Action& action);
+    ActionResult resume_spare(const Action& action);
     ActionResult act_despawn(const Action& action);
     ActionResult act_reshape(const Action& action);
     ActionResult act_migrate(const Action& action);

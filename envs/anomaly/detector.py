@@ -153,6 +153,10 @@ class AnomalyDetector:
         """Samples no newer than the one before, which were ignored, (n_series,)."""
         return self._bank.stale.copy()
 
+    def forget(self, series: int) -> None:
+        """Begin anew with one series, as if it had never been seen."""
+        _forget(self._bank, series)
+
     def save(self) -> bytes:
         """Everything a detector of the same size and config needs to go on from here."""
         return self._bank.save()
@@ -164,10 +168,7 @@ class AnomalyDetector:
             InputError: the state belongs to a detector of another size.
 
         """
-        try:
-            self._bank.restore(state)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        _restore(self._bank, state)
 
 
 class JointAnomalyDetector:
@@ -201,6 +202,23 @@ class JointAnomalyDetector:
         shape = (self._bank.n_machines, self._bank.n_metrics)
         return np.reshape(self._bank.contribution, shape).copy()
 
+    def forget(self, machine: int) -> None:
+        """Begin anew with one machine, as if it had never been seen."""
+        _forget(self._bank, machine)
+
+    def save(self) -> bytes:
+        """Everything a detector of the same size and config needs to go on from here."""
+        return self._bank.save()
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            InputError: the state belongs to a detector of another size.
+
+        """
+        _restore(self._bank, state)
+
 
 def surge_widening(report: AnomalyReport, *, most: float = 8.0) -> F64:
     """Factor by which each forecast's upper half-width grows at once, (n,): 1 but for an open surge.
@@ -223,6 +241,20 @@ def _observe(bank: _core.AnomalyBank | _core.JointBank, time_s: float | F64, val
     times = np.atleast_1d(np.ascontiguousarray(time_s, np.float64))
     try:
         bank.observe(times, np.ascontiguousarray(values, np.float64))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _forget(bank: _core.AnomalyBank | _core.JointBank, number: int) -> None:
+    try:
+        bank.forget(_count("forget", number))
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _restore(bank: _core.AnomalyBank | _core.JointBank, state: bytes) -> None:
+    try:
+        bank.restore(state)
     except ValueError as error:
         raise InputError(str(error)) from error
 

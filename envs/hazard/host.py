@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
+from foreshade._core import ClusterState
 from foreshade.envs.errors import InputError
 from foreshade.envs.hazard.disk_model import DiskHazardModel
-from foreshade.envs.hazard.health import STATED_WEIGHTS, HealthReading, Signal, SignalWeight
+from foreshade.envs.hazard.health import STATED_WEIGHTS, HealthReading, HealthSource, Signal, SignalWeight
 from foreshade.envs.hazard.smart import F32, SmartHistory
 
 _YEAR_H = 8766.0
@@ -149,3 +151,39 @@ def as_columns(hazards: Sequence[HostHazard]) -> tuple[F32, F32]:
         np.array([hazard.per_h for hazard in hazards], np.float32),
         np.array([hazard.confidence for hazard in hazards], np.float32),
     )
+
+
+def show_hazards(
+    state: ClusterState,
+    hosts: Sequence[str],
+    sources: Sequence[HealthSource],
+    now_s: float,
+    disks: Mapping[str, Sequence[HazardPart]] = MappingProxyType({}),
+    config: HostHazardConfig = _DEFAULTS,
+    weights: Mapping[Signal, SignalWeight] = STATED_WEIGHTS,
+) -> tuple[HostHazard, ...]:
+    """Read every source once and fill ``hosts.hazard_per_h`` and ``hosts.hazard_confidence`` of ``state``.
+
+    Args:
+        state: of a live world; the simulator fills these columns from its own alarms.
+        hosts: names in the order of the state's hosts.
+        sources: of readings; what one of them raises is passed on.
+        now_s: Unix time.
+        disks: parts of each host's drives.
+        config: rates and confidences.
+        weights: what each signal adds.
+
+    Returns:
+        The hazard of each host by cause.
+
+    Raises:
+        InputError: the state has another number of hosts.
+        ForeshadeError: a source cannot be reached; nothing is filled.
+
+    """
+    if len(hosts) != len(state.hosts.state):
+        raise InputError(f"hazards: expected {len(state.hosts.state)} host names, got {len(hosts)}")
+    readings = [reading for source in sources for reading in source.read(now_s)]
+    hazards = host_hazards(hosts, readings, disks, config, weights)
+    state.show_hazards(*as_columns(hazards))
+    return hazards

@@ -27,7 +27,8 @@ def score(path: str | Path, model: DiskHazardModel | None = None) -> dict[str, A
         ``auc``, ``ap``, ``base_rate``, ``top_decile`` with ``predicted``, ``observed`` and ``ratio``,
         ``deciles`` by rising prediction, and what was judged: counts of drives, landmarks, failures, and the
         landmarks dropped because their window never closed. ``caught_at_false_alarms`` gives the share of
-        failures caught when 0.1 %, 1 % and 10 % of the surviving landmarks raise an alarm.
+        failures caught when 0.1 %, 1 % and 10 % of the surviving landmarks raise an alarm, and how many false
+        alarms that is a drive and day of power-on time.
 
     Raises:
         InputError: the file cannot be used, or no test drive failed.
@@ -80,10 +81,16 @@ def predict(model: DiskHazardModel, history: SmartHistory, judged: Landmarks) ->
     return np.concatenate(pieces)
 
 
-def _caught(happened: Any, probability: F64) -> dict[str, float]:
+def _caught(happened: Any, probability: F64) -> list[dict[str, float]]:
     survivors = np.sort(probability[~happened])[::-1]
-    caught = {}
+    rows = []
     for share in (0.001, 0.01, 0.1):
         threshold = survivors[int(share * len(survivors))]
-        caught[f"{share:g}"] = float((probability[happened] > threshold).mean())
-    return caught
+        rows.append(
+            {
+                "alarmed_survivors": share,
+                "false_alarms_per_drive_day": float((survivors > threshold).mean()) * 24.0 / WINDOW_H,
+                "caught": float((probability[happened] > threshold).mean()),
+            }
+        )
+    return rows

@@ -88,10 +88,13 @@ def read_smart(path: str | Path) -> SmartHistory:
     """
     source = Path(path)
     names = [*_KEYS, *(f"smart_{a}" for a in ATTRIBUTES)]
+    if not source.is_file():
+        found = "a folder" if source.is_dir() else "no such file"
+        raise InputError(f"{source}: expected a parquet file of SMART rows, found {found}")
     try:
         present = pl.read_parquet_schema(source)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"{source}: expected a parquet file of SMART rows ({error})") from error
+        raise InputError(f"{source}: expected a parquet file of SMART rows, found another file") from error
     missing = [name for name in names if name not in present]
     if missing:
         raise InputError(f"{source}: missing column {missing[0]!r}; expected {', '.join(names)}")

@@ -35,7 +35,7 @@ class Boot(IntEnum):
 
     COLD = 0
     RESTORED = 1  # from a saved image, with its own identity
-    SPARE = 2  # resume a paused one
+    SPARE = 2  # resume a paused spare of that application and allocation, which must stand on that host
 
 
 Allocation = tuple[float, float, float, float, float]  # MHz, MiB, MiB/s, Mbit/s, GPUs
@@ -51,7 +51,7 @@ class Action:
     app: int = -1
     rack: int = -1
     value: float = 0.0  # weight, fraction, PowerTarget, Boot or 1/0, as the kind has it
-    value2: float = 0.0  # fidelity of a shadow, lifetime (s) of a micro-VM
+    value2: float = 0.0  # fidelity of a shadow, lifetime (s) of a micro-VM, 1 = a spawned VM becomes a spare
     allocation: Allocation | None = None
     reason: str = ""
 
@@ -61,10 +61,27 @@ def place(vm: int, host: int, reason: str = "") -> Action:
     return Action(ActionKind.SPAWN, vm=vm, host=host, reason=reason)
 
 
-def spawn(app: int, host: int, allocation: Allocation, boot: Boot = Boot.COLD, reason: str = "") -> Action:
-    """Start one more VM of an application; it takes traffic with weight 1 once it runs."""
+def spawn(
+    app: int,
+    host: int,
+    allocation: Allocation,
+    boot: Boot = Boot.COLD,
+    reason: str = "",
+    *,
+    paused: bool = False,
+) -> Action:
+    """Start one more VM of an application; it takes traffic with weight 1 once it runs.
+
+    With ``paused`` it becomes a spare: it boots, pauses and waits to be resumed with ``Boot.SPARE``.
+    """
     return Action(
-        ActionKind.SPAWN, app=app, host=host, allocation=allocation, value=float(boot), reason=reason
+        ActionKind.SPAWN,
+        app=app,
+        host=host,
+        allocation=allocation,
+        value=float(boot),
+        value2=float(paused),
+        reason=reason,
     )
 
 

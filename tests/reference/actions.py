@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from .host import wants
-from .lives import MICRO_BOOT, RESTORED, Lives
+from .lives import MICRO_BOOT, RESTORED, SPARE, Lives
 from .state import (
     ABSENT,
     ASLEEP,
@@ -26,6 +26,7 @@ from .state import (
     SHADOW,
     STOPPING,
     UNRENTED,
+    VM_BOOTING,
     VM_FAILED,
     Migration,
     Vm,
@@ -59,6 +60,7 @@ REASONS = {
     "not_allowed": "does not allow",
     "shadow_same_host": "a shadow may not stand",
     "last_member": "last production VM",
+    "no_spare": "a paused spare",
 }
 
 
@@ -138,22 +140,42 @@ class Acting(Lives):
             self.start_vm(vm, a["host"], 0)
             return vm.id
         need(0 <= a["app"] < len(self.members), "unknown_app")
-        need(usable(a["allocation"]) and 0 <= a["value"] <= 2, "bad_value")
+        need(usable(a["allocation"]) and 0 <= a["value"] <= 2 and a["value2"] in (0, 1), "bad_value")
+        path = int(a["value"])
+        if path == SPARE:
+            need(a["value2"] == 0, "bad_value")
+            return self.resume(a)
         self.need_room(a["host"], a["allocation"])
         vm = self.new_vm(a["app"], PRODUCTION, a["allocation"])
-        self.start_vm(vm, a["host"], int(a["value"]))
+        vm.spare = a["value2"] == 1
+        self.start_vm(vm, a["host"], path)
+        return vm.id
+
+    def resume(self, a: dict[str, Any]) -> int:
+        """The spare that has stood on the host longest becomes a member."""
+        need(0 <= a["host"] < len(self.hosts), "unknown_host")
+        life = self.hosts[a["host"]]
+        need(life.state == ON, "host_not_on")
+        fitting = [
+            self.vms[v]
+            for v in life.vms
+            if self.vms[v].state == PAUSED
+            and self.vms[v].app == a["app"]
+            and self.vms[v].allocation == list(a["allocation"])
+        ]
+        need(bool(fitting), "no_spare")
+        vm = fitting[0]
+        vm.spare = False
+        self.set_vm(vm, VM_BOOTING)
+        self.push(self.now + self.profile(vm.host).boot_s[SPARE], "vm_booted", vm.id, vm.serial)
         return vm.id
 
     def despawn(self, a: dict[str, Any]) -> int:
         """Graceful end, unless the application would be left without anybody to want its load."""
         vm = self.known(a["vm"])
         need(vm.state not in (MIGRATING, STOPPING) and vm.destination < 0, "vm_busy")
-        others = [
-            v
-            for v in self.members[vm.app]
-            if v != vm.id and self.vms[v].kind == PRODUCTION and self.vms[v].state != STOPPING
-        ]
-        need(vm.kind != PRODUCTION or bool(others), "last_member")
+        others = [v for v in self.members[vm.app] if v != vm.id and self.vms[v].owns_load]
+        need(not vm.owns_load or bool(others), "last_member")
         if vm.host < 0:
             self.remove_vm(vm)
             return vm.id

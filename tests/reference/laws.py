@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .state import MICRO, PRODUCTION, STOPPING, Vm
+from .state import MICRO, Vm
 
 
 def fair_share(wants: Sequence[float], weights: Sequence[float], capacity: float) -> list[float]:
@@ -59,6 +59,6 @@ def split(members: Sequence[Vm], offloadable: float) -> tuple[dict[int, float], 
     total = others + scale * micro
     if total > 0:
         return {vm.id: vm.weight * (scale if vm.kind == MICRO else 1.0) / total for vm in serving}, False
-    heirs = [vm for vm in members if vm.kind == PRODUCTION and vm.state != STOPPING]
+    heirs = [vm for vm in members if vm.owns_load]
     weights = sum(vm.weight for vm in heirs)
     return {vm.id: vm.weight / weights if weights > 0 else 1 / len(heirs) for vm in heirs}, bool(heirs)

@@ -20,6 +20,7 @@ from .state import (
     NETWORK,
     OFF,
     ON,
+    PAUSED,
     PENDING,
     PRODUCTION,
     RENTING,
@@ -52,13 +53,14 @@ class Lives(World):
         for h in range(len(self.hosts)):
             self.draw_failure(h, self.now)
             self.draw_alarm(h, self.now)
-        for window in dc.maintenance:
+        self.windows = list(dc.maintenance)
+        for w, window in enumerate(self.windows):
             if window.end_s <= self.now:
                 continue
             if window.start_s > self.now:
-                self.push(window.start_s, "maintenance_starts", window.host)
+                self.push(window.start_s, "maintenance_starts", window.host, w)
             else:
-                self.start_maintenance(window.host)
+                self.start_maintenance(window)
             self.push(window.end_s, "maintenance_ends", window.host)
 
     def push(self, time: float, kind: str, number: int, mark: int = 0) -> None:
@@ -109,8 +111,8 @@ class Lives(World):
             self.free.append(vm.id)
 
     def lose_vm(self, vm: Vm) -> None:
-        """Its host is lost to it: production waits for a restart, helpers end."""
-        if vm.kind != PRODUCTION or vm.state == STOPPING:
+        """Its host is lost to it: production waits for a restart, helpers and spares end."""
+        if vm.kind != PRODUCTION or vm.spare or vm.state == STOPPING:
             self.remove_vm(vm)
             return
         self.leave_host(vm)
@@ -267,12 +269,17 @@ class Lives(World):
             self.rack_on[rack] = True
             self.rack_ready_s[rack] = self.now + 120
 
-    def start_maintenance(self, host: int) -> None:
-        """People take the host; one that is not hired at the time is the provider's affair."""
-        if self.hosts[host].state in (UNRENTED, RENTING):
+    def start_maintenance(self, window: Any) -> None:
+        """People take the host, or keep it; one that is not hired at the time is the provider's affair."""
+        life = self.hosts[window.host]
+        if life.state in (UNRENTED, RENTING):
             return
-        self.lose_host_vms(host)
-        self.set_host(host, MAINTENANCE)
+        if life.state == MAINTENANCE:
+            life.maintenance_until_s = max(life.maintenance_until_s, window.end_s)
+            return
+        life.maintenance_until_s = window.end_s
+        self.lose_host_vms(window.host)
+        self.set_host(window.host, MAINTENANCE)
 
     def back_in_service(self, host: int) -> None:
         """After repair or maintenance: on, where the rack has power."""
@@ -334,7 +341,7 @@ class Lives(World):
                     self.remove_vm(vm)
             elif vm.serial == mark:
                 if kind == "vm_booted":
-                    self.set_vm(vm, RUNNING)
+                    self.set_vm(vm, PAUSED if vm.spare else RUNNING)
                 else:
                     self.remove_vm(vm)
             return
@@ -371,6 +378,8 @@ class Lives(World):
         elif kind == "alarm_off":
             life.alarms = max(0, life.alarms - 1)
         elif kind == "maintenance_starts":
-            self.start_maintenance(number)
-        elif kind == "maintenance_ends" and life.state == MAINTENANCE:
+            self.start_maintenance(self.windows[mark])
+        elif (
+            kind == "maintenance_ends" and life.state == MAINTENANCE and self.now >= life.maintenance_until_s
+        ):
             self.back_in_service(number)

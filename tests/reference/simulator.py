@@ -12,8 +12,8 @@ from .host import PER_UNIT_S, Rates, rates_of, solve
 from .state import CPU, MEMORY, ON, RESOURCES, Accounts, Migration, Vm
 
 HOST_COLUMNS = (
-    "allocated", "usage", "contention", "power_w", "hazard_per_h", "since_s", "age_s", "n_vms",
-    "arriving", "state",
+    "allocated", "usage", "contention", "power_w", "hazard_per_h", "hazard_confidence", "since_s",
+    "age_s", "n_vms", "arriving", "state",
 )  # fmt: skip
 
 
@@ -152,7 +152,8 @@ class ReferenceSimulator(Acting):
         law = self.dc.failures
         rate = 1 / law.mtbf_h if law.mtbf_h > 0 else 0.0
         announced, false = law.recall * rate, law.false_alarms_per_host_day / 24
-        alarmed = announced / (announced + false) / law.lead_h if announced + false > 0 else 0.0
+        precision = announced / (announced + false) if announced + false > 0 else 0.0
+        alarmed = precision / law.lead_h
         quiet = (1 - law.recall) * rate
         age = 0.0 if self.played >= 0 else math.inf
         hosts: dict[str, list[Any]] = {
@@ -169,6 +170,7 @@ class ReferenceSimulator(Acting):
             "credit": [vm.credit for vm in self.vms],
             "since_move_s": [self.now - vm.last_move_s for vm in self.vms],
             "age_s": [age if vm.host >= 0 else math.inf for vm in self.vms],
+            "birth": [vm.birth for vm in self.vms],
             "app": [vm.app for vm in self.vms],
             "host": [vm.host for vm in self.vms],
             "destination": [vm.destination for vm in self.vms],
@@ -183,6 +185,7 @@ class ReferenceSimulator(Acting):
             hosts["contention"].append(self.shown[h].contention if on else 0.0)
             hosts["power_w"].append(self.shown[h].power_w)
             hosts["hazard_per_h"].append(alarmed if life.alarms else quiet)
+            hosts["hazard_confidence"].append(precision if life.alarms else law.recall)
             hosts["since_s"].append(self.now - life.since_s)
             hosts["age_s"].append(age)
             hosts["n_vms"].append(len(life.vms))

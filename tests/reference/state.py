@@ -38,6 +38,7 @@ class Vm:
     last_move_s: float = -math.inf
     serial: int = 0  # a new one for every change of state: what was planned for the old one is void
     birth: int = 0  # which of the VMs that used the slot this is
+    spare: bool = False  # pauses once it has booted, until it is resumed
     demand: float = 0.0  # cpu MHz·s so far
     unmet: float = 0.0
     tick_demand: float = 0.0
@@ -47,6 +48,11 @@ class Vm:
     def up(self) -> bool:
         """Whether it could serve."""
         return self.state in (RUNNING, MIGRATING)
+
+    @property
+    def owns_load(self) -> bool:
+        """Whether its application's load falls on it when nobody serves."""
+        return self.kind == PRODUCTION and not self.spare and self.state not in (STOPPING, ABSENT)
 
 
 @dataclass
@@ -59,6 +65,7 @@ class HostLife:
     serial: int = 0
     rental: int = 0
     alarms: int = 0
+    maintenance_until_s: float = 0.0
 
 
 @dataclass

@@ -7,8 +7,9 @@ namespace foreshade {
 namespace {
 
 constexpr std::array<const char*, kCandidateKinds> kKindNames{
-    "wait",    "plan",   "place",  "migrate", "drain",   "power_on", "power_off", "sleep",     "grow",    "shrink",  "right_size",
-    "microvm", "shadow", "shift",  "release", "spawn",   "despawn",  "rent",      "give_back", "rack_on", "rack_off"};
+    "wait",    "plan",  "place",   "migrate",    "drain",     "power_on", "power_off",
+    "sleep",   "grow",  "shrink",  "right_size", "microvm",   "shadow",   "shift",
+    "release", "spawn", "despawn", "rent",       "give_back", "rack_on",  "rack_off"};
 
 constexpr std::array<Column, context::count> kContext{{
     {"day_sin", "1", -1, 1, "time of day since the scenario's start, sine"},
@@ -44,7 +45,8 @@ constexpr std::array<Column, context::count> kContext{{
 constexpr auto kCandidate = [] {
     std::array<Column, feature::count> all{};
     all[feature::preference] = {"preference", "1", -10, 10, "the rules' score; their choice is the largest"};
-    all[feature::score] = {"score", "1", -10, 10, "performance + utilisation - cost - latency; money in idle host hours"};
+    all[feature::score] = {"score", "1", -10, 10,
+                           "performance + utilisation - cost - latency; money in idle host hours"};
     all[feature::performance] = {"performance", "1", -10, 10, "unmet demand avoided over the horizon"};
     all[feature::utilisation] = {"utilisation", "1", -10, 10, "energy and hire saved over the horizon"};
     all[feature::cost] = {"cost", "1", -10, 10, "price of the transition: migrations, boots, orders"};
@@ -53,12 +55,16 @@ constexpr auto kCandidate = [] {
         all[feature::first_kind + k] = {kKindNames[k], "1", 0, 1, "1 where the candidate is of this kind"};
     all[feature::z] = {"z", "1", 0, 10, "safety factor of a plan, in sigma"};
     all[feature::actions] = {"actions", "1", 0, 10, "log2(1 + number of actions)"};
-    all[feature::source_margin] = {"source_margin", "sigma", -10, 10, "(CPU capacity - mean) / sigma where a VM leaves"};
+    all[feature::source_margin] = {"source_margin", "sigma", -10, 10,
+                                   "(CPU capacity - mean) / sigma where a VM leaves"};
     all[feature::source_memory] = {"source_memory", "1", 0, 10, "memory promised over what may be, where a VM leaves"};
-    all[feature::source_excess] = {"source_excess", "1", 0, 10, "expected unmet CPU demand there, per cent of its capacity"};
+    all[feature::source_excess] = {"source_excess", "1", 0, 10,
+                                   "expected unmet CPU demand there, per cent of its capacity"};
     all[feature::source_idle] = {"source_idle", "1", 0, 1, "idle power of that host over its power as loaded"};
-    all[feature::target_margin] = {"target_margin", "sigma", -10, 10, "(CPU capacity - mean) / sigma where it goes, before"};
-    all[feature::target_memory] = {"target_memory", "1", 0, 10, "memory promised over what may be where it goes, before"};
+    all[feature::target_margin] = {"target_margin", "sigma", -10, 10,
+                                   "(CPU capacity - mean) / sigma where it goes, before"};
+    all[feature::target_memory] = {"target_memory", "1", 0, 10,
+                                   "memory promised over what may be where it goes, before"};
     all[feature::target_cpu] = {"target_cpu", "1", 0, 10, "CPU mean over capacity where it goes, before"};
     all[feature::vm_cpu] = {"vm_cpu", "1", 0, 10, "the VM's expected CPU demand over its allocation"};
     all[feature::vm_memory] = {"vm_memory", "1", 0, 10, "the VM's expected memory demand over its allocation"};

@@ -18,10 +18,10 @@ struct Column {
 // Kinds of candidates; each has a flag among the columns.
 enum class CandidateKind : std::uint8_t {
     wait,
-    plan,       // all that a packer would do this tick
-    place,      // a waiting VM gets a host
-    migrate,    // one VM leaves a crowded host
-    drain,      // every VM of a host leaves
+    plan,    // all that a packer would do this tick
+    place,   // a waiting VM gets a host
+    migrate, // one VM leaves a crowded host
+    drain,   // every VM of a host leaves
     power_on,
     power_off,
     sleep,
@@ -30,10 +30,10 @@ enum class CandidateKind : std::uint8_t {
     right_size, // every VM gets what it is seen to need
     microvm,
     shadow,
-    shift,      // traffic to a shadow, or back
-    release,    // a shadow ends
-    spawn,      // one more VM of an application
-    despawn,    // one less
+    shift,   // traffic to a shadow, or back
+    release, // a shadow ends
+    spawn,   // one more VM of an application
+    despawn, // one less
     rent,
     give_back,
     rack_on,
@@ -45,24 +45,64 @@ const char* candidate_kind_name(CandidateKind kind);
 
 namespace context {
 enum : std::size_t {
-    day_sin, day_cos, week_sin, week_cos,
-    price_now, price_1h, price_6h,
-    hosts_on, hosts_coming, hosts_asleep,
-    cpu_used, memory_used, disk_used, network_used, memory_reserved,
-    waiting, migrating, unmet, hot, hazard,
-    growth, drift, decisions_left, planned,
-    energy_price, unmet_price, migration_price, boot_price,
+    day_sin,
+    day_cos,
+    week_sin,
+    week_cos,
+    price_now,
+    price_1h,
+    price_6h,
+    hosts_on,
+    hosts_coming,
+    hosts_asleep,
+    cpu_used,
+    memory_used,
+    disk_used,
+    network_used,
+    memory_reserved,
+    waiting,
+    migrating,
+    unmet,
+    hot,
+    hazard,
+    growth,
+    drift,
+    decisions_left,
+    planned,
+    energy_price,
+    unmet_price,
+    migration_price,
+    boot_price,
     count
 };
 } // namespace context
 
 namespace feature {
 enum : std::size_t {
-    preference, score, performance, utilisation, cost, latency,
-    first_kind, // one flag for each kind
+    preference,
+    score,
+    performance,
+    utilisation,
+    cost,
+    latency,
+    first_kind,                       // one flag for each kind
     z = first_kind + kCandidateKinds, // of a plan
-    actions, source_margin, source_memory, source_excess, source_idle, target_margin, target_memory, target_cpu,
-    vm_cpu, vm_memory, vm_share_of_variance, trend, since_move, boot, hazard, hold,
+    actions,
+    source_margin,
+    source_memory,
+    source_excess,
+    source_idle,
+    target_margin,
+    target_memory,
+    target_cpu,
+    vm_cpu,
+    vm_memory,
+    vm_share_of_variance,
+    trend,
+    since_move,
+    boot,
+    hazard,
+    hold,
     count
 };
 } // namespace feature

@@ -18,11 +18,11 @@ float reward_unit_usd(const Site& site, const ClusterState& state) {
 
 float tick_reward(const Costs& cost, const Proposer::PriceFactors& factors, float unit_usd) {
     const auto of = [&](CostTerm term) { return cost[static_cast<std::size_t>(term)]; };
-    const double usd = static_cast<double>(factors.energy) * (of(CostTerm::energy) + of(CostTerm::carbon)) +
-                       static_cast<double>(factors.unmet) *
-                           (of(CostTerm::unmet) + of(CostTerm::late) + of(CostTerm::downtime)) +
-                       static_cast<double>(factors.migration) * of(CostTerm::migration) +
-                       static_cast<double>(factors.boot) * of(CostTerm::boot) + of(CostTerm::rent);
+    const double usd =
+        static_cast<double>(factors.energy) * (of(CostTerm::energy) + of(CostTerm::carbon)) +
+        static_cast<double>(factors.unmet) * (of(CostTerm::unmet) + of(CostTerm::late) + of(CostTerm::downtime)) +
+        static_cast<double>(factors.migration) * of(CostTerm::migration) +
+        static_cast<double>(factors.boot) * of(CostTerm::boot) + of(CostTerm::rent);
     return -static_cast<float>(usd / static_cast<double>(unit_usd));
 }
 
@@ -32,8 +32,7 @@ float potential(const Proposer& proposer, float shaping_h, float unit_usd) {
 
 DecisionEnv::DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<const Site> site,
                          const ProposerKnobs& knobs, const EpisodeKnobs& episode, std::uint64_t seed)
-    : knobs_(episode), n_ticks_(plant->work.n_ticks), simulator_(plant, seed),
-      proposer_(site, knobs) {
+    : knobs_(episode), n_ticks_(plant->work.n_ticks), simulator_(plant, seed), proposer_(site, knobs) {
     if (!(knobs_.price_spread >= 1.0F)) throw std::invalid_argument("price_spread: expected a factor of at least 1");
     if (knobs_.least_ticks < 0 || knobs_.most_ticks < knobs_.least_ticks)
         throw std::invalid_argument("episode: expected 0 <= least_ticks <= most_ticks");
@@ -132,8 +131,7 @@ Step DecisionEnv::step(std::size_t index) {
 
 void DecisionEnv::write(float* observation) const {
     const std::size_t k = proposer_.k();
-    proposer_.write(observation, observation + context::count,
-                    observation + context::count + k * feature::count);
+    proposer_.write(observation, observation + context::count, observation + context::count + k * feature::count);
 }
 
 } // namespace foreshade

@@ -20,10 +20,10 @@ namespace foreshade {
 struct EpisodeKnobs {
     std::int64_t least_ticks = 0, most_ticks = 0; // length of an episode; 0 = to the workload's end
     bool random_start = false;                    // else the workload's first tick
-    bool scattered = false;      // the world's own scheduler has placed the first VMs, else the agent does
-    float price_spread = 1.0F;   // each price times a factor, log-uniform from 1/x to x
-    float discount = 0.99F;      // of one tick
-    float shaping_h = 0.0F;      // horizon of the potential; 0 = rewards as they are paid
+    bool scattered = false;    // the world's own scheduler has placed the first VMs, else the agent does
+    float price_spread = 1.0F; // each price times a factor, log-uniform from 1/x to x
+    float discount = 0.99F;    // of one tick
+    float shaping_h = 0.0F;    // horizon of the potential; 0 = rewards as they are paid
 };
 
 // What a seed makes of an episode.

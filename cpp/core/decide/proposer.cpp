@@ -26,6 +26,11 @@ std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
 }
 
+bool makes_vm(const Action& action) {
+    return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
+           (action.kind == ActionKind::spawn && action.vm < 0);
+}
+
 bool serving(VmState state) {
     return state == VmState::running || state == VmState::migrating;
 }
@@ -34,8 +39,13 @@ float clip(float x) {
     return std::isfinite(x) ? std::clamp(x, -kLargest, kLargest) : (x > 0.0F ? kLargest : -kLargest);
 }
 
+// Of what is never negative, though sums that come and go may be by a rounding.
+float clip_share(float x) {
+    return clip(std::max(0.0F, x));
+}
+
 float hours(float seconds) {
-    return clip(seconds / 3600.0F);
+    return clip_share(seconds / 3600.0F);
 }
 
 } // namespace
@@ -44,7 +54,8 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     : site_(std::move(site)), priced_(std::make_shared<Site>(*site_)), knobs_(knobs) {
     if (knobs_.k < 2) throw std::invalid_argument("k: expected at least 2 candidates, wait and one more");
     if (knobs_.decisions == 0) throw std::invalid_argument("decisions: expected at least 1 a tick");
-    if (site_->economy.usd_kwh.empty()) throw std::invalid_argument("site: expected a price for every tick, found none");
+    if (site_->economy.usd_kwh.empty())
+        throw std::invalid_argument("site: expected a price for every tick, found none");
     reset({});
 }
 
@@ -190,7 +201,7 @@ void Proposer::survey() {
             if (s == HostState::asleep) asleep += cpu;
         }
         if (hosts.state[h] != HostState::on) continue;
-        on += cpu;
+        if (site_->rented[h] == 0) on += cpu;
         n_on += 1.0F;
         hazard += hosts.hazard_per_h[h];
         idle_w += hosts.idle_w[h];
@@ -211,9 +222,9 @@ void Proposer::survey() {
         crowded_.push_back({planned_->usd_h(h) - cost_->idle_usd_h(h), static_cast<std::int32_t>(h)});
         crowded_.back().value = crowd + excess * loads.inverse_cpu[h];
         // What it draws for what it carries: a candidate to be emptied.
-        idle_.push_back({loads.mean[0][h] * loads.inverse_cpu[h] +
-                             hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
-                         static_cast<std::int32_t>(h)});
+        idle_.push_back(
+            {loads.mean[0][h] * loads.inverse_cpu[h] + hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
+             static_cast<std::int32_t>(h)});
     }
     const float memory_share = promised / std::max(promisable, 1.0F);
     const float cpu_share = wanted[0] / std::max(there[0], 1.0F);
@@ -233,8 +244,8 @@ void Proposer::survey() {
         }
     }
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
-    const float week = static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) /
-                       (7.0F * kDaySeconds);
+    const float week =
+        static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) / (7.0F * kDaySeconds);
     constexpr float kTurn = 2.0F * std::numbers::pi_v<float>;
     auto& c = context_;
     c[context::day_sin] = std::sin(kTurn * day);
@@ -250,11 +261,11 @@ void Proposer::survey() {
     c[context::hosts_coming] = coming / std::max(ours, 1.0F);
     c[context::hosts_asleep] = asleep / std::max(ours, 1.0F);
     for (std::size_t r = 0; r < kDense; ++r)
-        c[context::cpu_used + r] = clip(wanted[r] / std::max(there[r], 1.0F));
-    c[context::memory_reserved] = clip(memory_share);
+        c[context::cpu_used + r] = clip_share(wanted[r] / std::max(there[r], 1.0F));
+    c[context::memory_reserved] = clip_share(memory_share);
     c[context::waiting] = waiting / std::max(n_vms, 1.0F);
     c[context::migrating] = migrating / std::max(n_vms, 1.0F);
-    c[context::unmet] = clip(100.0F * unmet / std::max(wanted[0], 1.0F));
+    c[context::unmet] = clip_share(100.0F * unmet / std::max(wanted[0], 1.0F));
     c[context::hot] = hot / std::max(n_on, 1.0F);
     c[context::hazard] = clip(100.0F * hazard / std::max(n_on, 1.0F));
     c[context::growth] = clip(10.0F * (expected - newest) / std::max(there[0], 1.0F));
@@ -449,9 +460,8 @@ void Proposer::switches() {
     const HostColumns& hosts = planned_->state().hosts;
     const float off_h = static_cast<float>(knobs_.off_ticks) * site_->tick_s / 3600.0F;
     std::size_t off_offered = 0, hire_offered = 0;
-    const float room_usd = context_[context::memory_reserved] > 0.97F || context_[context::waiting] > 0.0F
-                               ? unit_usd_ * horizon_h_
-                               : 0.0F;
+    const float room_usd =
+        context_[context::memory_reserved] > 0.97F || context_[context::waiting] > 0.0F ? unit_usd_ * horizon_h_ : 0.0F;
     const float unmet_usd = [&] {
         float sum = 0.0F;
         for (std::size_t i = 0; i < std::min(knobs_.crowded_hosts, crowded_.size()); ++i)
@@ -498,10 +508,9 @@ void Proposer::switches() {
             ranked_.push_back({hosts.peak_w[h] / std::max(hosts.capacity[h * kResources], 1.0F), host});
     }
     const std::size_t n = std::min(knobs_.switches, ranked_.size());
-    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-                      [](const Ranked& a, const Ranked& b) {
-                          return a.value != b.value ? a.value < b.value : a.id < b.id;
-                      });
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value < b.value : a.id < b.id; });
     for (std::size_t i = 0; i < n; ++i) {
         const std::size_t h = at(ranked_[i].id);
         const bool asleep = hosts.state[h] == HostState::asleep;
@@ -547,6 +556,7 @@ void Proposer::reshape() {
     const auto first = static_cast<std::uint32_t>(out.size());
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
+        if (planned_->reshaped(v)) continue;
         if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) continue;
         Amounts allocation;
         if (!wanted_shape(v, allocation)) continue;
@@ -558,13 +568,13 @@ void Proposer::reshape() {
             if (allocation[r] == now[r]) continue;
             performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
             room = room && (allocation[r] < now[r] ||
-                            room_[h * kResources + r] + allocation[r] - now[r] <= planned_->limit(h, r));
+                            room_[h * kResources + r] - now[r] + allocation[r] <= planned_->limit(h, r));
         }
         if (!room) continue;
         const float utilisation = (now[1] - allocation[1]) * memory_usd_mib_h_ * horizon_h_;
         const float score = performance + utilisation;
         if (score <= 0.0F) continue;
-        for (std::size_t r = 0; r < 2; ++r) room_[h * kResources + r] += allocation[r] - now[r];
+        planned_->exchange(room_.data() + h * kResources, h, now, allocation.data());
         Action& action = out.emplace_back();
         action.kind = ActionKind::reshape;
         action.vm = static_cast<std::int32_t>(v);
@@ -579,15 +589,14 @@ void Proposer::reshape() {
     all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
     pool_.push_back(all);
     const std::size_t n = std::min(knobs_.reshapes, ranked_.size());
-    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-                      [](const Ranked& a, const Ranked& b) {
-                          return a.value != b.value ? a.value > b.value : a.id < b.id;
-                      });
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
     for (std::size_t i = 0; i < n; ++i) {
         const Action chosen = out[at(ranked_[i].id)];
         const std::size_t v = at(chosen.vm);
         Candidate& c = offer(chosen.allocation[1] < vms.allocation[v * kResources + 1] ? CandidateKind::shrink
-                                                                                      : CandidateKind::grow);
+                                                                                       : CandidateKind::grow);
         c.vm = chosen.vm;
         c.host = c.source = vms.host[v];
         actions_.push_back(chosen);
@@ -630,11 +639,12 @@ void Proposer::helpers() {
                 c.source = vms.host[primary];
                 Action& action = act(c, ActionKind::shift);
                 action.vm = c.vm;
-                action.value = takes ? 0.0F : vms.weight[primary] * vms.allocation[v * kResources] /
-                                                  std::max(vms.allocation[primary * kResources], 1.0F);
+                action.value = takes ? 0.0F
+                                     : vms.weight[primary] * vms.allocation[v * kResources] /
+                                           std::max(vms.allocation[primary * kResources], 1.0F);
                 c.performance = (takes ? -0.5F : 0.5F) * threat;
             }
-            if (ends && !takes) {
+            if (ends && !takes && vms.state[v] == VmState::running && vms.destination[v] < 0) {
                 Candidate& c = offer(CandidateKind::release);
                 c.vm = static_cast<std::int32_t>(v);
                 c.host = vms.host[v];
@@ -655,10 +665,9 @@ void Proposer::helpers() {
     }
     if (free_slots_ == 0 || ranked_.empty()) return;
     const std::size_t n = std::min(knobs_.helpers, ranked_.size());
-    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-                      [](const Ranked& a, const Ranked& b) {
-                          return a.value != b.value ? a.value > b.value : a.id < b.id;
-                      });
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t vm = ranked_[i].id;
         const std::size_t v = at(vm);
@@ -703,11 +712,12 @@ void Proposer::helpers() {
             c.utilisation = -(added + part[1] * memory_usd_mib_h_) * horizon_h_;
             c.ready_h = 0.02F;
         };
-        if (shadows) helper(CandidateKind::shadow, knobs_.shadow_share, 0.5F * threat, 1.0F);
+        if (shadows && !planned_->shadowed(v)) helper(CandidateKind::shadow, knobs_.shadow_share, 0.5F * threat, 1.0F);
         const auto app = static_cast<std::size_t>(std::max(0, vms.app[v]));
         const float offload = app < site_->offloadable.size() ? site_->offloadable[app] : 0.0F;
         if (micros && offload > 0.0F)
-            helper(CandidateKind::microvm, knobs_.micro_share, std::min(1.0F, offload / knobs_.micro_share) * capped, 0.5F);
+            helper(CandidateKind::microvm, knobs_.micro_share, std::min(1.0F, offload / knobs_.micro_share) * capped,
+                   0.5F);
         if (spawns) helper(CandidateKind::spawn, 1.0F, capped, 1.0F);
     }
 }
@@ -728,7 +738,8 @@ bool Proposer::evaluate(Candidate& c) {
         if (c.kind == CandidateKind::place) {
             // Waiting is downtime, and its demand is unmet.
             c.performance += (priced_->economy.downtime_usd_h * vms.credit[v] +
-                              planned_->load(v).credit * priced_->economy.unmet_usd_h[0]) * horizon_h_;
+                              planned_->load(v).credit * priced_->economy.unmet_usd_h[0]) *
+                             horizon_h_;
             c.ready_h = 0.01F;
         } else {
             float dark = 0.0F;
@@ -741,15 +752,15 @@ bool Proposer::evaluate(Candidate& c) {
     if (c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) {
         const Action& action = actions_[c.first_action];
         const std::size_t v = at(c.vm);
-        if (vms.state[v] != VmState::running || vms.destination[v] >= 0) return false;
+        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || planned_->reshaped(v)) return false;
         const std::size_t h = at(vms.host[v]);
         const float* now = vms.allocation.data() + v * kResources;
         bool changes = false;
         for (std::size_t r = 0; r < 2; ++r) {
             if (action.allocation[r] == now[r]) continue;
             changes = true;
-            if (action.allocation[r] > now[r] && state.hosts.allocated[h * kResources + r] + action.allocation[r] -
-                                                         now[r] > planned_->limit(h, r))
+            if (action.allocation[r] > now[r] &&
+                state.hosts.allocated[h * kResources + r] - now[r] + action.allocation[r] > planned_->limit(h, r))
                 return false;
             c.performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, action.allocation[r])) * horizon_h_;
         }
@@ -768,10 +779,10 @@ void Proposer::show() {
     for (Candidate& c : pool_) {
         const float score = squash(c.score() - knobs_.threshold * unit_usd_);
         const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
-        c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : std::min(score, 0.0F) - 0.01F;
+        c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : clip(std::min(score, 0.0F) - 0.01F);
         // A plan is taken as it is: placing what waits and switching off what is empty earn nothing by its measure.
         if (c.kind == CandidateKind::plan)
-            c.preference = knobs_.plans[at(c.plan)].preferred ? std::max(score, 0.0F) + 0.01F : -0.01F;
+            c.preference = knobs_.plans[at(c.plan)].preferred ? clip(std::max(score, 0.0F) + 0.01F) : -0.01F;
     }
     shown_ = pool_;
     if (shown_.size() <= knobs_.k) return;
@@ -805,8 +816,13 @@ void Proposer::choose(std::size_t index) {
         // What was planned when the tick began holds while nothing else was booked.
         if (begin > 0 || !knobs_.plans[at(shown_[index].plan)].eager) fill_plan(shown_[index]);
     }
-    for (const Action& action : actions_of(index)) plan_.push_back(action);
-    for (std::size_t i = begin; i < plan_.size(); ++i) planned_->book(plan_[i]);
+    for (const Action& action : actions_of(index)) {
+        // Of several actions, some may have lost their room or their VM to what was booked since they were planned.
+        if (!planned_->allows(action)) continue;
+        plan_.push_back(action);
+        planned_->book(action);
+        if (makes_vm(action)) --free_slots_;
+    }
     --left_;
     const Candidate chosen = shown_[index];
     if (left_ == 0 || chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
@@ -816,13 +832,13 @@ void Proposer::choose(std::size_t index) {
     }
     // A single action: only what shares its VM or hosts has another score now.
     const auto touches = [&](std::int32_t vm, std::int32_t host) {
-        return (vm >= 0 && vm == chosen.vm) ||
-               (host >= 0 && (host == chosen.host || host == chosen.source));
+        return (vm >= 0 && vm == chosen.vm) || (host >= 0 && (host == chosen.host || host == chosen.source));
     };
     for (std::size_t i = 1; i < shown_.size(); ++i) {
         Candidate& c = shown_[i];
         if (!c.possible) continue;
-        bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source);
+        bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source) ||
+                    (free_slots_ == 0 && c.n_actions == 1 && makes_vm(actions_[c.first_action]));
         for (std::uint32_t k = 0; k < c.n_actions && !same; ++k) {
             const Action& action = actions_[c.first_action + k];
             same = touches(action.vm, action.host);
@@ -835,7 +851,7 @@ void Proposer::choose(std::size_t index) {
         if (!c.possible) continue;
         const float score = squash(c.score() - knobs_.threshold * unit_usd_);
         const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
-        c.preference = may ? score : std::min(score, 0.0F) - 0.01F;
+        c.preference = may ? score : clip(std::min(score, 0.0F) - 0.01F);
     }
 }
 
@@ -867,7 +883,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
         return clip((loads.capacity[0][h] - loads.mean[0][h]) / sigma);
     };
     const auto promised = [&](std::size_t h) {
-        return clip(state.hosts.allocated[h * kResources + 1] / std::max(planned_->limit(h, 1), 1.0F));
+        return clip_share(state.hosts.allocated[h * kResources + 1] / std::max(planned_->limit(h, 1), 1.0F));
     };
     const std::int32_t concerns = c.source >= 0 ? c.source : c.host;
     if (concerns >= 0) {
@@ -890,7 +906,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
         const std::size_t h = at(c.host);
         row[feature::target_margin] = margin(h);
         row[feature::target_memory] = promised(h);
-        row[feature::target_cpu] = clip(loads.mean[0][h] * loads.inverse_cpu[h]);
+        row[feature::target_cpu] = clip_share(loads.mean[0][h] * loads.inverse_cpu[h]);
     }
     if (c.vm >= 0) {
         const std::size_t v = at(c.vm);

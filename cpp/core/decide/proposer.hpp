@@ -47,9 +47,9 @@ struct ProposerKnobs {
     float micro_share = 0.25F;     // likewise of a micro-VM
     float micro_life_s = 3600.0F;
     // The rules: a candidate of a preferred kind whose score is above the threshold may be preferred to waiting.
-    std::uint32_t preferred = ~0U;  // bit per CandidateKind
-    float threshold = 0.0F;         // idle host hours
-    std::vector<PlanKnobs> plans;   // they share `window`
+    std::uint32_t preferred = ~0U; // bit per CandidateKind
+    float threshold = 0.0F;        // idle host hours
+    std::vector<PlanKnobs> plans;  // they share `window`
 };
 
 struct Candidate {
@@ -145,7 +145,7 @@ class Proposer {
     float memory_usd_mib_h_ = 0.0F; // what a MiB of room is worth on an average host
     std::size_t left_ = 0;
     std::size_t free_slots_ = 0;
-    std::vector<float> peak_;               // (n_vms, 2) CPU and memory, decayed
+    std::vector<float> peak_;                   // (n_vms, 2) CPU and memory, decayed
     std::vector<std::int32_t> samples_, owner_; // (n_vms,)
     std::vector<Candidate> pool_, shown_;
     std::vector<Action> actions_;

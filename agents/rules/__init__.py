@@ -1,0 +1,1 @@
+"""The rules: the candidate with the best score, under thresholds that anyone can read (rules.yaml)."""

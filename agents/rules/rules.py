@@ -1,0 +1,92 @@
+"""The best score under readable thresholds: the fallback of HAM, and its yardstick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from foreshade import _core
+from foreshade._core import ClusterState
+from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.errors import InputError
+from foreshade.envs.model.action import Action, ActionKind
+from foreshade.envs.site import Site, native_site
+from foreshade.envs.yaml_document import Document, build, parse
+
+
+def load_rules(path: str | Path | None = None) -> CandidateKnobs:
+    """The rules of a YAML file, or those that come with the package.
+
+    Raises:
+        InputError: the file cannot be read, or a key or value is not what it should be.
+
+    """
+    if path is None:
+        name, text = "rules.yaml", files(__package__).joinpath("rules.yaml").read_text(encoding="utf-8")
+    else:
+        name = str(path)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{name}: expected a file of rules, {error.strerror}") from error
+    document: Document = parse(text, name)
+    return build(CandidateKnobs, document)
+
+
+class Decider:
+    """The candidates of a site, tick by tick; whoever chooses among them is a subclass."""
+
+    power_managed = True
+
+    def __init__(self, knobs: CandidateKnobs) -> None:
+        self._knobs = knobs
+        self._proposer: _core.Proposer | None = None
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        raise TypeError(f"{type(self).__name__} has no name")
+
+    def reset(self, site: Site) -> None:
+        """A run on ``site`` begins."""
+        self._proposer = _core.Proposer(native_site(site), self._knobs.native())
+
+    @property
+    def proposer(self) -> _core.Proposer:
+        """The candidates as they are now."""
+        if self._proposer is None:
+            raise RuntimeError(f"{self.name}: act: expected reset first")
+        return self._proposer
+
+    def choose(self) -> int:
+        """Index of the candidate to take; 0 = no more this tick."""
+        return int(self.proposer.preferred)
+
+    def act(self, state: ClusterState) -> Sequence[Action]:
+        """The actions of this tick."""
+        proposer = self.proposer
+        proposer.observe(state)
+        reasons: list[str] = []
+        while proposer.decisions_left > 0:
+            index = self.choose()
+            if index == 0:
+                break
+            said = proposer.describe(index)["reason"]
+            proposer.choose(index)
+            reasons.extend([said] * (len(proposer.plan()) - len(reasons)))
+        return [
+            Action(ActionKind(kind), vm, host, app, rack, value, value2, tuple(allocation), reason)
+            for (kind, vm, host, app, rack, value, value2, allocation), reason in zip(
+                proposer.plan(), reasons, strict=True
+            )
+        ]
+
+
+class Rules(Decider):
+    """Arg-max of the score."""
+
+    name = "rules"
+
+    def __init__(self, knobs: CandidateKnobs | None = None) -> None:
+        super().__init__(load_rules() if knobs is None else knobs)

@@ -1,0 +1,103 @@
+"""Knobs of the native packers, whose whole tick is a baseline or one candidate (docs/packers.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+from foreshade import _core
+
+Shares = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowKnobs:
+    """Shares are of the VM's allocation, in the order CPU, memory, disk, network, GPU."""
+
+    ticks: int = 12  # long enough for a variance, short enough to follow a day's curve
+    last: float = 0.0  # weight of the newest sample in the mean, beside the window's
+    prior_ticks: float = 2.0  # samples that the prior counts for
+    # What VMs want before any telemetry; the cluster's own use takes its place at the first sample.
+    # Memory counts in full: a host that swaps costs more than all that a tighter first tick could save.
+    prior_mean: Shares = (0.15, 1.0, 0.05, 0.05, 0.5)
+    prior_sigma: Shares = (0.2, 0.05, 0.05, 0.05, 0.2)
+    floor_sigma: Shares = (0.02, 0.01, 0.01, 0.01, 0.0)  # a quiet window does not promise quiet
+
+    def native(self) -> _core.WindowKnobs:
+        """The same knobs for the native window."""
+        native = _core.WindowKnobs()
+        native.ticks, native.last, native.prior_ticks = self.ticks, self.last, self.prior_ticks
+        native.prior_mean = list(self.prior_mean)
+        native.prior_sigma = list(self.prior_sigma)
+        native.floor_sigma = list(self.floor_sigma)
+        return native
+
+    def window(self, n_vms: int, tick_s: float) -> _core.DemandWindow:
+        """An empty window for so many VM slots."""
+        return _core.DemandWindow(self.native(), n_vms, tick_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PackerKnobs:
+    """What a packer can be tuned by; the defaults of each agent are in its own file.
+
+    Raises:
+        ValueError: a knob is out of its range.
+
+    """
+
+    window: WindowKnobs = field(default_factory=WindowKnobs)
+    horizon_ticks: int = 24  # over which a saving counts
+    drain_ticks: int = 24  # over which a drain's saving counts; a host that is off may stay off for long
+    margin_usd: float = 0.0  # least gain of a move
+    boot_weight: float = 1.0  # share of a boot's price that a drain must earn
+    move_weight: float = 1.0  # times what a migration is reckoned to cost
+    drain_hosts: int = 4  # hosts emptied in a tick at most, or one in 25
+    drain_trials: int = 64  # hosts looked at for it, or a quarter
+    reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
+    failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
+    grace_s: float = 600.0  # a host that has come up is left on so long
+    hazard_per_h: float = 0.1  # failure hazard above which a host is emptied and shunned
+    racks: bool = True  # whether a rack whose hosts are all off is switched off
+    rack_credit: float = 0.0  # share of a rack's power that its hosts' drains are credited with
+    wake_trials: int = 2  # hosts that are off whose opening is weighed in a tick
+    # The n-sigma measure; without it cost alone decides.
+    z: float | None = None
+    target: float = 1.0
+    relief: float = 1.0
+    fullest: bool = False
+    sigma_scale: float = 1.0  # of the expected cost
+
+    def __post_init__(self) -> None:
+        for name in ("horizon_ticks", "drain_ticks", "drain_hosts", "drain_trials", "wake_trials"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"packer: {name}: expected 0 or more, got {getattr(self, name)}")
+        self.native().check()
+
+    def native(self) -> _core.PackerKnobs:
+        """The same knobs for the native packer."""
+        native = _core.PackerKnobs()
+        for knob in fields(self):
+            if knob.name not in ("window", "z"):
+                setattr(native, knob.name, getattr(self, knob.name))
+        native.window = self.window.native()
+        native.peaks, native.z = self.z is not None, self.z or 0.0
+        return native
+
+
+#: `expected-cost`, tuned on training data (docs/packers.md).
+EXPECTED_COST = PackerKnobs(
+    sigma_scale=2.0,
+    drain_ticks=288,
+    rack_credit=0.5,
+    window=WindowKnobs(last=0.25, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
+)
+#: `n-sigma`, tuned on training data (docs/packers.md).
+N_SIGMA = PackerKnobs(
+    z=2.5,
+    target=0.95,
+    relief=1.0,
+    boot_weight=0.5,
+    drain_ticks=288,
+    reserve=0.5,
+    window=WindowKnobs(ticks=6, last=0.5),
+)
