@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from foreshade import _core
 from foreshade.envs.anomaly.watch import AnomalyWatch
-from foreshade.envs.data_centre import plant
+from foreshade.envs.data_centre import cut, plant
 from foreshade.envs.forecast.table import Forecast
 from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
 from foreshade.envs.run_metrics import RunMetrics
@@ -48,8 +48,8 @@ class SimulatedWorld:
         """
         self.scenario = scenario
         self.workload = workload
-        shared = plant(scenario, workload, power_managed=power_managed, forecast=forecast)
-        self._simulator = _core.Simulator(shared, seed)
+        self.plant = plant(scenario, workload, power_managed=power_managed, forecast=forecast)
+        self._simulator = _core.Simulator(self.plant, seed)
         self._simulator.record_history(True)
         self._state = _core.ClusterState()
         self._simulator.prepare(self._state)
@@ -69,6 +69,11 @@ class SimulatedWorld:
         return self.scenario.tick_s
 
     @property
+    def n_ticks(self) -> int:
+        """Ticks that can be played."""
+        return cut(self.workload, self.scenario.n_ticks)
+
+    @property
     def done(self) -> bool:
         """Whether the last tick has been played."""
         return self._simulator.done
@@ -77,6 +82,10 @@ class SimulatedWorld:
         """Start again; the same seed gives the same failures."""
         self._simulator.reset(seed, start_tick)
         self._start_watch()
+
+    def schedule(self) -> int:
+        """Place what waits by the scenario's own rule; returns how many VMs still wait."""
+        return self._simulator.schedule()
 
     def observe(self) -> _core.ClusterState:
         """What telemetry shows at the end of the last tick."""

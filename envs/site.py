@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade import _core
-from foreshade.envs.data_centre import cut, data_centre
+from foreshade.envs.data_centre import data_centre
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.simulated import SimulatedWorld
 
@@ -55,25 +55,35 @@ class Site:
 
 def site_of(world: SimulatedWorld, seed: int) -> Site:
     """The site of a simulated world: its tariffs, power curves and rented hosts."""
-    scenario = world.scenario
-    n_ticks = cut(world.workload, scenario.n_ticks)
-    spec = data_centre(scenario, n_ticks, len(world.workload.vms), power_managed=True)
-    prices = spec.prices
+    spec = data_centre(world.scenario, world.n_ticks, len(world.workload.vms), power_managed=True)
+    # Placing what waits is always possible; making VMs is what a scenario may forbid.
+    kinds = {ActionKind[kind.upper()] for kind in world.scenario.actions}
+    offloadable = world.workload.apps.offloadable.astype(np.float32)
+    return site_of_data_centre(spec, frozenset(kinds | {ActionKind.WAIT}), world.n_ticks, offloadable, seed)
+
+
+def site_of_data_centre(
+    spec: _core.DataCentre, capabilities: frozenset[ActionKind], n_ticks: int, offloadable: F32, seed: int = 0
+) -> Site:
+    """Likewise of a native data centre; ``offloadable`` (n_apps,) is the work that micro-VMs can take."""
+    prices, hosts = spec.prices, spec.hosts
     unit = (1000.0, 1024.0, 100.0, 1000.0, 1.0)  # what the native prices are per
     unmet = [usd / per for usd, per in zip(prices.unmet_usd_h, unit, strict=True)]
-    models = [spec.models[host.model] for host in spec.hosts]
-    profiles = [spec.profiles[host.profile] for host in spec.hosts]
-    rented = np.array([host.rented for host in spec.hosts])
+    all_models, all_profiles = spec.models, spec.profiles  # each access copies them
+    models = [all_models[host.model] for host in hosts]
+    profiles = [all_profiles[host.profile] for host in hosts]
+    rented = np.array([host.rented for host in hosts])
     power = np.array([model.power_w for model in models], dtype=np.float32)
     power[rented] = 0.0
-    overhead = np.zeros((len(spec.hosts), 5), dtype=np.float32)
+    overhead = np.zeros((len(hosts), 5), dtype=np.float32)
     overhead[:, 0] = [profile.vm_cpu_mhz for profile in profiles]
     overhead[:, 1] = [profile.vm_memory_mib for profile in profiles]
-    carbon = np.array(prices.carbon_g_kwh, dtype=np.float32) * 1e-6 * prices.carbon_usd_per_t
+    grams = np.array(prices.carbon_g_kwh or [0.0] * n_ticks, dtype=np.float32)
+    carbon = grams * 1e-6 * prices.carbon_usd_per_t
     return Site(
-        tick_s=scenario.tick_s,
+        tick_s=spec.tick_s,
         n_ticks=n_ticks,
-        capabilities=world.capabilities,
+        capabilities=capabilities,
         economy=Economy(
             electricity_usd_kwh=np.array(prices.electricity_usd_kwh, dtype=np.float32),
             carbon_usd_kwh=carbon.astype(np.float32),
@@ -83,7 +93,7 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
             downtime_usd_h=prices.downtime_usd_h,
             migration_usd=prices.migration_usd,
             boot_usd=prices.boot_usd,
-            slo_stretch=scenario.response.slo_stretch,
+            slo_stretch=spec.slo_stretch,
         ),
         power_w=power,
         cores=np.array([model.cores for model in models], dtype=np.int32),
@@ -97,7 +107,7 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
             [0.0 if r else m.sleep_w for m, r in zip(models, rented, strict=True)], dtype=np.float32
         ),
         wake_s=np.array([m.wake_s for m in models], dtype=np.float32),
-        offloadable=world.workload.apps.offloadable.astype(np.float32),
+        offloadable=offloadable,
         rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from foreshade._core import ClusterState
 from foreshade.envs.model.action import ActionKind, Outcome, Plan
@@ -44,4 +44,22 @@ class World(Protocol):
 
     def advance(self) -> Mapping[str, float]:
         """Let one control interval pass; returns what it cost, by term, in USD."""
+        ...
+
+
+@runtime_checkable
+class ReplayableWorld(World, Protocol):
+    """A world whose workload can be played again from any of its ticks."""
+
+    @property
+    def n_ticks(self) -> int:
+        """Ticks that can be played."""
+        ...
+
+    def reset(self, seed: int, start_tick: int = 0) -> None:
+        """Start again with every VM of that tick waiting; the same seed gives the same run."""
+        ...
+
+    def schedule(self) -> int:
+        """Place what waits by the world's own rule; returns how many VMs still wait."""
         ...

@@ -10,6 +10,7 @@ above what is provisioned. Nothing migrates. What the state costs, forecasts inc
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +31,14 @@ MOST_ENGINE_BYTES = 8e9
 
 
 def bench_plant(
-    hosts: int, vms: int, gpu_share: float, seed: int = 0, forecast: Forecast = "none"
-) -> _core.Plant:
-    """A fleet of one model under the workload described above.
+    hosts: int,
+    vms: int,
+    gpu_share: float,
+    allowed: Sequence[int] = (0,),
+    seed: int = 0,
+    forecast: Forecast = "none",
+) -> tuple[_core.Plant, _core.DataCentre]:
+    """A fleet of one model under the workload described above, with the kinds of action allowed.
 
     The table holds the demand of the tick before as every mean: its time does not depend on its numbers.
     """
@@ -80,7 +86,7 @@ def bench_plant(
     prices.late_usd_ghz_h = 0.014
     spec.prices = prices
     index = np.arange(vms, dtype=np.int32)
-    return _core.Plant(
+    plant = _core.Plant(
         spec,
         np.ascontiguousarray(demand),
         np.ascontiguousarray(gpu),
@@ -94,9 +100,10 @@ def bench_plant(
         np.zeros(vms, np.int32),
         np.full(vms, TICKS, np.int32),
         np.ones(vms, np.float32),
-        [0],
+        list(allowed),
         _source(forecast, demand),
     )
+    return plant, spec
 
 
 def _source(kind: Forecast, demand: F32) -> _core.ForecastTable | _core.EngineConfig | None:
@@ -129,7 +136,7 @@ def measure(
             f"bench step: {envs} environments of {vms} VMs with an engine in each need {needed / 1e9:.1f} GB,"
             f" expected at most {MOST_ENGINE_BYTES / 1e9:.0f}: lower --envs or --vms"
         )
-    batch = _core.Batch(bench_plant(hosts, vms, gpu_share, forecast=kind), envs, 0, threads)
+    batch = _core.Batch(bench_plant(hosts, vms, gpu_share, forecast=kind)[0], envs, 0, threads)
     for env in range(envs):
         batch.start_at(env, env * 131 % (TICKS // 2))
     batch.advance(1)  # places the VMs

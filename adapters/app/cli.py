@@ -221,3 +221,25 @@ def bench_step(
         return
     for key, value in result.items():
         _say(f"{key:24} {value if isinstance(value, str) else format(value, ',.6g')}")
+
+
+@bench_app.command("decide")
+def bench_decide(
+    hosts: Annotated[int, typer.Option(min=1, help="Hosts in each environment.")] = 100,
+    vms: Annotated[int, typer.Option(min=1, help="VMs in each environment.")] = 1000,
+    envs: Annotated[int, typer.Option(min=1, help="Environments in the batch.")] = 256,
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    k: Annotated[int, typer.Option(min=2, help="Candidates shown.")] = 64,
+    decisions: Annotated[int, typer.Option(min=1, help="Decisions in a tick, wait included.")] = 4,
+    seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Decisions per second of the native environments, and which part takes what share."""
+    from foreshade.adapters.app.bench_decide import measure  # noqa: PLC0415
+
+    result = measure(hosts, vms, envs, threads, k, decisions, seconds)
+    if as_json:
+        _say(json.dumps(result, indent=1))
+        return
+    for key, value in result.items():
+        _say(f"{key:24} {value:,.6g}")

@@ -13,7 +13,6 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from foreshade.adapters.app.results import RunResult
-from foreshade.adapters.app.workload_of import Loaded, workload_of
 from foreshade.agents.baselines.registry import make_agent
 from foreshade.agents.cloudsim_episode import play_cloudsim
 from foreshade.agents.episode import play
@@ -29,6 +28,7 @@ from foreshade.envs.forecast.table import (
 )
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.workloads.of_scenario import Loaded, workload_of
 from foreshade.envs.workloads.planetlab import PercentDay
 
 Progress = Callable[[int, int], None]  # ticks played of ticks asked for

@@ -10,6 +10,7 @@ import numpy.typing as npt
 F32: TypeAlias = npt.NDArray[np.float32]
 F64: TypeAlias = npt.NDArray[np.float64]
 I32: TypeAlias = npt.NDArray[np.int32]
+I64: TypeAlias = npt.NDArray[np.int64]
 U8: TypeAlias = npt.NDArray[np.uint8]
 U32: TypeAlias = npt.NDArray[np.uint32]
 
@@ -660,3 +661,166 @@ class DemandForecaster:
     def memory_bytes(self) -> int: ...
 
 def moments_of(quantiles: F32) -> F32: ...
+class Economy:
+    def __init__(self) -> None: ...
+    usd_kwh: list[float]
+    unmet_usd_h: list[float]
+    late_usd_mhz_h: float
+    downtime_usd_h: float
+    migration_usd: float
+    boot_usd: float
+    slo_stretch: float
+
+class Site:
+    def __init__(self) -> None: ...
+    tick_s: float
+    capabilities: int
+    economy: Economy
+    power_w: list[float]
+    cores: list[int]
+    off_w: list[float]
+    sleep_w: list[float]
+    wake_s: list[float]
+    vm_overhead: list[float]
+    rented: list[int]
+    largest_vm: list[float]
+    rack_w: list[float]
+    offloadable: list[float]
+
+class PlanKnobs:
+    def __init__(self) -> None: ...
+    packer: PackerKnobs
+    preferred: bool
+    eager: bool
+
+class ProposerKnobs:
+    def __init__(self) -> None: ...
+    plans: list[PlanKnobs]
+    k: int
+    decisions: int
+    horizon_ticks: int
+    off_ticks: int
+    sigma_scale: float
+    window: WindowKnobs
+    crowded_hosts: int
+    leavers: int
+    drains: int
+    arrivals: int
+    reshapes: int
+    switches: int
+    helpers: int
+    headroom: float
+    floor: float
+    ceiling: float
+    least_change: float
+    peak_ticks: int
+    settle_ticks: int
+    shadow_share: float
+    micro_share: float
+    micro_life_s: float
+    preferred: int
+    threshold: float
+
+ActionTuple: TypeAlias = tuple[
+    int, int, int, int, int, float, float, list[float]
+]  # kind, vm, host, app, rack, value, value2, allocation
+
+class CandidateDict(TypedDict):
+    kind: str
+    reason: str
+    vm: int
+    host: int
+    source: int
+    performance: float
+    utilisation: float
+    cost: float
+    latency: float
+    score: float
+    preference: float
+    possible: bool
+
+class Proposer:
+    def __init__(self, site: Site, knobs: ProposerKnobs) -> None: ...
+    def reset(self, factors: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> None: ...
+    def observe(self, state: ClusterState) -> None: ...
+    def choose(self, index: int) -> None: ...
+    def possible(self, index: int) -> bool: ...
+    @property
+    def preferred(self) -> int: ...
+    @property
+    def decisions_left(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def unit_usd(self) -> float: ...
+    @property
+    def expected_usd_h(self) -> float: ...
+    def potential(self, shaping_h: float, unit_usd: float) -> float: ...
+    def __len__(self) -> int: ...
+    def plan(self) -> list[ActionTuple]: ...
+    def actions(self, index: int) -> list[ActionTuple]: ...
+    def describe(self, index: int) -> CandidateDict: ...
+    def width(self) -> int: ...
+    def write(self, observation: F32) -> None: ...
+
+class EpisodeKnobs:
+    def __init__(self) -> None: ...
+    least_ticks: int
+    most_ticks: int
+    random_start: bool
+    scattered: bool
+    price_spread: float
+    discount: float
+    shaping_h: float
+
+class EpisodeDict(TypedDict):
+    terms: dict[str, float]
+    actions: dict[str, int]
+    reward: float
+    ticks: int
+    steps: int
+    refused: int
+    invalid: int
+
+class DecisionBatch:
+    def __init__(
+        self,
+        plants: Sequence[Plant],
+        sites: Sequence[Site],
+        knobs: ProposerKnobs,
+        episode: EpisodeKnobs,
+        n_envs: int,
+        seed: int,
+        threads: int = 1,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def reset(self, observations: F32, seed: int | None = None) -> None: ...
+    def step(
+        self,
+        actions: I64,
+        observations: F32,
+        final_observations: F32 | None,
+        rewards: F32,
+        discounts: F32,
+        dones: U8,
+        invalid: U8,
+    ) -> None: ...
+    def preferred(self, out: I64) -> None: ...
+    def finished(self, i: int) -> EpisodeDict: ...
+    def sums(self, i: int) -> EpisodeDict: ...
+
+ColumnTuple: TypeAlias = tuple[str, str, float, float, str]  # name, unit, low, high, doc
+
+def context_columns() -> list[ColumnTuple]: ...
+def candidate_columns() -> list[ColumnTuple]: ...
+def candidate_kinds() -> list[str]: ...
+def cost_terms() -> list[str]: ...
+def tick_reward(cost: Sequence[float], factors: Sequence[float], unit_usd: float) -> float: ...
+def reward_unit_usd(site: Site, state: ClusterState) -> float: ...
+def episode_seed(seed: int, number: int) -> int: ...
+def draw_episode(
+    knobs: EpisodeKnobs, n_ticks: int, seed: int
+) -> tuple[tuple[float, float, float, float], int, int]: ...
+def shaped(reward: float, discount: float, before: float, after: float) -> float: ...

@@ -56,6 +56,12 @@ py::dict sums_of(const EpisodeSums& sums) {
     return out;
 }
 
+// A proposer and the state that it books on.
+struct HeldProposer : Proposer {
+    using Proposer::Proposer;
+    py::object held;
+};
+
 Proposer::PriceFactors factors_of(const std::array<float, 4>& f) {
     return {f[0], f[1], f[2], f[3]};
 }
@@ -96,17 +102,22 @@ void register_decide(py::module_& module) {
         .def_readwrite("preferred", &ProposerKnobs::preferred)
         .def_readwrite("threshold", &ProposerKnobs::threshold)
         .def_readwrite("plans", &ProposerKnobs::plans);
-    py::class_<Proposer>(module, "Proposer")
+    py::class_<HeldProposer>(module, "Proposer")
         .def(py::init([](const std::shared_ptr<Site>& site, const ProposerKnobs& knobs) {
-                 return std::make_unique<Proposer>(std::make_shared<const Site>(*site), knobs);
+                 return std::make_unique<HeldProposer>(std::make_shared<const Site>(*site), knobs);
              }),
              py::arg("site"), py::arg("knobs"))
         .def(
-            "reset", [](Proposer& self, const std::array<float, 4>& factors) { self.reset(factors_of(factors)); },
+            "reset", [](HeldProposer& self, const std::array<float, 4>& factors) { self.reset(factors_of(factors)); },
             py::arg("factors") = std::array<float, 4>{1.0F, 1.0F, 1.0F, 1.0F},
             "A run begins; factors of the prices of energy, unmet demand, migrations and boots.")
-        .def("observe", &Proposer::observe, py::arg("state"), py::keep_alive<1, 2>(),
-             "A tick begins; the state is booked on until the next call.")
+        .def(
+            "observe",
+            [](HeldProposer& self, const py::object& state) {
+                self.observe(state.cast<ClusterState&>());
+                self.held = state;
+            },
+            py::arg("state"), "A tick begins; the state is booked on until the next call.")
         .def("choose", &Proposer::choose, py::arg("index"))
         .def("possible", &Proposer::possible, py::arg("index"))
         .def_property_readonly("preferred", &Proposer::preferred)
@@ -114,11 +125,18 @@ void register_decide(py::module_& module) {
         .def_property_readonly("k", &Proposer::k)
         .def_property_readonly("unit_usd", &Proposer::unit_usd)
         .def_property_readonly("expected_usd_h", &Proposer::expected_usd_h)
+        .def(
+            "potential",
+            [](const HeldProposer& self, float shaping_h, float unit_usd) {
+                return potential(self, shaping_h, unit_usd);
+            },
+            py::arg("shaping_h"), py::arg("unit_usd"),
+            "Minus the expected cost of the planned state over the horizon, in the unit of rewards.")
         .def("__len__", &Proposer::size)
-        .def("plan", [](const Proposer& self) { return list_of(self.plan()); })
-        .def("actions", [](const Proposer& self, std::size_t index) { return list_of(self.actions_of(index)); })
+        .def("plan", [](const HeldProposer& self) { return list_of(self.plan()); })
+        .def("actions", [](const HeldProposer& self, std::size_t index) { return list_of(self.actions_of(index)); })
         .def("describe",
-             [](const Proposer& self, std::size_t index) {
+             [](const HeldProposer& self, std::size_t index) {
                  if (index >= self.size()) throw py::index_error("candidate out of range");
                  const Candidate& c = self.candidate(index);
                  py::dict out;
@@ -136,10 +154,10 @@ void register_decide(py::module_& module) {
                  out["possible"] = self.possible(index);
                  return out;
              })
-        .def("width", [](const Proposer& self) { return Proposer::width(self.k()); })
+        .def("width", [](const HeldProposer& self) { return Proposer::width(self.k()); })
         .def(
             "write",
-            [](const Proposer& self, F32 out) {
+            [](const HeldProposer& self, F32 out) {
                 float* data = room(out, Proposer::width(self.k()), "observation");
                 self.write(data, data + context::count, data + context::count + self.k() * feature::count);
             },
@@ -170,12 +188,16 @@ void register_decide(py::module_& module) {
         .def_property_readonly("width", &DecisionBatch::width)
         .def(
             "reset",
-            [](DecisionBatch& self, F32 observations) {
+            [](DecisionBatch& self, F32 observations, std::optional<std::uint64_t> seed) {
                 float* out = room(observations, self.size() * self.width(), "observations");
                 const py::gil_scoped_release release;
-                self.reset(out);
+                if (seed)
+                    self.reset(*seed, out);
+                else
+                    self.reset(out);
             },
-            py::arg("observations").noconvert())
+            py::arg("observations").noconvert(), py::arg("seed") = py::none(),
+            "Begins again with a seed; without one every environment goes on to its next episode.")
         .def(
             "step",
             [](DecisionBatch& self, const I64& actions, F32 observations, std::optional<F32> final_observations,
@@ -219,11 +241,26 @@ void register_decide(py::module_& module) {
         return names;
     });
     module.def(
+        "cost_terms", [] { return std::vector<std::string>(kCostTermNames.begin(), kCostTermNames.end()); },
+        "Terms of a cost, in the order of tick_reward.");
+    module.def(
         "tick_reward",
         [](const std::array<double, kCostTerms>& cost, const std::array<float, 4>& factors, float unit_usd) {
             return tick_reward(cost, factors_of(factors), unit_usd);
         },
         py::arg("cost"), py::arg("factors"), py::arg("unit_usd"), "Minus a tick's cost, in the unit of rewards.");
+    module.def("episode_seed", &episode_seed, py::arg("seed"), py::arg("number"),
+               "Seed of the episode after `number` others of an environment that began with `seed`.");
+    module.def(
+        "draw_episode",
+        [](const EpisodeKnobs& knobs, std::size_t n_ticks, std::uint64_t seed) {
+            const EpisodeDraw d = draw_episode(knobs, n_ticks, seed);
+            const auto& f = d.factors;
+            return py::make_tuple(py::make_tuple(f.energy, f.unmet, f.migration, f.boot), d.start, d.end);
+        },
+        py::arg("knobs"), py::arg("n_ticks"), py::arg("seed"), "(price factors, first tick, end tick) of an episode.");
+    module.def("shaped", &shaped, py::arg("reward"), py::arg("discount"), py::arg("before"), py::arg("after"),
+               "A reward with the change of the potential added.");
     module.def(
         "reward_unit_usd",
         [](const std::shared_ptr<Site>& site, const ClusterState& state) { return reward_unit_usd(*site, state); },

@@ -9,7 +9,7 @@ namespace foreshade {
 
 DecisionBatch::DecisionBatch(std::vector<Variant> variants, const ProposerKnobs& knobs, const EpisodeKnobs& episode,
                              std::size_t n_envs, std::uint64_t seed, std::size_t threads)
-    : finished_(n_envs), seed_(seed), threads_(threads) {
+    : finished_(n_envs), threads_(threads) {
     if (variants.empty()) throw std::invalid_argument("decision batch: expected at least one data centre");
     if (n_envs == 0) throw std::invalid_argument("decision batch: expected at least one environment");
     if (threads == 0) throw std::invalid_argument("decision batch: expected at least one thread");
@@ -42,17 +42,27 @@ template <class Work> void DecisionBatch::each(const Work& work) {
         if (failure) std::rethrow_exception(failure);
 }
 
+void DecisionBatch::reset(std::uint64_t seed, float* observations) {
+    each([&](std::size_t i) {
+        envs_[i]->reset(seed + i);
+        envs_[i]->write(observations + i * width());
+    });
+}
+
 void DecisionBatch::reset(float* observations) {
     each([&](std::size_t i) {
-        envs_[i]->reset(seed_ + i);
+        envs_[i]->reset();
         envs_[i]->write(observations + i * width());
     });
 }
 
 void DecisionBatch::step(std::span<const std::int64_t> actions, const StepOutput& out) {
     if (actions.size() != envs_.size()) throw std::invalid_argument("step: expected one action for each environment");
+    const auto k = static_cast<std::int64_t>(envs_.front()->proposer().k());
     for (const std::int64_t action : actions)
-        if (action < 0) throw std::invalid_argument("step: expected indices from 0, found " + std::to_string(action));
+        if (action < 0 || action >= k)
+            throw std::invalid_argument("step: expected indices from 0 to " + std::to_string(k - 1) + ", found " +
+                                        std::to_string(action));
     each([&](std::size_t i) {
         DecisionEnv& env = *envs_[i];
         const Step step = env.step(static_cast<std::size_t>(actions[i]));

@@ -37,6 +37,9 @@ class DecisionBatch {
     std::size_t width() const { return envs_.front()->width(); }
     DecisionEnv& env(std::size_t i) { return *envs_[i]; }
 
+    // Begins again as if made with `seed`.
+    void reset(std::uint64_t seed, float* observations);
+    // Every environment goes on to its next episode.
     void reset(float* observations);
     // One decision in every environment; those that are done begin their next episode.
     void step(std::span<const std::int64_t> actions, const StepOutput& out);
@@ -50,7 +53,6 @@ class DecisionBatch {
 
     std::vector<std::unique_ptr<DecisionEnv>> envs_;
     std::vector<EpisodeSums> finished_;
-    std::uint64_t seed_;
     std::size_t threads_;
 };
 

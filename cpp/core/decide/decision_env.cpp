@@ -26,10 +26,13 @@ float tick_reward(const Costs& cost, const Proposer::PriceFactors& factors, floa
     return -static_cast<float>(usd / static_cast<double>(unit_usd));
 }
 
+float potential(const Proposer& proposer, float shaping_h, float unit_usd) {
+    return -static_cast<float>(proposer.expected_usd_h()) * shaping_h / unit_usd;
+}
+
 DecisionEnv::DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<const Site> site,
                          const ProposerKnobs& knobs, const EpisodeKnobs& episode, std::uint64_t seed)
-    : knobs_(episode), n_ticks_(plant->work.n_ticks), episodes_(seed, 0x65706973), simulator_(plant, seed),
-      proposer_(site, knobs) {
+    : knobs_(episode), n_ticks_(plant->work.n_ticks), simulator_(plant, seed), proposer_(site, knobs) {
     if (!(knobs_.price_spread >= 1.0F)) throw std::invalid_argument("price_spread: expected a factor of at least 1");
     if (knobs_.least_ticks < 0 || knobs_.most_ticks < knobs_.least_ticks)
         throw std::invalid_argument("episode: expected 0 <= least_ticks <= most_ticks");
@@ -40,27 +43,48 @@ DecisionEnv::DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<con
     reset(seed);
 }
 
-void DecisionEnv::reset(std::uint64_t seed) {
+EpisodeDraw draw_episode(const EpisodeKnobs& knobs, std::size_t n_ticks, std::uint64_t seed) {
     RandomStream draw(seed, 0x64726177);
     const auto factor = [&] {
-        return static_cast<float>(
-            std::exp((2.0 * draw.uniform() - 1.0) * std::log(static_cast<double>(knobs_.price_spread))));
+        const double spread = std::log(static_cast<double>(knobs.price_spread));
+        return static_cast<float>(std::exp((2.0 * draw.uniform() - 1.0) * spread));
     };
-    factors_.energy = factor();
-    factors_.unmet = factor();
-    factors_.migration = factor();
-    factors_.boot = factor();
-    const auto last = static_cast<std::int64_t>(n_ticks_);
+    EpisodeDraw drawn;
+    drawn.factors.energy = factor();
+    drawn.factors.unmet = factor();
+    drawn.factors.migration = factor();
+    drawn.factors.boot = factor();
+    const auto below = [&](std::int64_t n) { // 0 to n - 1
+        return static_cast<std::int64_t>(draw.uniform() * static_cast<double>(n));
+    };
+    const auto last = static_cast<std::int64_t>(n_ticks);
     std::int64_t length = last;
-    if (knobs_.most_ticks > 0)
-        length =
-            knobs_.least_ticks +
-            static_cast<std::int64_t>(draw.uniform() * static_cast<double>(knobs_.most_ticks - knobs_.least_ticks + 1));
+    if (knobs.most_ticks > 0) length = knobs.least_ticks + below(knobs.most_ticks - knobs.least_ticks + 1);
     length = std::clamp<std::int64_t>(length, 1, last);
-    const std::int64_t start =
-        knobs_.random_start ? static_cast<std::int64_t>(draw.uniform() * static_cast<double>(last - length + 1)) : 0;
-    end_ = start + length;
-    simulator_.reset(seed, start);
+    if (knobs.random_start) drawn.start = below(last - length + 1);
+    drawn.end = drawn.start + length;
+    return drawn;
+}
+
+std::uint64_t episode_seed(std::uint64_t seed, std::uint64_t number) {
+    return number == 0 ? seed : RandomStream(seed, 0x65706973 + number).next();
+}
+
+void DecisionEnv::reset(std::uint64_t seed) {
+    seed_ = seed;
+    episode_ = 0;
+    begin(seed);
+}
+
+void DecisionEnv::reset() {
+    begin(episode_seed(seed_, ++episode_));
+}
+
+void DecisionEnv::begin(std::uint64_t seed) {
+    const EpisodeDraw drawn = draw_episode(knobs_, n_ticks_, seed);
+    factors_ = drawn.factors;
+    end_ = drawn.end;
+    simulator_.reset(seed, drawn.start);
     if (knobs_.scattered) simulator_.schedule();
     sums_ = {};
     proposer_.reset(factors_);
@@ -70,10 +94,6 @@ void DecisionEnv::reset(std::uint64_t seed) {
 void DecisionEnv::look() {
     simulator_.observe(state_);
     proposer_.observe(state_);
-}
-
-float DecisionEnv::potential() const {
-    return -static_cast<float>(proposer_.expected_usd_h()) * knobs_.shaping_h / reward_unit_usd_;
 }
 
 void DecisionEnv::advance(Step& step) {
@@ -94,7 +114,8 @@ void DecisionEnv::advance(Step& step) {
 
 Step DecisionEnv::step(std::size_t index) {
     Step step;
-    const float before = knobs_.shaping_h > 0.0F ? potential() : 0.0F;
+    const bool shapes = knobs_.shaping_h > 0.0F;
+    const float before = shapes ? potential_now() : 0.0F;
     step.invalid = !proposer_.possible(index);
     if (step.invalid) {
         index = 0;
@@ -104,7 +125,7 @@ Step DecisionEnv::step(std::size_t index) {
     ++sums_.chosen[static_cast<std::size_t>(proposer_.candidate(index).kind)];
     if (index != 0) proposer_.choose(index);
     if (index == 0 || proposer_.decisions_left() == 0) advance(step);
-    if (knobs_.shaping_h > 0.0F) step.reward += step.discount * potential() - before;
+    if (shapes) step.reward = shaped(step.reward, step.discount, before, potential_now());
     return step;
 }
 

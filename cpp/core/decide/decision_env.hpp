@@ -26,8 +26,26 @@ struct EpisodeKnobs {
     float shaping_h = 0.0F;    // horizon of the potential; 0 = rewards as they are paid
 };
 
+// What a seed makes of an episode.
+struct EpisodeDraw {
+    Proposer::PriceFactors factors;
+    std::int64_t start = 0, end = 0; // ticks of the workload
+};
+EpisodeDraw draw_episode(const EpisodeKnobs& knobs, std::size_t n_ticks, std::uint64_t seed);
+
+// The seed of the episode after `number` others of an environment that began with `seed`; of the first it is `seed`.
+std::uint64_t episode_seed(std::uint64_t seed, std::uint64_t number);
+
 // What a tick earned: minus its cost at these prices, in `unit_usd`.
 float tick_reward(const Costs& cost, const Proposer::PriceFactors& factors, float unit_usd);
+
+// Minus the expected cost of the planned state over the shaping horizon, in the unit of rewards.
+float potential(const Proposer& proposer, float shaping_h, float unit_usd);
+
+// A reward with the change of the potential added.
+inline float shaped(float reward, float discount, float before, float after) {
+    return reward + (discount * after - before);
+}
 
 // What the idle power of our own hosts costs in a tick, at the mean price; what rewards are counted in.
 float reward_unit_usd(const Site& site, const ClusterState& state);
@@ -54,10 +72,10 @@ class DecisionEnv {
     DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<const Site> site, const ProposerKnobs& knobs,
                 const EpisodeKnobs& episode, std::uint64_t seed);
 
-    // A new episode; the same seed gives the same one.
+    // The first episode of `seed`; the same seed gives the same one, and the same ones after it.
     void reset(std::uint64_t seed);
-    // The next episode of this environment's own stream.
-    void reset() { reset(episodes_.next()); }
+    // The next episode.
+    void reset();
 
     Step step(std::size_t index);
 
@@ -73,13 +91,14 @@ class DecisionEnv {
     const Costs& last_cost() const { return simulator_.last_tick().cost; }
 
   private:
+    void begin(std::uint64_t seed);
     void look();
     void advance(Step& step);
-    float potential() const;
+    float potential_now() const { return potential(proposer_, knobs_.shaping_h, reward_unit_usd_); }
 
     EpisodeKnobs knobs_;
     std::size_t n_ticks_;
-    RandomStream episodes_;
+    std::uint64_t seed_ = 0, episode_ = 0;
     Simulator simulator_;
     ClusterState state_;
     Proposer proposer_;

@@ -8,7 +8,7 @@ namespace foreshade {
 
 namespace {
 
-constexpr float kSlack = 1.0F + 1e-6F; // of limits, as the world has it
+constexpr float kSlack = 1.0F + 5e-7F; // of limits: half the world's, so that rounding is never its refusal
 constexpr float kUnlimited = 1e3F;     // overcommit from which a limit is none
 constexpr float kNoCapacity = 1e12F;
 constexpr float kSwapFactor = 90.0F; // tenfold slow-down at 10 % of overflow (docs/physics.md)
@@ -64,6 +64,8 @@ void Planned::begin(ClusterState& state, const DemandView& demand) {
     load_.resize(n_vms);
     at_.assign(n_vms, -1);
     shadow_of_.assign(n_vms, -1);
+    new_shadow_at_.assign(n_vms, -1);
+    reshaped_.assign(n_vms, 0);
     first_.assign(n_hosts_ + 1, 0);
     std::fill(n_here_.begin(), n_here_.end(), 0);
     for (std::size_t v = 0; v < n_vms; ++v) {
@@ -127,12 +129,30 @@ bool Planned::holds(const Amounts& allocation, std::size_t h) const {
 bool Planned::fits(std::size_t v, std::size_t h) const {
     Amounts allocation;
     std::copy_n(state_->vms.allocation.data() + v * kResources, kResources, allocation.begin());
-    if (!holds(allocation, h)) return false;
+    return holds(allocation, h) && apart(v, h);
+}
+
+bool Planned::apart(std::size_t v, std::size_t h) const {
     const auto host = static_cast<std::int32_t>(h);
+    if (new_shadow_at_[v] == host) return false;
     const std::int32_t primary = state_->vms.primary[v];
     if (primary >= 0 && (state_->vms.host[at(primary)] == host || at_[at(primary)] == host)) return false;
     const std::int32_t shadow = shadow_of_[v];
     return shadow < 0 || (state_->vms.host[at(shadow)] != host && at_[at(shadow)] != host);
+}
+
+bool Planned::allows(const Action& action) const {
+    const auto v = at(action.vm);
+    if (action.kind == ActionKind::migrate) return movable(v) && apart(v, at(action.host));
+    if (action.kind != ActionKind::reshape) return true;
+    if (!movable(v) || reshaped(v)) return false;
+    const std::size_t h = at(state_->vms.host[v]);
+    for (std::size_t r = 0; r < kResources; ++r) {
+        const float now = state_->vms.allocation[v * kResources + r];
+        const float then = action.allocation[r];
+        if (then > now && state_->hosts.allocated[h * kResources + r] - now + then > limit(h, r)) return false;
+    }
+    return true;
 }
 
 float Planned::leaving_saves(std::size_t v) const {
@@ -213,6 +233,14 @@ void Planned::reserve(std::size_t h, const float* allocation, float sign) {
     allocated[1] += sign * site_->vm_overhead[h * kResources + 1];
 }
 
+void Planned::exchange(float* allocated, std::size_t h, const float* before, const float* after) const {
+    const float overhead = site_->vm_overhead[h * kResources + 1];
+    for (std::size_t r = 0; r < kResources; ++r) allocated[r] -= before[r];
+    allocated[1] -= overhead;
+    for (std::size_t r = 0; r < kResources; ++r) allocated[r] += after[r];
+    allocated[1] += overhead;
+}
+
 void Planned::stand(std::size_t v, std::size_t h, float sign) {
     hosts_.add(h, ExpectedCost::standing(hosts_, h, load_[v]), sign);
     n_here_[h] += sign > 0.0F ? 1 : -1;
@@ -247,6 +275,7 @@ void Planned::book(const Action& action) {
         for (std::size_t r = 0; r < kResources; ++r) part[r] = vms.allocation[v * kResources + r] * action.value;
         reserve(h, part.data(), 1.0F);
         ++hosts.n_vms[h];
+        new_shadow_at_[v] = action.host;
         break;
     }
     case ActionKind::despawn:
@@ -261,10 +290,9 @@ void Planned::book(const Action& action) {
     case ActionKind::reshape: {
         float* allocation = vms.allocation.data() + v * kResources;
         const std::size_t host = at(vms.host[v]);
-        for (std::size_t r = 0; r < kResources; ++r) {
-            hosts.allocated[host * kResources + r] += action.allocation[r] - allocation[r];
-            allocation[r] = action.allocation[r];
-        }
+        exchange(hosts.allocated.data() + host * kResources, host, allocation, action.allocation.data());
+        std::copy_n(action.allocation.begin(), kResources, allocation);
+        reshaped_[v] = 1;
         break;
     }
     case ActionKind::migrate:

@@ -47,7 +47,14 @@ class Planned {
     bool takes(std::size_t h) const { return takes_[h] != 0; }    // holds VMs and is not being emptied
     void refuse(std::size_t h) { takes_[h] = 0; }
     bool movable(std::size_t v) const;
-    bool fits(std::size_t v, std::size_t h) const; // a VM that stands elsewhere or nowhere
+    bool reshaped(std::size_t v) const { return reshaped_[v] != 0; } // this tick
+    bool shadowed(std::size_t v) const { return shadow_of_[v] >= 0 || new_shadow_at_[v] >= 0; }
+    // What a host has promised, once a VM there has `after` instead of `before`; sums as the world does them.
+    void exchange(float* allocated, std::size_t h, const float* before, const float* after) const;
+    bool fits(std::size_t v, std::size_t h) const;  // a VM that stands elsewhere or nowhere
+    bool apart(std::size_t v, std::size_t h) const; // from its shadow, or the VM that it shadows
+    // Whether the world would still take an action that was planned before others were booked.
+    bool allows(const Action& action) const;
     bool holds(const Amounts& allocation, std::size_t h) const;
     float limit(std::size_t h, std::size_t r) const { return limit_[h * kResources + r]; }
 
@@ -76,6 +83,8 @@ class Planned {
     std::vector<Load> load_;                         // (n_vms,)
     std::vector<std::int32_t> at_;                   // (n_vms,)
     std::vector<std::int32_t> shadow_of_;            // (n_vms,) a shadow of this VM, -1 = none
+    std::vector<std::int32_t> new_shadow_at_;        // (n_vms,) host of a shadow booked this tick, -1 = none
+    std::vector<std::uint8_t> reshaped_;             // (n_vms,)
     std::vector<std::int32_t> first_, next_, order_; // VMs by host
 };
 

@@ -26,6 +26,11 @@ std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
 }
 
+bool makes_vm(const Action& action) {
+    return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
+           (action.kind == ActionKind::spawn && action.vm < 0);
+}
+
 bool serving(VmState state) {
     return state == VmState::running || state == VmState::migrating;
 }
@@ -34,8 +39,13 @@ float clip(float x) {
     return std::isfinite(x) ? std::clamp(x, -kLargest, kLargest) : (x > 0.0F ? kLargest : -kLargest);
 }
 
+// Of what is never negative, though sums that come and go may be by a rounding.
+float clip_share(float x) {
+    return clip(std::max(0.0F, x));
+}
+
 float hours(float seconds) {
-    return clip(seconds / 3600.0F);
+    return clip_share(seconds / 3600.0F);
 }
 
 } // namespace
@@ -191,7 +201,7 @@ void Proposer::survey() {
             if (s == HostState::asleep) asleep += cpu;
         }
         if (hosts.state[h] != HostState::on) continue;
-        on += cpu;
+        if (site_->rented[h] == 0) on += cpu;
         n_on += 1.0F;
         hazard += hosts.hazard_per_h[h];
         idle_w += hosts.idle_w[h];
@@ -250,11 +260,12 @@ void Proposer::survey() {
     c[context::hosts_on] = on / std::max(ours, 1.0F);
     c[context::hosts_coming] = coming / std::max(ours, 1.0F);
     c[context::hosts_asleep] = asleep / std::max(ours, 1.0F);
-    for (std::size_t r = 0; r < kDense; ++r) c[context::cpu_used + r] = clip(wanted[r] / std::max(there[r], 1.0F));
-    c[context::memory_reserved] = clip(memory_share);
+    for (std::size_t r = 0; r < kDense; ++r)
+        c[context::cpu_used + r] = clip_share(wanted[r] / std::max(there[r], 1.0F));
+    c[context::memory_reserved] = clip_share(memory_share);
     c[context::waiting] = waiting / std::max(n_vms, 1.0F);
     c[context::migrating] = migrating / std::max(n_vms, 1.0F);
-    c[context::unmet] = clip(100.0F * unmet / std::max(wanted[0], 1.0F));
+    c[context::unmet] = clip_share(100.0F * unmet / std::max(wanted[0], 1.0F));
     c[context::hot] = hot / std::max(n_on, 1.0F);
     c[context::hazard] = clip(100.0F * hazard / std::max(n_on, 1.0F));
     c[context::growth] = clip(10.0F * (expected - newest) / std::max(there[0], 1.0F));
@@ -545,6 +556,7 @@ void Proposer::right_size(float headroom) {
     const auto first = static_cast<std::uint32_t>(out.size());
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
+        if (planned_->reshaped(v)) continue;
         if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) continue;
         Amounts allocation;
         if (!wanted_shape(v, headroom, allocation)) continue;
@@ -556,13 +568,13 @@ void Proposer::right_size(float headroom) {
             if (allocation[r] == now[r]) continue;
             performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
             room = room && (allocation[r] < now[r] ||
-                            room_[h * kResources + r] + allocation[r] - now[r] <= planned_->limit(h, r));
+                            room_[h * kResources + r] - now[r] + allocation[r] <= planned_->limit(h, r));
         }
         if (!room) continue;
         const float utilisation = (now[1] - allocation[1]) * memory_usd_mib_h_ * horizon_h_;
         const float score = performance + utilisation;
         if (score <= 0.0F) continue;
-        for (std::size_t r = 0; r < 2; ++r) room_[h * kResources + r] += allocation[r] - now[r];
+        planned_->exchange(room_.data() + h * kResources, h, now, allocation.data());
         Action& action = out.emplace_back();
         action.kind = ActionKind::reshape;
         action.vm = static_cast<std::int32_t>(v);
@@ -641,7 +653,7 @@ void Proposer::helpers() {
                                            std::max(vms.allocation[primary * kResources], 1.0F);
                 c.performance = (takes ? -0.5F : 0.5F) * threat;
             }
-            if (ends && !takes) {
+            if (ends && !takes && vms.state[v] == VmState::running && vms.destination[v] < 0) {
                 Candidate& c = offer(CandidateKind::release);
                 c.vm = static_cast<std::int32_t>(v);
                 c.host = vms.host[v];
@@ -709,7 +721,7 @@ void Proposer::helpers() {
             c.utilisation = -(added + part[1] * memory_usd_mib_h_) * horizon_h_;
             c.ready_h = 0.02F;
         };
-        if (shadows) helper(CandidateKind::shadow, knobs_.shadow_share, 0.5F * threat, 1.0F);
+        if (shadows && !planned_->shadowed(v)) helper(CandidateKind::shadow, knobs_.shadow_share, 0.5F * threat, 1.0F);
         const auto app = static_cast<std::size_t>(std::max(0, vms.app[v]));
         const float offload = app < site_->offloadable.size() ? site_->offloadable[app] : 0.0F;
         if (micros && offload > 0.0F)
@@ -749,7 +761,7 @@ bool Proposer::evaluate(Candidate& c) {
     if (c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) {
         const Action& action = actions_[c.first_action];
         const std::size_t v = at(c.vm);
-        if (vms.state[v] != VmState::running || vms.destination[v] >= 0) return false;
+        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || planned_->reshaped(v)) return false;
         const std::size_t h = at(vms.host[v]);
         const float* now = vms.allocation.data() + v * kResources;
         bool changes = false;
@@ -757,7 +769,7 @@ bool Proposer::evaluate(Candidate& c) {
             if (action.allocation[r] == now[r]) continue;
             changes = true;
             if (action.allocation[r] > now[r] &&
-                state.hosts.allocated[h * kResources + r] + action.allocation[r] - now[r] > planned_->limit(h, r))
+                state.hosts.allocated[h * kResources + r] - now[r] + action.allocation[r] > planned_->limit(h, r))
                 return false;
             c.performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, action.allocation[r])) * horizon_h_;
         }
@@ -776,11 +788,11 @@ void Proposer::show() {
     for (Candidate& c : pool_) {
         const float score = squash(c.score() - knobs_.threshold * unit_usd_);
         const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
-        c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : std::min(score, 0.0F) - 0.01F;
+        c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : clip(std::min(score, 0.0F) - 0.01F);
         // A plan is taken as it is: placing what waits and switching off what is empty earn nothing by its measure.
         if (c.kind == CandidateKind::right_size && c.z != knobs_.headroom) c.preference = std::min(score, 0.0F) - 0.01F;
         if (c.kind == CandidateKind::plan)
-            c.preference = knobs_.plans[at(c.plan)].preferred ? std::max(score, 0.0F) + 0.01F : -0.01F;
+            c.preference = knobs_.plans[at(c.plan)].preferred ? clip(std::max(score, 0.0F) + 0.01F) : -0.01F;
     }
     shown_ = pool_;
     if (shown_.size() <= knobs_.k) return;
@@ -814,8 +826,13 @@ void Proposer::choose(std::size_t index) {
         // What was planned when the tick began holds while nothing else was booked.
         if (begin > 0 || !knobs_.plans[at(shown_[index].plan)].eager) fill_plan(shown_[index]);
     }
-    for (const Action& action : actions_of(index)) plan_.push_back(action);
-    for (std::size_t i = begin; i < plan_.size(); ++i) planned_->book(plan_[i]);
+    for (const Action& action : actions_of(index)) {
+        // Of several actions, some may have lost their room or their VM to what was booked since they were planned.
+        if (!planned_->allows(action)) continue;
+        plan_.push_back(action);
+        planned_->book(action);
+        if (makes_vm(action)) --free_slots_;
+    }
     --left_;
     const Candidate chosen = shown_[index];
     if (left_ == 0 || chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
@@ -830,7 +847,8 @@ void Proposer::choose(std::size_t index) {
     for (std::size_t i = 1; i < shown_.size(); ++i) {
         Candidate& c = shown_[i];
         if (!c.possible) continue;
-        bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source);
+        bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source) ||
+                    (free_slots_ == 0 && c.n_actions == 1 && makes_vm(actions_[c.first_action]));
         for (std::uint32_t k = 0; k < c.n_actions && !same; ++k) {
             const Action& action = actions_[c.first_action + k];
             same = touches(action.vm, action.host);
@@ -843,7 +861,7 @@ void Proposer::choose(std::size_t index) {
         if (!c.possible) continue;
         const float score = squash(c.score() - knobs_.threshold * unit_usd_);
         const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
-        c.preference = may ? score : std::min(score, 0.0F) - 0.01F;
+        c.preference = may ? score : clip(std::min(score, 0.0F) - 0.01F);
     }
 }
 
@@ -875,7 +893,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
         return clip((loads.capacity[0][h] - loads.mean[0][h]) / sigma);
     };
     const auto promised = [&](std::size_t h) {
-        return clip(state.hosts.allocated[h * kResources + 1] / std::max(planned_->limit(h, 1), 1.0F));
+        return clip_share(state.hosts.allocated[h * kResources + 1] / std::max(planned_->limit(h, 1), 1.0F));
     };
     const std::int32_t concerns = c.source >= 0 ? c.source : c.host;
     if (concerns >= 0) {
@@ -898,7 +916,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
         const std::size_t h = at(c.host);
         row[feature::target_margin] = margin(h);
         row[feature::target_memory] = promised(h);
-        row[feature::target_cpu] = clip(loads.mean[0][h] * loads.inverse_cpu[h]);
+        row[feature::target_cpu] = clip_share(loads.mean[0][h] * loads.inverse_cpu[h]);
     }
     if (c.vm >= 0) {
         const std::size_t v = at(c.vm);

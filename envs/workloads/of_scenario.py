@@ -1,4 +1,4 @@
-"""Which workload a scenario plays: its own, or the one named on the command line."""
+"""Which workload a scenario plays: its own, or the one that is named."""
 
 from __future__ import annotations
 

@@ -1,0 +1,132 @@
+"""``foreshade bench decide``: decisions per second of the native environments.
+
+The plant is that of ``bench step``, with every kind of action allowed. A tick is a few decisions: the candidates
+that the rules like best and that are possible and not ``wait``, one after another, then ``wait``; where fewer are
+possible, ``wait`` comes earlier.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshade import _core
+from foreshade.adapters.app.bench_step import TICKS, bench_plant
+from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.decision import Decision
+from foreshade.envs.model.action import ActionKind
+from foreshade.envs.native_schema import native_schema
+from foreshade.envs.site import native_site, site_of_data_centre
+
+WARM_UP_TICKS = 3
+
+
+def measure(
+    hosts: int, vms: int, envs: int, threads: int, k: int, decisions: int, seconds: float
+) -> dict[str, float]:
+    """Decisions per second of CPU time (wall time with several threads), and each part's share of a tick.
+
+    Choosing among the candidates falls outside the clock. The shares are of single environments whose parts are
+    called one by one, in the same process.
+    """
+    plant, spec = bench_plant(hosts, vms, 0.0, list(range(len(ActionKind))))
+    site = native_site(site_of_data_centre(spec, frozenset(ActionKind), TICKS, np.zeros(vms, np.float32)))
+    said = Decision(
+        candidates=CandidateKnobs(k=k, decisions=decisions, plans=()),
+        random_start=True,
+        placed=True,
+        episode_ticks=(TICKS // 2, TICKS // 2),
+    )
+    batch = _core.DecisionBatch(
+        (plant,), (site,), said.candidates.native(), said.episode_knobs(), envs, 0, threads
+    )
+    schema = native_schema(k)
+    shown = [np.zeros((envs, schema.size), np.float32) for _ in range(2)]
+    rewards, discounts = np.zeros((2, envs), np.float32)
+    dones, invalid = np.zeros((2, envs), np.uint8)
+    batch.reset(shown[0])
+    clock = time.perf_counter if threads > 1 else time.process_time
+    spent, done, ticks, step, made = 0.0, 0, 0, 0, np.zeros(envs, np.int64)
+    rates: list[float] = []
+    while spent < seconds or len(rates) < 5:
+        took, decided, before = 0.0, 0, ticks
+        while ticks - before < envs:  # a round is as many ticks as there are environments
+            _, rows, mask = schema.split(shown[step % 2])
+            actions = best_beside_wait(rows[..., 0], mask, made < decisions - 1)
+            step += 1
+            begin = clock()
+            batch.step(actions, shown[step % 2], None, rewards, discounts, dones, invalid)
+            took += clock() - begin
+            decided += envs
+            ticked = discounts < 1.0
+            made = np.where(ticked, 0, made + 1)
+            ticks += int(ticked.sum())
+        if ticks >= WARM_UP_TICKS * envs:
+            spent += took
+            done += decided
+            rates.append(decided / took)
+    return {
+        "hosts": hosts,
+        "vms": vms,
+        "envs": envs,
+        "threads": threads,
+        "k": k,
+        "decisions_per_tick": decisions,
+        "decisions_per_s": float(np.median(rates)),
+        "best_decisions_per_s": max(rates),
+        "mean_decisions_per_s": done / spent,
+        **{f"share_{part}": share for part, share in _shares(plant, site, said, min(envs, 64)).items()},
+    }
+
+
+def best_beside_wait(
+    preference: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], may: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """The possible row of the largest preference that is not ``wait``; ``wait`` where there is none or it may not."""
+    liked = np.where(mask > 0.0, preference, -np.inf)
+    liked[:, 0] = -np.inf
+    best = liked.argmax(axis=1)
+    return np.where(may & np.isfinite(liked[np.arange(len(liked)), best]), best, 0).astype(np.int64)
+
+
+def _shares(
+    plant: _core.Plant, site: _core.Site, said: Decision, envs: int, ticks: int = 8
+) -> dict[str, float]:
+    """Of the time of a tick: playing it, observing it, proposing at its start, booking choices, writing rows."""
+    schema = native_schema(said.k)
+    row = np.zeros((1, schema.size), np.float32)
+    spent: Counter[str] = Counter()
+
+    def timed(part: str, call: object, *given: object) -> None:
+        begin = time.perf_counter()
+        call(*given)  # type: ignore[operator]
+        spent[part] += time.perf_counter() - begin  # type: ignore[assignment]
+
+    stages = []
+    for env in range(envs):
+        simulator, state = _core.Simulator(plant, env), _core.ClusterState()
+        simulator.reset(env, env * 131 % (TICKS // 2))
+        simulator.schedule()
+        simulator.prepare(state)
+        stages.append((simulator, state, _core.Proposer(site, said.candidates.native())))
+    for tick in range(ticks + WARM_UP_TICKS):
+        if tick == WARM_UP_TICKS:
+            spent.clear()
+        for simulator, state, proposer in stages:
+            timed("observe", simulator.observe, state)
+            timed("propose", proposer.observe, state)
+            timed("write", proposer.write, row[0])
+            for _ in range(said.candidates.decisions - 1):
+                _, rows, mask = schema.split(row)
+                index = int(best_beside_wait(rows[..., 0], mask, np.ones(1, bool))[0])
+                if index == 0:
+                    break
+                timed("choose", proposer.choose, index)
+                timed("write", proposer.write, row[0])
+            simulator.execute([_core.Action(*action) for action in proposer.plan()])
+            timed("simulate", simulator.advance)
+    total = sum(spent.values())
+    return {part: spent[part] / total for part in ("simulate", "observe", "propose", "choose", "write")}
