@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -36,29 +37,29 @@ class CandidateKnobs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    k: int = Field(64, ge=2)  # candidates shown, `wait` included
-    decisions: int = Field(16, ge=1)  # a tick at most; then the world goes on
-    horizon_ticks: int = Field(24, ge=1)  # over which a saving counts
-    off_ticks: int = Field(48, ge=1)  # likewise of a host that goes off
-    sigma_scale: float = Field(1.0, gt=0)
+    k: Annotated[int, Field(ge=2)] = 64  # candidates shown, `wait` included
+    decisions: Annotated[int, Field(ge=1)] = 16  # a tick at most; then the world goes on
+    horizon_ticks: Annotated[int, Field(ge=1)] = 24  # over which a saving counts
+    off_ticks: Annotated[int, Field(ge=1)] = 48  # likewise of a host that goes off
+    sigma_scale: Annotated[float, Field(gt=0)] = 1.0
     window: WindowKnobs = EXPECTED_COST.window
-    crowded_hosts: int = Field(3, ge=0)
-    leavers: int = Field(3, ge=0)  # VMs of a crowded host
-    drains: int = Field(2, ge=0)
-    arrivals: int = Field(4, ge=0)
-    reshapes: int = Field(4, ge=0)
-    switches: int = Field(2, ge=0)  # hosts to go off, to come on, to be hired
-    helpers: int = Field(2, ge=0)  # VMs that micro-VMs and shadows are weighed for
-    headroom: float = Field(1.4, gt=0)  # allocation over the decayed peak
+    crowded_hosts: Annotated[int, Field(ge=0)] = 3
+    leavers: Annotated[int, Field(ge=0)] = 3  # VMs of a crowded host
+    drains: Annotated[int, Field(ge=0)] = 2
+    arrivals: Annotated[int, Field(ge=0)] = 4
+    reshapes: Annotated[int, Field(ge=0)] = 4
+    switches: Annotated[int, Field(ge=0)] = 2  # hosts to go off, to come on, to be hired
+    helpers: Annotated[int, Field(ge=0)] = 2  # VMs that micro-VMs and shadows are weighed for
+    headroom: Annotated[float, Field(gt=0)] = 1.4  # allocation over the decayed peak
     headrooms: tuple[float, ...] = ()  # others at which all VMs may be right-sized; never the rules' choice
-    floor: float = Field(0.1, gt=0, le=1)  # least allocation, share of the flavour
-    ceiling: float = Field(3.0, ge=1)  # most
-    least_change: float = Field(0.1, ge=0)  # of the flavour
-    peak_ticks: int = Field(1000, ge=1)  # time constant at which a peak is forgotten
-    settle_ticks: int = Field(12, ge=1)  # samples of a VM before it is reshaped
-    shadow_share: float = Field(0.1, gt=0, le=1)  # of the primary's allocation
-    micro_share: float = Field(0.25, gt=0, le=1)  # likewise of a micro-VM
-    micro_life_s: float = Field(3600.0, gt=0)
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.1  # least allocation, share of the flavour
+    ceiling: Annotated[float, Field(ge=1)] = 3.0  # most
+    least_change: Annotated[float, Field(ge=0)] = 0.1  # of the flavour
+    peak_ticks: Annotated[int, Field(ge=1)] = 1000  # time constant at which a peak is forgotten
+    settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
+    shadow_share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the primary's allocation
+    micro_share: Annotated[float, Field(gt=0, le=1)] = 0.25  # likewise of a micro-VM
+    micro_life_s: Annotated[float, Field(gt=0)] = 3600.0
     #: Kinds that the rules may take beside their plan.
     preferred: tuple[str, ...] = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it

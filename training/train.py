@@ -149,9 +149,7 @@ def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
     return run
 
 
-def _gate(
-    run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs, env: VecEnv
-) -> Outcome:
+def _gate(run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs, env: VecEnv) -> Outcome:
     config = run.config
     state, _ = run.load_checkpoint(boundary.best)
     model.policy.load_state_dict(state["policy"])

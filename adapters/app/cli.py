@@ -118,7 +118,15 @@ def evaluate(
             progress.console.print(line, soft_wrap=True, highlight=False)
 
         results = run(
-            said, workload, labels, range(first, first + seeds), jobs, on_progress, anomalies=anomalies, forecast=forecast, say=say
+            said,
+            workload,
+            labels,
+            range(first, first + seeds),
+            jobs,
+            on_progress,
+            anomalies=anomalies,
+            forecast=forecast,
+            say=say,
         )
     if as_json:
         _say(json.dumps(to_json(results), indent=1))

@@ -71,4 +71,6 @@ def _candidates(origin: Mapping[str, object], where: Path) -> CandidateKnobs:
     try:
         return CandidateKnobs.model_validate(said)
     except ValueError as error:
-        raise InputError(f"{where}: manifest: origin.candidates: expected what a policy was trained on") from error
+        raise InputError(
+            f"{where}: manifest: origin.candidates: expected what a policy was trained on"
+        ) from error

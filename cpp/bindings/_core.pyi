@@ -452,29 +452,6 @@ class DemandWindow:
     @property
     def variance(self) -> F32: ...
 
-class Economy:
-    def __init__(self) -> None: ...
-    usd_kwh: list[float]
-    unmet_usd_h: list[float]
-    late_usd_mhz_h: float
-    downtime_usd_h: float
-    migration_usd: float
-    boot_usd: float
-    slo_stretch: float
-
-class Site:
-    def __init__(self) -> None: ...
-    tick_s: float
-    capabilities: int
-    economy: Economy
-    power_w: list[float]
-    cores: list[int]
-    off_w: list[float]
-    vm_overhead: list[float]
-    rented: list[int]
-    largest_vm: list[float]
-    rack_w: list[float]
-
 class PackerKnobs:
     def __init__(self) -> None: ...
     def check(self) -> None: ...
@@ -661,6 +638,7 @@ class DemandForecaster:
     def memory_bytes(self) -> int: ...
 
 def moments_of(quantiles: F32) -> F32: ...
+
 class Economy:
     def __init__(self) -> None: ...
     usd_kwh: list[float]
