@@ -18,7 +18,7 @@ from foreshade.envs.errors import InputError
 
 F32 = npt.NDArray[np.float32]
 
-#: The first column of every candidate: the rule score; its arg-max over the unmasked is what the rules choose.
+#: The first column of every candidate: the rule score; its arg-max over the unmasked is the rules' choice.
 PREFERENCE = "preference"
 
 

@@ -450,9 +450,12 @@ class Site:
     cores: list[int]
     off_w: list[float]
     vm_overhead: list[float]
+    sleep_w: list[float]
+    wake_s: list[float]
     rented: list[int]
     largest_vm: list[float]
     rack_w: list[float]
+    offloadable: list[float]
 
 class PackerKnobs:
     def __init__(self) -> None: ...
@@ -612,32 +615,6 @@ class ForecastEngine:
     @property
     def memory_bytes(self) -> int: ...
     def __len__(self) -> int: ...
-
-class Economy:
-    def __init__(self) -> None: ...
-    usd_kwh: list[float]
-    unmet_usd_h: list[float]
-    late_usd_mhz_h: float
-    downtime_usd_h: float
-    migration_usd: float
-    boot_usd: float
-    slo_stretch: float
-
-class Site:
-    def __init__(self) -> None: ...
-    tick_s: float
-    capabilities: int
-    economy: Economy
-    power_w: list[float]
-    cores: list[int]
-    off_w: list[float]
-    sleep_w: list[float]
-    wake_s: list[float]
-    vm_overhead: list[float]
-    rented: list[int]
-    largest_vm: list[float]
-    rack_w: list[float]
-    offloadable: list[float]
 
 class PlanKnobs:
     def __init__(self) -> None: ...
