@@ -22,8 +22,8 @@ Floats = npt.NDArray[np.floating[Any]]
 class Batch:
     """``n_envs`` decision processes over one or several data centres.
 
-    Environment i plays world i modulo their number, and with ``reset(seed)`` the episodes of seed + i, which are
-    those of a single environment that is reset with seed + i.
+    Environment i plays world i modulo their number, and with ``reset(seed)`` the episodes of seed + i, which
+    are those of a single environment that is reset with seed + i.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Batch:
 
     @property
     def observations(self) -> Floats:
-        """(n_envs, size) of the last reset or step, ``[context | candidates | mask]``; kept for one step more."""
+        """(n_envs, size) of the last reset or step, ``[context | candidates | mask]``; kept one step more."""
         return self._out[self._turn]
 
     def final(self, i: int) -> Floats:

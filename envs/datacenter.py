@@ -30,7 +30,7 @@ COST_TERMS = tuple(_core.cost_terms())
 
 
 def observation_space(schema: Schema) -> spaces.Dict:
-    """``context`` (G,), ``candidates`` (K, F) and ``mask`` (K,), float32, in that order, with the schema's bounds."""
+    """``context`` (G,), ``candidates`` (K, F), ``mask`` (K,), in that order, with the schema's bounds."""
     low, high = ([getattr(c, end) for c in schema.context] for end in ("low", "high"))
     row_low, row_high = ([getattr(c, end) for c in schema.candidate] for end in ("low", "high"))
     f32 = np.float32
@@ -55,19 +55,21 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
         - ``context`` (G,): time, prices, load, and what is left of this tick.
         - ``candidates`` (K, F): what could be done now, a row each; row 0 is ``wait``, unused rows are 0.
         - ``mask`` (K,): 1 where the candidate can be chosen.
-    - action: Discrete(K), the row chosen. Its effect is booked at once, so the next rows see it. ``wait``, and
-      the last decision of a tick, carries the tick's plan out and lets the world go on by one tick. A masked row
-      acts as ``wait`` and sets ``info["invalid_action"]``.
-    - reward: 0 between the decisions of a tick; across a tick minus its cost in USD, at this episode's prices,
-      over what the idle power of the whole fleet costs in a tick. ``shaping_h`` adds the change of a potential.
+    - action: Discrete(K), the row chosen. Its effect is booked at once, so the next rows see it. ``wait``,
+      and the last decision of a tick, carries the tick's plan out and lets the world go on by one tick. A
+      masked row acts as ``wait`` and sets ``info["invalid_action"]``.
+    - reward: 0 between the decisions of a tick; across a tick minus its cost in USD, at this episode's
+      prices, over what the idle power of the whole fleet costs in a tick. ``shaping_h`` adds the change of a
+      potential.
     - discount: ``info["discount"]``, 1 between the decisions of a tick and ``decision.discount`` across it.
     - termination: never; a data centre does not end.
-    - truncation: at the episode's length, or where the workload ends. A live world that is given no length goes on.
-    - reset: ``seed`` starts a series of episodes of which each follows from that seed and its number; without one
-      the series goes on. ``options={"start_tick": n}`` begins at tick n of the workload.
+    - truncation: at the episode's length, or where the workload ends. A live world that is given no length
+      goes on.
+    - reset: ``seed`` starts a series of episodes of which each follows from that seed and its number;
+      without one the series goes on. ``options={"start_tick": n}`` begins at tick n of the workload.
     - info: ``terms`` (USD by term of the tick just played, at the scenario's prices; empty within a tick),
-      ``invalid_action``, ``discount``, ``plan`` (the actions carried out) and ``refused`` (what the world said to
-      those that it did not take).
+      ``invalid_action``, ``discount``, ``plan`` (the actions carried out) and ``refused`` (what the world
+      said to those that it did not take).
 
     Raises:
         InputError: there is no such scenario or workload, ``render_mode`` is unknown, a world that is not
@@ -76,7 +78,7 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
 
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}  # noqa: RUF012  Gymnasium's own
+    metadata = {"render_modes": ["ansi", "rgb_array", "human"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(
         self,

@@ -26,8 +26,8 @@ class Decision:
     random_start: bool = False
     #: Whether the scenario's own scheduler has placed the first VMs; else all of them wait for the agent.
     placed: bool = False
-    #: Each episode multiplies the prices of energy, unmet demand, migrations and boots by factors, log-uniform
-    #: between 1 / spread and spread; they stand in the context.
+    #: Each episode multiplies the prices of energy, unmet demand, migrations and boots by factors,
+    #: log-uniform between 1 / spread and spread; they stand in the context.
     price_spread: float = 1.0
     #: Of one tick; between the decisions of a tick it is 1. 0.99 looks 8 h ahead at 5 min.
     discount: float = 0.99

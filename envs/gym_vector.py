@@ -26,7 +26,8 @@ Results = tuple[
 
 
 class DataCenterVectorEnv(gymnasium.vector.VectorEnv[Observation, Actions, npt.NDArray[Any]]):
-    """``DataCenterEnv`` many times over, Dict observations; an environment that is done begins anew in that step.
+    """``DataCenterEnv`` many times over, Dict observations; an environment that is done begins anew in that
+    step.
 
     Observations are views of two buffers in turn: copy what must outlive the next step. ``infos`` holds
     ``discount`` and ``invalid_action`` (n_envs,); of environments that are done also ``final_obs`` and

@@ -33,7 +33,7 @@ _SLEEPING = {HostState.OFF, HostState.ASLEEP, HostState.UNRENTED}
 
 
 def text(state: ClusterState, last_plan: Sequence[Action]) -> str:
-    """One line for each host: rack, state, VMs, CPU and memory; above them the sums, below them the last plan."""
+    """A line for each host: rack, state, VMs, CPU, memory; above them the sums, below them the last plan."""
     hosts, cpu, memory = state.hosts, *_shares(state)
     lines = [_headline(state)]
     for h in np.lexsort((np.arange(len(hosts.rack)), hosts.rack)):
@@ -47,10 +47,11 @@ def text(state: ClusterState, last_plan: Sequence[Action]) -> str:
 
 
 def picture(state: ClusterState, last_plan: Sequence[Action]) -> npt.NDArray[np.uint8]:
-    """(height, WIDTH, 3): a row for each rack, a box for each host, a bar for each VM, an arrow for each move.
+    """(height, WIDTH, 3): a row for each rack, a box for each host, a bar for each VM, an arrow for each
+    move.
 
-    A host's box is as warm as its CPU is busy, its lower edge as full as its memory is promised; the bars in it
-    are its VMs, as high as they are busy. Hosts that draw no power are hollow.
+    A host's box is as warm as its CPU is busy, its lower edge as full as its memory is promised; the bars in
+    it are its VMs, as high as they are busy. Hosts that draw no power are hollow.
 
     Raises:
         MissingExtraError: Pillow is not installed.

@@ -1,8 +1,8 @@
 """Random data centres for training: fleets, workloads, tariffs and failures drawn from ranges.
 
-Domain randomisation in the manner of Tobin et al., IROS 2017: a policy that has seen many data centres takes the
-next one for one more of them. Start hours, prices' levels and lengths of episodes are drawn by each episode
-(``Decision``), all else here.
+Domain randomisation in the manner of Tobin et al., IROS 2017: a policy that has seen many data centres takes
+the next one for one more of them. Start hours, prices' levels and lengths of episodes are drawn by each
+episode (``Decision``), all else here.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class Sampling:
 
     #: Shipped scenario or file that says all that is not drawn: actions, overcommit, unmet prices.
     scenario: str = "enterprise"
-    #: Specs of workloads, one drawn for each world; none = the scenario's own. VMs are sampled to fit the fleet.
+    #: Specs of workloads, one drawn for each world; none = the scenario's own. VMs are sampled to fit the
+    #: fleet.
     workloads: Sequence[str] = ()
     #: Hosts of our own, log-uniform: 20 to 200 span the fleets that a policy is trained for.
     hosts: tuple[int, int] = (20, 200)
-    #: Servers of which the fleet is mixed, each in a share drawn from a flat Dirichlet; none = the scenario's own.
+    #: Servers of which the fleet is mixed, each in a share drawn from a flat Dirichlet; none = the
+    #: scenario's own.
     servers: Sequence[str] = ()
     #: VMs' memory over the fleet's; below 1 some hosts can be off.
     fill: Range = (0.4, 0.8)
@@ -55,7 +57,8 @@ class Sampling:
     #: Share of failures that are foreseen, and false alarms a host and day: the quality of the hazard signal.
     recall: Range = (0.3, 0.9)
     false_alarms: Range = (0.0, 0.05)
-    #: Who places the first VMs where ``Decision.placed`` is set: worst-fit spreads, best-fit has consolidated.
+    #: Who places the first VMs where ``Decision.placed`` is set: worst-fit spreads, best-fit has
+    #: consolidated.
     schedulers: Sequence[str] = ("worst-fit", "first-fit", "best-fit")
 
     def __post_init__(self) -> None:

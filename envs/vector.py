@@ -42,13 +42,14 @@ def flat_space(schema: Schema, dtype: npt.DTypeLike = np.float32) -> spaces.Box:
 class DataCenterVecEnv(VecEnv):
     """``DataCenterEnv`` many times over: the same numbers, flat, from one native call a step.
 
-    Row i is the flattened observation of a ``DataCenterEnv`` that was reset with seed + i. Episodes that end are
-    followed by the next at once; their infos have ``terminal_observation``, ``TimeLimit.truncated``, ``episode``
-    (return ``r``, decisions ``l``, seconds since the environment was made ``t``), ``terms`` (USD) and ``actions``
-    (how often each kind was chosen). All other infos are one shared empty dict, not to be written to.
+    Row i is the flattened observation of a ``DataCenterEnv`` that was reset with seed + i. Episodes that end
+    are followed by the next at once; their infos have ``terminal_observation``, ``TimeLimit.truncated``,
+    ``episode`` (return ``r``, decisions ``l``, seconds since the environment was made ``t``), ``terms``
+    (USD) and ``actions`` (how often each kind was chosen). All other infos are one shared empty dict, not to
+    be written to.
 
-    ``discounts`` (n_envs,) float32 holds the discount of the last step, ``invalid`` (n_envs,) whether its action
-    was masked and acted as ``wait``; ``schema`` says what stands where.
+    ``discounts`` (n_envs,) float32 holds the discount of the last step, ``invalid`` (n_envs,) whether its
+    action was masked and acted as ``wait``; ``schema`` says what stands where.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class NetworkConfig(Entry):
     """The networks of ``agents.ham.network``."""
 
     hidden: Count = 32  # wider layers were slower and no better on the little problems tried
-    temperature: Positive = 0.25  # of the preference, a power of two: see ``network``
+    temperature: Positive = 0.125  # of the preference, a power of two: see ``network``
     attention: bool = False  # costs three to six times as much
 
     @field_validator("temperature")
@@ -48,6 +48,7 @@ class PpoConfig(Entry):
     value_weight: Positive = 0.5
     max_grad_norm: Positive = 0.5  # of actor and critic each
     gae_lambda: Share = 0.95  # per tick
+    reward_scale: Positive = 0.01  # 1 - discount of a tick: values are then means of a tick's reward
     kl_to_start: NotNegative = 0.1  # falls linearly to 0
     critic_warmup: Whole = 4  # rollouts
     float16: bool = True  # observations; 1.3 times as fast

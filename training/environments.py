@@ -17,7 +17,7 @@ from foreshade.training.seeds import Purpose
 from foreshade.training.train import MakeEnvs
 
 #: Episodes of training: a day or less from any hour on, half of them on a cluster whose VMs stand.
-TRAINING = Decision(candidates=DEFAULT, episode_ticks=(96, 288), random_start=True)
+TRAINING = Decision(candidates=DEFAULT, episode_ticks=(96, 288), random_start=True, shaping_h=1.0)
 #: Whole workloads, as they are played in an evaluation.
 JUDGING = Decision(candidates=DEFAULT)
 

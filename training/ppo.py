@@ -65,6 +65,7 @@ class TickPPO(PPO):
         critic_warmup: int = 4,
         compile_losses: Compile = "auto",
         gae_lambda: float = 0.95,
+        reward_scale: float = 1.0,
         rollout_buffer_class: type[RolloutBuffer] | None = TickRolloutBuffer,
         **kwargs: Any,
     ) -> None:
@@ -74,6 +75,7 @@ class TickPPO(PPO):
         self.kl_to_start = kl_to_start
         self.critic_warmup = critic_warmup
         self.compile_losses = compile_losses
+        self.reward_scale = reward_scale
         #: seconds spent so far in the environment, in whole rollouts (the environment's included), learning
         self.seconds = {"environment": 0.0, "rollout": 0.0, "learning": 0.0}
         super().__init__(
@@ -141,7 +143,7 @@ class TickPPO(PPO):
             self.buffer.add_step(
                 observation,
                 actions,
-                self._tensor(rewards, torch.float32),
+                self._tensor(rewards, torch.float32) * self.reward_scale,
                 self._tensor(cast(Any, env).discounts, torch.float32),
                 starts,
                 values.flatten(),

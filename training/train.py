@@ -93,6 +93,7 @@ def make_model(config: TrainConfig, env: VecEnv) -> TickPPO:
         kl_to_start=ppo.kl_to_start,
         critic_warmup=ppo.critic_warmup,
         compile_losses=ppo.compile,
+        reward_scale=ppo.reward_scale,
         policy_kwargs={"schema": cast(Any, env).schema, **network.model_dump()},
         seed=config.seed,
         device=config.device,

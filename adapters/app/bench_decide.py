@@ -1,8 +1,8 @@
 """``foreshade bench decide``: decisions per second of the native environments.
 
-The plant is that of ``bench step``, with every kind of action allowed. A tick is a few decisions: the candidates
-that the rules like best and that are possible and not ``wait``, one after another, then ``wait``; where fewer are
-possible, ``wait`` comes earlier.
+The plant is that of ``bench step``, with every kind of action allowed. A tick is a few decisions: the
+candidates that the rules like best and that are possible and not ``wait``, one after another, then ``wait``;
+where fewer are possible, ``wait`` comes earlier.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def measure(
 ) -> dict[str, float]:
     """Decisions per second of CPU time (wall time with several threads), and each part's share of a tick.
 
-    Choosing among the candidates falls outside the clock. The shares are of single environments whose parts are
-    called one by one, in the same process.
+    Choosing among the candidates falls outside the clock. The shares are of single environments whose parts
+    are called one by one, in the same process.
     """
     plant, spec = bench_plant(hosts, vms, 0.0, list(range(len(ActionKind))))
     site = native_site(site_of_data_centre(spec, frozenset(ActionKind), TICKS, np.zeros(vms, np.float32)))
@@ -85,7 +85,7 @@ def measure(
 def best_beside_wait(
     preference: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], may: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """The possible row of the largest preference that is not ``wait``; ``wait`` where there is none or it may not."""
+    """Possible row of the largest preference beside ``wait``; ``wait`` where there is none or not ``may``."""
     liked = np.where(mask > 0.0, preference, -np.inf)
     liked[:, 0] = -np.inf
     best = liked.argmax(axis=1)
@@ -95,7 +95,7 @@ def best_beside_wait(
 def _shares(
     plant: _core.Plant, site: _core.Site, said: Decision, envs: int, ticks: int = 8
 ) -> dict[str, float]:
-    """Of the time of a tick: playing it, observing it, proposing at its start, booking choices, writing rows."""
+    """Of a tick's time: playing it, observing it, proposing at its start, booking choices, writing rows."""
     schema = native_schema(said.k)
     row = np.zeros((1, schema.size), np.float32)
     spent: Counter[str] = Counter()

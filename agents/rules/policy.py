@@ -25,7 +25,7 @@ class RulesPolicy:
         episode_start: Any = None,  # noqa: ARG002  part of the interface
         deterministic: bool = True,  # noqa: ARG002
     ) -> tuple[npt.NDArray[np.int64], Any]:
-        """Rows chosen, (n,) or () as the observations are; ties go to the lower row, as in the native core."""
+        """Rows chosen, (n,) or () as observations are; ties go to the lower row, as in the native core."""
         if isinstance(observation, Mapping):
             candidates, mask = observation["candidates"], observation["mask"]
         else:

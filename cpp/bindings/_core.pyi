@@ -100,22 +100,6 @@ class VmColumns:
     @property
     def anomaly(self) -> U8: ...
 
-class ForecastColumns:
-    @property
-    def moments(self) -> F32: ...
-    @property
-    def quantiles(self) -> F32: ...
-    @property
-    def levels(self) -> F32: ...
-    @property
-    def horizons(self) -> I32: ...
-    @property
-    def series(self) -> I32: ...
-    @property
-    def share(self) -> F32: ...
-    @property
-    def memory_share(self) -> F32: ...
-
 class ClusterState:
     def __init__(self) -> None: ...
     @property
@@ -128,8 +112,6 @@ class ClusterState:
     def vms(self) -> VmColumns: ...
     def show_anomalies(self, vm: U8, vm_p: F32, vm_widen: F32, host: U8) -> None: ...
     def show_hazards(self, per_h: F32, confidence: F32) -> None: ...
-    @property
-    def forecasts(self) -> ForecastColumns: ...
     def copy(self) -> ClusterState: ...
 
 class ServerModel:
@@ -246,7 +228,6 @@ class Plant:
         vm_departure: I32,
         vm_credit: F32,
         allowed: list[int],
-        forecast: ForecastTable | EngineConfig | None = None,
     ) -> None: ...
 
 class Action:
@@ -441,8 +422,6 @@ class WindowKnobs:
     prior_mean: list[float]
     prior_sigma: list[float]
     floor_sigma: list[float]
-    forecast: float
-    forecast_ticks: int
 
 class DemandWindow:
     def __init__(self, knobs: WindowKnobs, n_vms: int, tick_s: float) -> None: ...
@@ -451,6 +430,32 @@ class DemandWindow:
     def mean(self) -> F32: ...
     @property
     def variance(self) -> F32: ...
+
+class Economy:
+    def __init__(self) -> None: ...
+    usd_kwh: list[float]
+    unmet_usd_h: list[float]
+    late_usd_mhz_h: float
+    downtime_usd_h: float
+    migration_usd: float
+    boot_usd: float
+    slo_stretch: float
+
+class Site:
+    def __init__(self) -> None: ...
+    tick_s: float
+    capabilities: int
+    economy: Economy
+    power_w: list[float]
+    cores: list[int]
+    off_w: list[float]
+    vm_overhead: list[float]
+    sleep_w: list[float]
+    wake_s: list[float]
+    rented: list[int]
+    largest_vm: list[float]
+    rack_w: list[float]
+    offloadable: list[float]
 
 class PackerKnobs:
     def __init__(self) -> None: ...
@@ -610,60 +615,6 @@ class ForecastEngine:
     @property
     def memory_bytes(self) -> int: ...
     def __len__(self) -> int: ...
-
-class EngineConfig:
-    def __init__(
-        self,
-        horizons: Sequence[int],
-        strides: Sequence[int],
-        rates: dict[str, float],
-        threads: int = 1,
-    ) -> None: ...
-
-class ForecastTable:
-    def __init__(
-        self, moments: F32, quantiles: F32 | None, horizons: Sequence[int], levels: Sequence[float]
-    ) -> None: ...
-    @property
-    def n_ticks(self) -> int: ...
-    @property
-    def n_rows(self) -> int: ...
-
-class DemandForecaster:
-    def __init__(self, config: EngineConfig, n_rows: int) -> None: ...
-    def own(self, owner: I32) -> None: ...
-    def observe(self, demand: F32) -> None: ...
-    def predict(self, moments: F32, quantiles: F32 | None = None) -> None: ...
-    @property
-    def memory_bytes(self) -> int: ...
-
-def moments_of(quantiles: F32) -> F32: ...
-
-class Economy:
-    def __init__(self) -> None: ...
-    usd_kwh: list[float]
-    unmet_usd_h: list[float]
-    late_usd_mhz_h: float
-    downtime_usd_h: float
-    migration_usd: float
-    boot_usd: float
-    slo_stretch: float
-
-class Site:
-    def __init__(self) -> None: ...
-    tick_s: float
-    capabilities: int
-    economy: Economy
-    power_w: list[float]
-    cores: list[int]
-    off_w: list[float]
-    sleep_w: list[float]
-    wake_s: list[float]
-    vm_overhead: list[float]
-    rented: list[int]
-    largest_vm: list[float]
-    rack_w: list[float]
-    offloadable: list[float]
 
 class PlanKnobs:
     def __init__(self) -> None: ...

@@ -44,7 +44,9 @@ constexpr std::array<Column, context::count> kContext{{
 
 constexpr auto kCandidate = [] {
     std::array<Column, feature::count> all{};
-    all[feature::preference] = {"preference", "1", -10, 10, "the rules' score; their choice is the largest"};
+    all[feature::preference] = {
+        "preference", "1", -10, 10,
+        "above 0 what the rules would take, the better the higher; their choice is the largest"};
     all[feature::score] = {"score", "1", -10, 10,
                            "performance + utilisation - cost - latency; money in idle host hours"};
     all[feature::performance] = {"performance", "1", -10, 10, "unmet demand avoided over the horizon"};

@@ -784,15 +784,22 @@ float Proposer::squash(float usd) const {
     return x / (1.0F + std::abs(x) / kLargest);
 }
 
+// What the rules take is above 0 by a step, what they leave below by the same: a policy that starts as the rules and
+// draws at random departs from them rarely. A plan is taken as it is: placing what waits and switching off what is
+// empty earn nothing by its measure.
+float Proposer::preference_of(const Candidate& c) const {
+    constexpr float kStep = 0.7F;
+    if (c.kind == CandidateKind::wait) return 0.0F;
+    const float score = squash(c.score() - knobs_.threshold * unit_usd_);
+    bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
+    if (c.kind == CandidateKind::right_size) taken = taken && c.z == knobs_.headroom;
+    if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
+    return taken ? kStep + std::max(score, 0.0F) / kLargest : -kStep + std::min(score, 0.0F) / kLargest;
+}
+
 void Proposer::show() {
     for (Candidate& c : pool_) {
-        const float score = squash(c.score() - knobs_.threshold * unit_usd_);
-        const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
-        c.preference = c.kind == CandidateKind::wait ? 0.0F : may ? score : clip(std::min(score, 0.0F) - 0.01F);
-        // A plan is taken as it is: placing what waits and switching off what is empty earn nothing by its measure.
-        if (c.kind == CandidateKind::right_size && c.z != knobs_.headroom) c.preference = std::min(score, 0.0F) - 0.01F;
-        if (c.kind == CandidateKind::plan)
-            c.preference = knobs_.plans[at(c.plan)].preferred ? clip(std::max(score, 0.0F) + 0.01F) : -0.01F;
+        c.preference = preference_of(c);
     }
     shown_ = pool_;
     if (shown_.size() <= knobs_.k) return;
@@ -859,9 +866,7 @@ void Proposer::choose(std::size_t index) {
                       c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) &&
                      evaluate(c);
         if (!c.possible) continue;
-        const float score = squash(c.score() - knobs_.threshold * unit_usd_);
-        const bool may = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0;
-        c.preference = may ? score : clip(std::min(score, 0.0F) - 0.01F);
+        c.preference = preference_of(c);
     }
 }
 

@@ -128,6 +128,7 @@ class Proposer {
     bool wanted_shape(std::size_t v, float headroom, Amounts& allocation) const;
     void write_row(const Candidate& c, float* row) const;
     float squash(float usd) const;
+    float preference_of(const Candidate& c) const;
 
     std::shared_ptr<const Site> site_;
     std::shared_ptr<Site> priced_; // the site at this episode's prices
