@@ -1,5 +1,7 @@
 """Microseconds of CPU time that one decision of a frozen policy takes, features to choice, on one thread.
 
+The states are in the cache, as they are when the environment has just written them.
+
 OMP_NUM_THREADS=1 python benchmarks/frozen_policy.py
 """
 
@@ -15,7 +17,7 @@ from foreshade.agents.ham.frozen import Backend, FrozenPolicy
 from foreshade.agents.ham.frozen_network import ActorShape
 from foreshade.envs.features import Column, Schema
 
-ROUNDS, DECISIONS = 60, 200
+ROUNDS, DECISIONS, BATCHES = 2_000, 8, 40
 BACKENDS: tuple[Backend, ...] = ("onnxruntime", "numpy")
 
 
@@ -54,6 +56,7 @@ def main() -> None:
                     for row in range(DECISIONS):
                         policy.choose(flat[row])
                     single.append(1e6 * (time.thread_time() - begin) / DECISIONS)
+                for _ in range(BATCHES):
                     begin = time.thread_time()
                     policy.choose_batch(flat)
                     batch.append(1e6 * (time.thread_time() - begin) / 256)

@@ -182,7 +182,8 @@ class _OneState:
         np.maximum(joined, np.dot(vector, self._summary), out=joined)
         logits: F32 = np.dot(joined, self._score)
         logits += candidates[:, 0] * self._inverse_temperature
-        return np.where(mask, logits, MASKED)
+        logits[mask == 0] = MASKED
+        return logits
 
 
 def onnx_actor(weights: Mapping[str, F32], shape: ActorShape, schema: Schema) -> bytes:
