@@ -12,4 +12,5 @@ PYBIND11_MODULE(_core, module) {
     register_packing(module);
     register_demand_window(module);
     register_anomaly(module);
+    register_trees(module);
 }

@@ -17,5 +17,6 @@ void register_expected_cost(py::module_& module);
 void register_packing(py::module_& module);
 void register_demand_window(py::module_& module);
 void register_anomaly(py::module_& module);
+void register_trees(py::module_& module);
 
 } // namespace foreshade::bindings
