@@ -18,6 +18,7 @@ from foreshade.envs.forecast.learned.quantile_model import (
     F32,
     I64,
     QUANTILES,
+    Source,
     check_context,
     settle,
 )
@@ -131,8 +132,8 @@ class GlobalModel(ABC, Generic[C]):
         ahead = None if regressors is None else regressors[cut:]
         return settle(self._answer(context[:, cut:], tuple(horizons), start, ahead), context)
 
-    def save(self, folder: str | Path, data: str) -> Path:
-        """Freeze to a folder; ``data`` says in words what it was trained on."""
+    def save(self, folder: str | Path, data: Source) -> Path:
+        """Freeze to a folder; ``data`` says what it was trained on."""
         files, more = self._frozen()
         manifest = {
             "config": asdict(self._config),  # type: ignore[call-overload]
