@@ -47,6 +47,10 @@ class History:
         cut = self._clock % length
         return np.concatenate([self._ring[which, cut:], self._ring[which, :cut]], axis=1)
 
+    def at(self, ticks: npt.NDArray[np.int64]) -> F32:
+        """``(n_series, n)`` samples at these ticks, from ``first_tick`` to the newest; a copy."""
+        return np.asarray(self._ring[:, ticks % self._ring.shape[1]], np.float32)
+
     def newest(self) -> F32:
         """``(n_series,)`` the last sample, NaN where it is missing; a copy."""
         return self._ring[:, (self._clock - 1) % self._ring.shape[1]].copy()

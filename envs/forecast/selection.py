@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from foreshade.envs.errors import ForecastError
 from foreshade.envs.forecast.experts import Expert
-from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, Forecaster, NativeForecaster
+from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, Forecaster
 from foreshade.envs.forecast.history import History
 from foreshade.envs.forecast.mixture import HorizonMixture, MixtureConfig
 
@@ -66,10 +66,10 @@ class Selection:
     """
 
     def __init__(
-        self, base: NativeForecaster, experts: Sequence[Expert], config: SelectionConfig | None = None
+        self, base: Forecaster, experts: Sequence[Expert], config: SelectionConfig | None = None
     ) -> None:
         self._config = config or SelectionConfig()
-        self._base: Forecaster = base
+        self._base = base
         self._experts = tuple(experts)
         names = [expert.name for expert in self._experts]
         if len(set(names)) < len(names) or "engine" in names:
