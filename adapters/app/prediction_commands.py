@@ -95,6 +95,37 @@ def forecast_train(
     sys.stdout.write(f"model: {folder}, {len(data.history)} series, {ahead} steps ahead\n")
 
 
+@forecast_app.command("plot")
+def forecast_plot(
+    workload: Annotated[str, typer.Option(help="A trace: KIND:PATH?key=value.")],
+    out: Annotated[Path, typer.Option(help="File: .html, or .svg and .png with the extra plot.")],
+    series: Annotated[list[int] | None, typer.Option(help="Rows to draw, from 0; may be repeated.")] = None,
+    models: Annotated[str, typer.Option(help="As in score; fans are the first one's.")] = "engine",
+    resource: Annotated[str, typer.Option(help="cpu memory disk_read …")] = "cpu",
+    horizon: Annotated[int, typer.Option(min=1, help="Steps ahead.")] = 12,
+    hours: Annotated[float, typer.Option(help="Length of what is drawn, up to the end.")] = 6.0,
+    part: Annotated[str, typer.Option(help="both, fans or reliability.")] = "both",
+    sample: Annotated[int | None, typer.Option(min=1, help="Series to draw at random.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of training.")] = 0,
+    train: Annotated[list[str] | None, typer.Option(help="Workload to train learned models on.")] = None,
+    trained: Annotated[
+        Path | None, typer.Option("--trained", "--policy-dir", help="Folder of 'foreshade forecast train'.")
+    ] = None,
+) -> None:
+    """Draw fans over what came, and whether quantiles hold what they promise."""
+    from foreshade.adapters.app.forecast_plot import check_target, roll, write_plot  # noqa: PLC0415
+    from foreshade.envs.forecast.entrants import Stable  # noqa: PLC0415
+    from foreshade.envs.forecast.score import case_of, entered  # noqa: PLC0415
+    from foreshade.envs.workloads.spec import Spec, load_trace  # noqa: PLC0415
+
+    check_target(out)
+    kind = Spec.parse(workload).kind
+    case = case_of(load_trace(workload), resource, kind=kind, sample=sample, seed=seed)
+    entrants = Stable(tuple(train or ()), trained, seed)
+    rolling = roll(case, entered(case, _names(models), entrants), horizon, hours)
+    sys.stdout.write(f"plot: {write_plot(rolling, series or [0, 1, 2], out, part)}\n")
+
+
 @forecast_app.command("precompute")
 def forecast_precompute(
     workload: Annotated[str, typer.Option(help="KIND:PATH?key=value.")],

@@ -213,6 +213,32 @@ class Entrants(TypingProtocol):
         ...
 
 
+def check_names(names: Sequence[str], entrants: Entrants | None) -> None:
+    """Reject a model that nobody can make.
+
+    Raises:
+        ForecastError: the name is unknown.
+
+    """
+    known = (*MODELS, *(entrants.names if entrants else ()))
+    for name in names:
+        if name not in known:
+            raise ForecastError(f"score: unknown model {name!r}; known are {', '.join(known)}")
+
+
+def entered(case: Case, names: Sequence[str], entrants: Entrants | None = None) -> dict[str, Model]:
+    """The named models for a case, in the order of the names.
+
+    Raises:
+        ForecastError: a model that does not exist.
+        InputError: one of ``entrants`` cannot be made.
+
+    """
+    check_names(names, entrants)
+    made = {**MODELS, **(entrants(case, names) if entrants else {})}
+    return {name: made[name] for name in names}
+
+
 def score(
     workload: str,
     models: Sequence[str] = ("engine", "naive", "seasonal_naive"),
@@ -236,19 +262,15 @@ def score(
         InputError: the workload cannot be read, or a model of ``entrants`` cannot be made.
 
     """
-    known = (*MODELS, *(entrants.names if entrants else ()))
-    for name in models:
-        if name not in known:
-            raise ForecastError(f"score: unknown model {name!r}; known are {', '.join(known)}")
+    check_names(models, entrants)  # before a trace is read
     trace = load_trace(workload)
     kind = Spec.parse(workload).kind
     rows: list[dict[str, str | int | float]] = []
     for name in [resource] if resource else [r for r in trace.series if np.isfinite(trace.series[r]).any()]:
         case = case_of(trace, name, kind=kind, sample=sample, seed=seed)
-        made = {**MODELS, **(entrants(case, models) if entrants else {})}
-        for model in models:
+        for model, made in entered(case, models, entrants).items():
             began = time.process_time()
-            forecast = made[model](case.values, case.protocol.origins, case.protocol.horizons)
+            forecast = made(case.values, case.protocol.origins, case.protocol.horizons)
             spent = time.process_time() - began
             rows += measure(model, case, forecast, spent, seed)
     return rows

@@ -129,16 +129,28 @@ def series_from_csv(path: str | Path, clock: RegressorClock, known_after_ticks: 
     names = [name for name in frame.columns if name != "time"]
     if not names or known_after_ticks < 0:
         raise InputError(f"{path}: expected columns beside time and a delay of at least 0 ticks")
-    at = np.searchsorted(seconds, clock.epoch_s - known_after_ticks * clock.tick_s, side="right") - 1
+    table = np.stack([number_column(frame, name, path) for name in names], axis=1)
+    return Regressors(tuple(names), held_columns(seconds, table, clock, known_after_ticks))
+
+
+def held_columns(time_s: F64, values: F64, clock: RegressorClock, known_after_ticks: int) -> F32:
+    """``(n_ticks, n_columns)`` measured columns on the clock, each of mean 0 and deviation 1 over it.
+
+    ``time_s`` (n,) ascends; ``values`` (n, n_columns), NaN = not measured. A sample holds until the next one and
+    is known ``known_after_ticks`` later; before the first one a column is 0.
+    """
     columns = []
-    for name in names:
-        values = number_column(frame, name, path)
-        held = np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
-        known = held[np.isfinite(held)]
-        spread = float(known.std()) if known.size else 0.0
-        centred = held - (float(known.mean()) if known.size else 0.0)
+    for column in values.T:
+        there = np.isfinite(column)
+        time, known = time_s[there], column[there]
+        at = np.searchsorted(time, clock.epoch_s - known_after_ticks * clock.tick_s, side="right") - 1
+        held = np.full(clock.n_ticks, np.nan)
+        held[at >= 0] = known[at[at >= 0]]
+        seen = held[np.isfinite(held)]
+        spread = float(seen.std()) if seen.size else 0.0
+        centred = held - (float(seen.mean()) if seen.size else 0.0)
         columns.append(np.nan_to_num(centred / spread if spread > 0 else centred * 0))
-    return Regressors(tuple(names), np.stack(columns, axis=1).astype(np.float32))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def events(path: str | Path, clock: RegressorClock) -> Regressors:
