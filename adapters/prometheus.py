@@ -1,7 +1,7 @@
 """Series of a Prometheus server as outside knowledge: user activity, orders a minute, queue lengths.
 
-One range query (``/api/v1/query_range``) over the regressors' clock, in as many requests as the server's limit of
-11,000 points a series asks for.
+One range query (``/api/v1/query_range``) over the regressors' clock, in as many requests as the server's
+limit of 11,000 points a series asks for.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class Prometheus:
         """Evaluate an expression from ``start_s`` to ``end_s``, both included, every ``step_s``.
 
         Raises:
-            InputError: no answer in time, an error of the server (its own words), or an answer that is no matrix.
+            InputError: no answer in time, an error of the server (its own words), or an answer that is no
+            matrix.
 
         """
         if not (end_s >= start_s and step_s > 0):

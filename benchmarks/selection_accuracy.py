@@ -3,8 +3,8 @@
     python benchmarks/selection_accuracy.py FOLDER [20110303 … | cpu | memory]
 
 FOLDER holds what ``foreshade forecast train`` wrote: ``FOLDER/DAY`` trained on the other PlanetLab days,
-``FOLDER/bitbrains`` on the first 14 days of Bitbrains. FORESHADE_DATA names the folder of the traces. Ratios are
-of mean pinball losses to the engine's in the same run.
+``FOLDER/bitbrains`` on the first 14 days of Bitbrains. FORESHADE_DATA names the folder of the traces. Ratios
+are of mean pinball losses to the engine's in the same run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def show(label: str, workload: str, resource: str, trained: Path) -> None:
         print(
             f"| {label} | {resource} | {horizon} | {engine['pinball']:.4g} | {' | '.join(ratios)} "
             f"| {'' if 'lstm' in learned else '– | '}**{chosen['pinball'] / engine['pinball']:.3f}** "
-            f"| {engine['cov80']:.3f}, {engine['cov95']:.3f} | {chosen['cov80']:.3f}, {chosen['cov95']:.3f} |",
+            f"| {engine['cov80']:.3f}, {engine['cov95']:.3f} "
+            f"| {chosen['cov80']:.3f}, {chosen['cov95']:.3f} |",
             flush=True,
         )
 

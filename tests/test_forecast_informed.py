@@ -5,8 +5,8 @@ import pytest
 
 from foreshade.envs.errors import ForecastError, InputError
 from foreshade.envs.forecast.forecaster import EngineConfig, NativeForecaster
-from foreshade.envs.forecast.informed import DayProfile, Informed
 from foreshade.envs.forecast.history import History
+from foreshade.envs.forecast.informed import DayProfile, Informed
 from foreshade.envs.forecast.knowledge import DayTypes, Knowledge, ScheduledEvent, day_types, scheduled_events
 from foreshade.envs.forecast.score import pinball
 

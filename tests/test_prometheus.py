@@ -25,7 +25,7 @@ def server(answer):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             question = {key: values[0] for key, values in parse_qs(body).items()} | {"path": self.path}
-            question["token"] = self.headers.get("Authorization")
+            question["headers"] = self.headers.get("Authorization")
             asked.append(question)
             status, text = answer(question)
             self.send_response(status)
@@ -63,7 +63,7 @@ def test_a_range_is_asked_for_and_read():
         web, plain = client.query_range("rate(orders[5m])", 600, 1200, 300)
     assert asked[0]["path"] == "/prom/api/v1/query_range"
     assert asked[0]["query"] == "rate(orders[5m])"
-    assert asked[0]["token"] == "x"
+    assert asked[0]["headers"] == "x"
     assert web.name == 'job="web",zone="a"'
     assert web.time_s.tolist() == [600, 900, 1200]
     assert web.values.tolist() == [10, 15, 20]

@@ -39,7 +39,7 @@ def test_native_sums_are_those_of_numpy_to_the_last_bit(grown):
 
 def test_what_the_native_sums_cannot_hold_is_refused(grown):
     lightgbm = pytest.importorskip("lightgbm")
-    boosters, read, probe = grown
+    _, read, probe = grown
     rng = np.random.default_rng(1)
     wide = lightgbm.train(
         {"num_leaves": 40, "min_data_in_leaf": 1, "verbose": -1, "num_threads": 1},

@@ -145,7 +145,8 @@ def _fan(hours: np.ndarray[Any, Any], quantiles: F32, truth: F32, *, legend: boo
         outline = np.concatenate([quantiles[:, high], quantiles[::-1, low]])
         traces.append(
             go.Scatter(
-                x=_short(np.concatenate([hours, hours[::-1]])), y=_short(outline), fill="toself", mode="lines",
+                x=_short(np.concatenate([hours, hours[::-1]])), y=_short(outline), fill="toself",
+                mode="lines",
                 fillcolor=colour, line={"width": 0}, name=name, legendgroup=name, showlegend=legend,
                 hoverinfo="skip",
             )

@@ -1,4 +1,4 @@
-"""Models that enter a score by name beside the engine: learned ones, classical ones, and the selection of all."""
+"""Models that enter a score by name beside the engine: learned, classical, and the selection of all."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ class Stable:
         if needed:
             where = f"none in {self.trained}" if self.trained is not None else "neither is given"
             raise InputError(
-                f"score: {kind} of {case.resource}: expected --train WORKLOAD of other days, or --trained DIR "
-                f"of 'foreshade forecast train'; {where}"
+                f"score: {kind} of {case.resource}: expected --train WORKLOAD of other days, or --trained "
+                f"DIR of 'foreshade forecast train'; {where}"
             )
         return None
 

@@ -104,8 +104,9 @@ class LearnedExpert:
         name: what it is called.
         model: trained for every horizon that it is asked for.
         start_tick: ticks since a Monday at midnight at the first sample of all series.
-        regressors: (n_ticks, n_regressors) from the first sample on, as far ahead as is ever asked; None = none.
-        asleep: ticks from, to (exclusive) in which it does not vote: the past that it was trained on, where
+        regressors: (n_ticks, n_regressors) from the first sample on, as far ahead as is ever asked; None =
+        none. asleep: ticks from, to (exclusive) in which it does not vote: the past that it was trained on,
+        where
             its errors would flatter it.
         classes: of each series, for a ``PerClass``; series that are added later have none.
 
@@ -249,7 +250,8 @@ class RotatedExpert:
 
             def path_of(series: int) -> F32:
                 past = history.rows(slice(series, series + 1))
-                return self._model.predict(past, steps, start_tick=start)[0]
+                path: F32 = self._model.predict(past, steps, start_tick=start)[0]
+                return path
 
             self._rotation.turn(tick, self._value(history).astype(np.float64), path_of)
         return self._rotation.read(tick, horizons)

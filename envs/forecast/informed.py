@@ -1,15 +1,15 @@
 """A forecaster that is told what people know: a wrapper around any other.
 
-**Scheduled events.** While an event runs, the forecaster behind is shown demand divided by the event's factor, so
-that neither its levels nor its days remember what will not return; what it says of an instant in an event is
-multiplied, level by level, with the quantiles of the factor. Quantiles of both are multiplied in order, as if
-both erred the same way: never narrower than either. An event that fails to have its effect corrects itself
-while it runs, as it was divided out before.
+**Scheduled events.** While an event runs, the forecaster behind is shown demand divided by the event's
+factor, so that neither its levels nor its days remember what will not return; what it says of an instant in
+an event is multiplied, level by level, with the quantiles of the factor. Quantiles of both are multiplied in
+order, as if both erred the same way: never narrower than either. An event that fails to have its effect
+corrects itself while it runs, as it was divided out before.
 
-**Day types.** Where the target falls on a day of another type than the origin's (the evening before a holiday, a
-Friday for the day ahead), the samples of former days of the target's type around its time of day are one more
-expert in a ``Selection`` with the forecaster behind. It has no voice elsewhere, and so its record is that of
-such targets alone.
+**Day types.** Where the target falls on a day of another type than the origin's (the evening before a
+holiday, a Friday for the day ahead), the samples of former days of the target's type around its time of day
+are one more expert in a ``Selection`` with the forecaster behind. It has no voice elsewhere, and so its
+record is that of such targets alone.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Informed:
     ) -> None:
         if len(names) != len(forecaster) or step_s <= 0:
             raise ForecastError(
-                f"informed: expected {len(forecaster)} names and a step above 0, got {len(names)} and {step_s}"
+                f"informed: expected {len(forecaster)} names and a step above 0, got {len(names)} and "
+                f"{step_s}"
             )
         unknown = {name for event in knowledge.events for name in event.series} - set(names)
         if unknown:

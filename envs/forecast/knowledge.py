@@ -23,7 +23,8 @@ I64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class ScheduledEvent:
-    """Demand of named series will be ``factor`` times what it would be, somewhere between ``low`` and ``high``.
+    """Demand of named series will be ``factor`` times what it would be, somewhere between ``low`` and
+    ``high``.
 
     A promotion that doubles the load, give or take: ``factor=2, low=1.5, high=3``; maintenance that silences
     a service: ``factor=0, low=0, high=0.1``.

@@ -1,8 +1,8 @@
 """From samples with time stamps of many clocks to the one grid that a forecaster is fed.
 
-Interval ``i`` holds what was measured from ``start + i * step`` up to, not including, the next. It is open until
-``lag_s`` after its end, so that what comes late or out of order within that time still counts; then it is
-closed, handed out once, and never changed. A series without a sample in it is NaN there.
+Interval ``i`` holds what was measured from ``start + i * step`` up to, not including, the next. It is open
+until ``lag_s`` after its end, so that what comes late or out of order within that time still counts; then it
+is closed, handed out once, and never changed. A series without a sample in it is NaN there.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class SampleClock:
     ) -> None:
         """Take ``k`` samples in any order.
 
-        Of several samples of one series in one interval the one with the newest time stamp stays, and of equal
-        time stamps the one that came last.
+        Of several samples of one series in one interval the one with the newest time stamp stays, and of
+        equal time stamps the one that came last.
 
         Raises:
             ForecastError: lengths differ, or a series does not exist; nothing is taken.
@@ -115,7 +115,7 @@ class SampleClock:
         self._stamp.reshape(-1)[place[newer]] = stamp[rows[newer]]
 
     def close(self, now_s: float) -> F32:
-        """``(n_series, k)``: every interval that ended ``lag_s`` ago or earlier and was not handed out before.
+        """``(n_series, k)``: every interval that ended ``lag_s`` ago or earlier and is not handed out yet.
 
         After a long pause ``k`` is large and most of it NaN.
         """

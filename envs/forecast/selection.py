@@ -1,10 +1,10 @@
 """Learned and classical models in one choice with the online engine, per series, horizon and level.
 
-``Selection`` is a ``Forecaster``. Its experts are a forecaster that always answers (the native engine) and any
-number that may not: a frozen model sleeps over what it was trained on, a rotation has fitted only some series.
-Every ``stride`` steps it keeps what all of them said; when the outcome comes, the record that decides the
-weights is brought forward (``mixture.py``). The blend's width is corrected last, so that it covers what it
-promises whoever spoke.
+``Selection`` is a ``Forecaster``. Its experts are a forecaster that always answers (the native engine) and
+any number that may not: a frozen model sleeps over what it was trained on, a rotation has fitted only some
+series. Every ``stride`` steps it keeps what all of them said; when the outcome comes, the record that decides
+the weights is brought forward (``mixture.py``). The blend's width is corrected last, so that it covers what
+it promises whoever spoke.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Selection:
         self._history = History(n, max((expert.looks_back for expert in self._experts), default=1))
         self._level = np.full(n, np.nan, np.float32)
         self._scale = np.zeros(n, np.float32)
+        self._seen = np.zeros(n, np.int64)  # samples of each series
         self._said: dict[int, F32] = {}  # experts by place of the horizon, at the newest sample
         self._base_said: F32 | None = None
 
@@ -127,9 +128,9 @@ class Selection:
             self._step(block[:, column : column + 1])
 
     def warm(self, samples: F32) -> None:
-        """Take ``(n_series, k)`` samples of the past that teach the base and are looked back on, but no choice.
+        """Take ``(n_series, k)`` samples of the past: they teach the base and are looked back on.
 
-        Asking every expert at every tick of a long past costs minutes and is forgotten within a week.
+        They teach no choice: asking every expert at every tick of a long past costs minutes.
 
         Raises:
             ForecastError: another number of series.
@@ -187,6 +188,7 @@ class Selection:
                 setattr(kept, name, np.concatenate([array, young], axis=1))
         self._level = np.concatenate([self._level, np.full(count, np.nan, np.float32)])
         self._scale = np.concatenate([self._scale, np.zeros(count, np.float32)])
+        self._seen = np.concatenate([self._seen, np.zeros(count, np.int64)])
         self._forget_said()
 
     def remove(self, who: Sequence[int]) -> None:
@@ -202,6 +204,7 @@ class Selection:
                 setattr(kept, name, np.delete(getattr(kept, name), list(who), axis=1))
         self._level = np.delete(self._level, list(who))
         self._scale = np.delete(self._scale, list(who))
+        self._seen = np.delete(self._seen, list(who))
         self._forget_said()
 
     def save(self) -> bytes:
@@ -243,6 +246,7 @@ class Selection:
             for name in _Open.ARRAYS:
                 setattr(kept, name, arrays[f"open-{place}-{name}"].copy())
         self._level, self._scale = arrays["level"].copy(), arrays["scale"].copy()
+        self._seen = arrays["seen"].copy()
         self._forget_said()
 
     def _step(self, column: F32) -> None:
@@ -297,7 +301,9 @@ class Selection:
         seen = np.isfinite(now)
         self._level = np.where(seen & ~np.isfinite(self._level), now, self._level)
         distance = np.where(seen, np.abs(now - self._level), self._scale)
-        self._scale += ((distance - self._scale) / _DAY).astype(np.float32)
+        rate = np.maximum(1 / (self._seen + 1), 1 / _DAY)
+        self._scale += (rate * (distance - self._scale)).astype(np.float32)
+        self._seen += seen
         self._level = np.where(seen, self._level + _SMOOTH * (now - self._level), self._level).astype(
             np.float32
         )
@@ -310,7 +316,11 @@ class Selection:
         return block
 
     def _arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        arrays: dict[str, npt.NDArray[np.generic]] = {"level": self._level, "scale": self._scale}
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            "level": self._level,
+            "scale": self._scale,
+            "seen": self._seen,
+        }
         arrays |= {f"history-{name}": array for name, array in self._history.arrays().items()}
         for place, (mixture, kept) in enumerate(zip(self._mixtures, self._open, strict=True)):
             arrays |= {f"mixture-{place}-{name}": array for name, array in mixture.arrays().items()}

@@ -185,6 +185,11 @@ class Rotation:
         self._paths = dict(zip(arrays["series"].tolist(), arrays["paths"], strict=True))
 
     @property
+    def memory_bytes(self) -> int:
+        """Bytes of the paths held."""
+        return sum(path.nbytes for path in self._paths.values())
+
+    @property
     def n_steps(self) -> int:
         """Ticks that a path reaches."""
         return self._config.n_steps

@@ -50,7 +50,8 @@ def check_horizons(horizons: tuple[int, ...], model: str) -> None:
 
 
 class GlobalModel(ABC, Generic[C]):
-    """A ``QuantileModel``; untrained until ``fit`` or ``load``. A kind of model says how it learns and answers.
+    """A ``QuantileModel``; untrained until ``fit`` or ``load``. A kind of model says how it learns and
+    answers.
 
     A frozen folder holds what ``_files`` gives and a manifest: the configuration, the quantiles, what it was
     trained on, and what the kind adds.

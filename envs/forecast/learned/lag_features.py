@@ -31,7 +31,8 @@ _PAST = (
     "min_day", "max_day", "rise_hour", "observed", "log_scale", "level",
 )  # fmt: skip
 _AHEAD = (
-    "same_tick_yesterday", "same_hour_yesterday", "same_tick_last_week", "tick_sin", "tick_cos", "day_of_week",
+    "same_tick_yesterday", "same_hour_yesterday", "same_tick_last_week",
+    "tick_sin", "tick_cos", "day_of_week",
 )  # fmt: skip
 
 

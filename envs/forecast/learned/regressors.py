@@ -136,8 +136,8 @@ def series_from_csv(path: str | Path, clock: RegressorClock, known_after_ticks: 
 def held_columns(time_s: F64, values: F64, clock: RegressorClock, known_after_ticks: int) -> F32:
     """``(n_ticks, n_columns)`` measured columns on the clock, each of mean 0 and deviation 1 over it.
 
-    ``time_s`` (n,) ascends; ``values`` (n, n_columns), NaN = not measured. A sample holds until the next one and
-    is known ``known_after_ticks`` later; before the first one a column is 0.
+    ``time_s`` (n,) ascends; ``values`` (n, n_columns), NaN = not measured. A sample holds until the next one
+    and is known ``known_after_ticks`` later; before the first one a column is 0.
     """
     columns = []
     for column in values.T:

@@ -1,4 +1,4 @@
-"""What a global model is trained on: the series of one resource of one or more workloads, and when they were."""
+"""What a global model is trained on: one resource of one or more workloads, and when that was."""
 
 from __future__ import annotations
 
