@@ -18,12 +18,15 @@ from foreshade.envs.forecast.score import score
 DAYS = ("20110303", "20110306", "20110309", "20110322", "20110325")
 
 
-def show(label: str, workload: str, resource: str, trained: Path) -> None:
+BITBRAINS_VMS = 80  # drawn with seed 0: a resource takes a CPU minute
+
+
+def show(label: str, workload: str, resource: str, trained: Path, sample: int | None = None) -> None:
     learned = [kind for kind in ("boosted", "lstm") if (trained / resource / kind).is_dir()]
     models = ["engine", "seasonal", *learned, "selection"]
     rows = {
         (r["model"], r["horizon"]): r
-        for r in score(workload, models, resource, entrants=Stable(trained=trained))
+        for r in score(workload, models, resource, sample, entrants=Stable(trained=trained))
     }
     for horizon in sorted({h for _, h in rows}):
         engine = rows["engine", horizon]
@@ -44,4 +47,4 @@ if __name__ == "__main__":
         if name in DAYS:
             show(f"planetlab {name}", f"planetlab?day={name}", "cpu", folder / name)
         else:
-            show("bitbrains", "bitbrains", name, folder / "bitbrains")
+            show("bitbrains", "bitbrains", name, folder / "bitbrains", BITBRAINS_VMS)
