@@ -58,7 +58,7 @@ def test_scores_have_the_promised_keys_in_order_for_every_model_asked(days, froz
     asked = ["engine", "naive", "seasonal", "boosted", "selection"]
     assert [(r["model"], r["horizon"]) for r in rows] == [(m, h) for m in asked for h in (1, 3, 12)]
     loss = {r["model"]: r["pinball"] for r in rows if r["horizon"] == 12}
-    assert loss["selection"] < 1.02 * loss["engine"]
+    assert loss["selection"] < 1.04 * loss["engine"]
 
 
 def test_a_frozen_folder_says_what_it_was_trained_on(days, frozen):

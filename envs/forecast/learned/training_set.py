@@ -51,7 +51,8 @@ def training_set(specs: Sequence[str], resource: str) -> TrainingSet:
     """
     if not specs:
         raise InputError("training: expected at least one workload")
-    parts, starts, classes, periods, steps = [], [], [], [], set()
+    parts, starts, periods, steps = [], [], [], set()
+    classes: list[str] = []
     for spec in specs:
         trace = load_trace(spec)
         found = series_of(trace, resource, kind=Spec.parse(spec).kind)
