@@ -27,18 +27,36 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else 
 @forecast_app.command("score")
 def forecast_score(
     workload: Annotated[str, typer.Option(help="A trace: KIND:PATH?key=value.")],
-    models: Annotated[str, typer.Option(help="Models, separated by commas.")] = "engine,naive,seasonal_naive",
+    models: Annotated[
+        str,
+        typer.Option(
+            help="Models, separated by commas: engine naive seasonal window_N boosted lstm selection "
+            "autoarima autoets mstl prophet."
+        ),
+    ] = "engine,naive,seasonal_naive",
     resource: Annotated[
         str | None, typer.Option(help="cpu memory disk_read …; default: all measured.")
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Series to draw.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of training.")] = 0,
+    train: Annotated[
+        list[str] | None, typer.Option(help="Workload to train learned models on; may be repeated.")
+    ] = None,
+    trained: Annotated[
+        Path | None, typer.Option("--trained", "--policy-dir", help="Folder of 'foreshade forecast train'.")
+    ] = None,
+    rotation: Annotated[
+        str, typer.Option(help="Classical models that take turns in the selection, separated by commas.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for the LSTM's training.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Score models on a trace, every series from its beginning, nothing looking ahead."""
+    from foreshade.envs.forecast.entrants import Stable  # noqa: PLC0415
     from foreshade.envs.forecast.score import score  # noqa: PLC0415
 
-    rows = score(workload, [name.strip() for name in models.split(",")], resource, sample, seed)
+    stable = Stable(tuple(train or ()), trained, seed, device, _names(rotation))
+    rows = score(workload, _names(models), resource, sample, seed, stable)
     if as_json:
         _show({"results": rows}, as_json=True)
         return
@@ -48,6 +66,63 @@ def forecast_score(
     for row in rows:
         table.add_row(*(_cell(value) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+@forecast_app.command("train")
+def forecast_train(
+    workload: Annotated[list[str], typer.Option(help="A trace: KIND:PATH?key=value; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="Folder; a model goes to OUT/RESOURCE/MODEL.")],
+    model: Annotated[str, typer.Option(help="boosted or lstm.")] = "boosted",
+    resource: Annotated[str, typer.Option(help="cpu memory disk_read …")] = "cpu",
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="One more for each application or flavour of 200 VMs.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the rows drawn and of the network's start.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda, for the LSTM.")] = "auto",
+) -> None:
+    """Train a model on all series of a resource and freeze it; it runs without its training library."""
+    from foreshade.envs.forecast.forecaster import HORIZONS  # noqa: PLC0415
+    from foreshade.envs.forecast.learned.frozen_model import train  # noqa: PLC0415
+    from foreshade.envs.forecast.learned.training_set import training_set  # noqa: PLC0415
+
+    data = training_set(workload, resource)
+    room = data.history.shape[1] - 2 * 288  # a day before the first origin, and days of origins
+    horizons = tuple(h for h in HORIZONS if h < 288 or room > 288)
+    found = train(data, model, horizons=horizons, seed=seed, device=device, per_class=per_class)
+    folder = found.save(out / resource / model)
+    ahead = ", ".join(str(h) for h in horizons)
+    sys.stdout.write(f"model: {folder}, {len(data.history)} series, {ahead} steps ahead\n")
+
+
+@forecast_app.command("plot")
+def forecast_plot(
+    workload: Annotated[str, typer.Option(help="A trace: KIND:PATH?key=value.")],
+    out: Annotated[Path, typer.Option(help="File: .html, or .svg and .png with the extra plot.")],
+    series: Annotated[list[int] | None, typer.Option(help="Rows to draw, from 0; may be repeated.")] = None,
+    models: Annotated[str, typer.Option(help="As in score; fans are the first one's.")] = "engine",
+    resource: Annotated[str, typer.Option(help="cpu memory disk_read …")] = "cpu",
+    horizon: Annotated[int, typer.Option(min=1, help="Steps ahead.")] = 12,
+    hours: Annotated[float, typer.Option(help="Length of what is drawn, up to the end.")] = 6.0,
+    part: Annotated[str, typer.Option(help="both, fans or reliability.")] = "both",
+    sample: Annotated[int | None, typer.Option(min=1, help="Series to draw at random.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of training.")] = 0,
+    train: Annotated[list[str] | None, typer.Option(help="Workload to train learned models on.")] = None,
+    trained: Annotated[
+        Path | None, typer.Option("--trained", "--policy-dir", help="Folder of 'foreshade forecast train'.")
+    ] = None,
+) -> None:
+    """Draw fans over what came, and whether quantiles hold what they promise."""
+    from foreshade.adapters.app.forecast_plot import check_target, roll, write_plot  # noqa: PLC0415
+    from foreshade.envs.forecast.entrants import Stable  # noqa: PLC0415
+    from foreshade.envs.forecast.score import case_of, entered  # noqa: PLC0415
+    from foreshade.envs.workloads.spec import Spec, load_trace  # noqa: PLC0415
+
+    check_target(out)
+    kind = Spec.parse(workload).kind
+    case = case_of(load_trace(workload), resource, kind=kind, sample=sample, seed=seed)
+    entrants = Stable(tuple(train or ()), trained, seed)
+    rolling = roll(case, entered(case, _names(models), entrants), horizon, hours)
+    sys.stdout.write(f"plot: {write_plot(rolling, series or [0, 1, 2], out, part)}\n")
 
 
 @forecast_app.command("precompute")
@@ -123,6 +198,10 @@ def hazard_train(
 
     train(data, out)
     sys.stdout.write(f"model: {out}\n")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _show(said: Mapping[str, Any], *, as_json: bool) -> None:

@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Sequence
-from typing import TypeAlias, TypedDict
+from typing import ClassVar, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -753,3 +753,23 @@ def draw_episode(
     knobs: EpisodeKnobs, n_ticks: int, seed: int
 ) -> tuple[tuple[float, float, float, float], int, int]: ...
 def shaped(reward: float, discount: float, before: float, after: float) -> float: ...
+class GrownTree:
+    def __init__(
+        self,
+        feature: Sequence[int],
+        threshold: Sequence[float],
+        nan_left: Sequence[int],
+        left: Sequence[int],
+        right: Sequence[int],
+        leaf: Sequence[float],
+    ) -> None: ...
+
+class TreeSums:
+    most_leaves: ClassVar[int]
+    def __init__(self, n_features: int) -> None: ...
+    def add_output(self, trees: Sequence[GrownTree]) -> None: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def n_outputs(self) -> int: ...
+    def predict(self, rows: F32) -> F64: ...

@@ -14,4 +14,5 @@ PYBIND11_MODULE(_core, module) {
     register_decide(module);
     register_packer(module);
     register_anomaly(module);
+    register_trees(module);
 }

@@ -19,5 +19,6 @@ void register_demand_window(py::module_& module);
 void register_decide(py::module_& module);
 void register_packer(py::module_& module);
 void register_anomaly(py::module_& module);
+void register_trees(py::module_& module);
 
 } // namespace foreshade::bindings

@@ -27,6 +27,10 @@ class Forecaster(Protocol):
     in ``rejected`` and taken as missing. Quantiles ascend in the level, are finite and not negative.
     """
 
+    def __len__(self) -> int:
+        """Number of series."""
+        ...
+
     @property
     def horizons(self) -> Sequence[int]:
         """Steps ahead, ascending."""

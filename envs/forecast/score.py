@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol as TypingProtocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,9 @@ class Case:
     resource: str
     values: F32  # (n_series, T), NaN = missing
     protocol: Protocol
+    start_epoch_s: int = 0  # of the first step; 0 where the trace has no calendar
+    step_s: int = 300
+    classes: tuple[str, ...] = ()  # of each series, for models per class
 
 
 def protocol_of(n_steps: int) -> Protocol:
@@ -65,6 +69,33 @@ def case_of(trace: Trace, resource: str, *, kind: str, sample: int | None, seed:
         ForecastError: the trace does not measure the resource.
 
     """
+    series = series_of(trace, resource, kind=kind)
+    keep = np.arange(len(series.values))
+    if kind == "planetlab" and sample is None:
+        sample = 200
+    if sample is not None and sample < len(keep):
+        keep = np.sort(np.random.default_rng(seed).choice(keep, sample, replace=False))
+    values = np.ascontiguousarray(series.values[keep])
+    classes = tuple(series.classes[i] for i in keep)
+    protocol = protocol_of(values.shape[1])
+    return Case(resource, values, protocol, trace.start_epoch_s, trace.step_s, classes)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSet:
+    """One resource of a trace, as forecasts see it."""
+
+    values: F32  # (n_series, T), NaN = missing; CPU and GPU in per cent of what the VM has
+    classes: tuple[str, ...]  # of each series: its application, or its flavour where each serves alone
+
+
+def series_of(trace: Trace, resource: str, *, kind: str) -> SeriesSet:
+    """The series of a resource; of Bitbrains those that are nearly always measured and ever move.
+
+    Raises:
+        ForecastError: the trace does not measure the resource.
+
+    """
     if resource not in trace.series:
         raise ForecastError(f"score: {trace.name} has no {resource}; it has {', '.join(trace.series)}")
     values = trace.series[resource].astype(np.float32)
@@ -76,11 +107,15 @@ def case_of(trace: Trace, resource: str, *, kind: str, sample: int | None, seed:
     if kind == "bitbrains":
         cpu = 100.0 * trace.series["cpu"] / trace.vms.cpu_mhz
         keep = np.flatnonzero((np.isfinite(cpu).mean(0) > 0.97) & (np.nanstd(cpu, axis=0) > 0.2))
-    if kind == "planetlab" and sample is None:
-        sample = 200
-    if sample is not None and sample < len(keep):
-        keep = np.sort(np.random.default_rng(seed).choice(keep, sample, replace=False))
-    return Case(resource, np.ascontiguousarray(values[:, keep].T, dtype=np.float32), protocol_of(len(values)))
+    applications = trace.vms.application
+    alone = len(set(applications)) == len(applications)
+    flavours = [
+        f"{cores:g} cores, {mhz:g} MHz" for cores, mhz in zip(trace.vms.cores, trace.vms.cpu_mhz, strict=True)
+    ]
+    classes = flavours if alone else applications
+    return SeriesSet(
+        np.ascontiguousarray(values[:, keep].T, dtype=np.float32), tuple(classes[i] for i in keep)
+    )
 
 
 def pinball(quantiles: F32, truth: F32) -> F64:
@@ -155,13 +190,53 @@ def stream(values: F32, origins: Sequence[int], horizons: Sequence[int], config:
     return np.stack(rows, axis=1)
 
 
-#: Everything that can be named on the command line; a learned or classical model joins by its name.
+#: Models that need nothing from outside; ``entrants.Stable`` makes the others.
 MODELS: Mapping[str, Model] = {
     "engine": engine,
     "naive": naive,
+    "seasonal": seasonal_naive,
     "seasonal_naive": seasonal_naive,
     **{f"window_{n}": window(n) for n in (12, 36, 72, 144, DAY, WEEK)},
 }
+
+
+class Entrants(TypingProtocol):
+    """Models that are made for the case at hand: trained, read from disk, fitted."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What it can make."""
+        ...
+
+    def __call__(self, case: Case, names: Sequence[str]) -> Mapping[str, Model]:
+        """Make those of ``names`` that are its own."""
+        ...
+
+
+def check_names(names: Sequence[str], entrants: Entrants | None) -> None:
+    """Reject a model that nobody can make.
+
+    Raises:
+        ForecastError: the name is unknown.
+
+    """
+    known = (*MODELS, *(entrants.names if entrants else ()))
+    for name in names:
+        if name not in known:
+            raise ForecastError(f"score: unknown model {name!r}; known are {', '.join(known)}")
+
+
+def entered(case: Case, names: Sequence[str], entrants: Entrants | None = None) -> dict[str, Model]:
+    """The named models for a case, in the order of the names.
+
+    Raises:
+        ForecastError: a model that does not exist.
+        InputError: one of ``entrants`` cannot be made.
+
+    """
+    check_names(names, entrants)
+    made = {**MODELS, **(entrants(case, names) if entrants else {})}
+    return {name: made[name] for name in names}
 
 
 def score(
@@ -170,35 +245,32 @@ def score(
     resource: str | None = None,
     sample: int | None = None,
     seed: int = 0,
-    more: Mapping[str, Model] | None = None,
+    entrants: Entrants | None = None,
 ) -> list[dict[str, str | int | float]]:
     """Score models on a workload: one row per model, resource and horizon.
 
     Args:
         workload: a spec (``planetlab?day=20110306``); a trace's gaps stay gaps.
-        models: names in ``MODELS`` or ``more``.
+        models: names in ``MODELS`` or of ``entrants``.
         resource: one of ``SERIES_UNITS``, or all that the trace measures.
         sample: series to draw; PlanetLab draws 200 unless told.
         seed: of the draw and of the transform's ties.
-        more: further models by name.
+        entrants: makes further models.
 
     Raises:
         ForecastError: a model or resource that does not exist.
-        WorkloadError: the workload cannot be read.
+        InputError: the workload cannot be read, or a model of ``entrants`` cannot be made.
 
     """
-    known = {**MODELS, **(more or {})}
-    for name in models:
-        if name not in known:
-            raise ForecastError(f"score: unknown model {name!r}; known are {', '.join(known)}")
+    check_names(models, entrants)  # before a trace is read
     trace = load_trace(workload)
     kind = Spec.parse(workload).kind
     rows: list[dict[str, str | int | float]] = []
     for name in [resource] if resource else [r for r in trace.series if np.isfinite(trace.series[r]).any()]:
         case = case_of(trace, name, kind=kind, sample=sample, seed=seed)
-        for model in models:
+        for model, made in entered(case, models, entrants).items():
             began = time.process_time()
-            forecast = known[model](case.values, case.protocol.origins, case.protocol.horizons)
+            forecast = made(case.values, case.protocol.origins, case.protocol.horizons)
             spent = time.process_time() - began
             rows += measure(model, case, forecast, spent, seed)
     return rows

@@ -8,6 +8,7 @@ fit is learned as it goes, and no fit is started that is expected to leave the b
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ class RotationConfig:
     first_cost_s: float = 0.5  # of a fit, until one was measured
     value_floor: float = 0.05  # share of the mean value that a worthless series still counts
     n_steps: int = 300  # ticks that a forecast reaches: a day, and an hour of waiting
+    max_age_ticks: int = 24  # then it is forgotten: 20,000 paths of fits that are two hours old say little
 
     def __post_init__(self) -> None:
         if not (self.budget_cpu_s > 0 and self.first_cost_s > 0 and 0 < self.value_floor <= 1):
@@ -37,8 +39,11 @@ class RotationConfig:
                 "rotation: expected budget_cpu_s > 0, first_cost_s > 0 and value_floor in (0, 1], got "
                 f"{self.budget_cpu_s}, {self.first_cost_s}, {self.value_floor}"
             )
-        if self.n_steps < 1:
-            raise InputError(f"rotation: n_steps: expected at least 1, got {self.n_steps}")
+        if min(self.n_steps, self.max_age_ticks) < 1:
+            raise InputError(
+                "rotation: expected n_steps and max_age_ticks of at least 1, got "
+                f"{self.n_steps} and {self.max_age_ticks}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,8 @@ class Rotation:
 
         ``path_of`` gives ``(n_steps, 7)`` quantiles of a series from the next tick on.
         """
+        oldest_kept = tick - self._config.max_age_ticks
+        self._paths = {s: path for s, path in self._paths.items() if self._fitted_at[s] >= oldest_kept}
         began = self._cpu_clock()
         spent = 0.0
         fitted: list[int] = []
@@ -130,6 +137,62 @@ class Rotation:
                 if 0 <= age + horizon - 1 < len(path):
                     answer[series, place] = path[age + horizon - 1]
         return answer
+
+    def add(self, count: int) -> None:
+        """Let so many series begin, after the others."""
+        self._fitted_at = np.concatenate([self._fitted_at, np.full(count, _NEVER, np.int64)])
+        self._first = np.concatenate([self._first, np.zeros(count, bool)])
+
+    def remove(self, who: Sequence[int]) -> None:
+        """Forget these series; the others keep their order."""
+        kept = np.delete(np.arange(self._fitted_at.size), list(who))
+        now = {old: new for new, old in enumerate(kept.tolist())}
+        self._paths = {now[s]: path for s, path in self._paths.items() if s in now}
+        self._fitted_at, self._first = self._fitted_at[kept], self._first[kept]
+
+    def save(self) -> bytes:
+        """The paths, the order of turns and the cost learned."""
+        series = np.array(sorted(self._paths), np.int64)
+        paths = [self._paths[s] for s in series.tolist()]
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            fitted_at=self._fitted_at,
+            first=self._first,
+            cost_s=np.array(self._cost_s),
+            series=series,
+            paths=np.stack(paths)
+            if paths
+            else np.zeros((0, self._config.n_steps, len(QUANTILES)), np.float32),
+        )
+        return buffer.getvalue()
+
+    def restore(self, state: bytes) -> None:
+        """Continue from ``save``.
+
+        Raises:
+            InputError: the paths are of another length.
+
+        """
+        with np.load(io.BytesIO(state), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        if arrays["paths"].shape[1:] != (self._config.n_steps, len(QUANTILES)):
+            raise InputError(
+                f"rotation: expected paths of {self._config.n_steps} steps, got {arrays['paths'].shape[1]}"
+            )
+        self._fitted_at, self._first = arrays["fitted_at"], arrays["first"]
+        self._cost_s = float(arrays["cost_s"])
+        self._paths = dict(zip(arrays["series"].tolist(), arrays["paths"], strict=True))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the paths held."""
+        return sum(path.nbytes for path in self._paths.values())
+
+    @property
+    def n_steps(self) -> int:
+        """Ticks that a path reaches."""
+        return self._config.n_steps
 
     @property
     def expected_cost_s(self) -> float:

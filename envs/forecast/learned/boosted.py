@@ -2,46 +2,38 @@
 
 A target is the distance from an anchor (the newest sample or the median of a window, whichever errs less in
 training at that horizon) in units of the series' own spread, and a sample weighs as much as that spread, so
-that the loss is the pinball loss in the resource's unit. Evaluation needs NumPy
-alone; LightGBM is used where it is installed.
+that the loss is the pinball loss in the resource's unit. The native core
+evaluates the trees; LightGBM is needed for training alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from foreshade.envs.boosted_trees import read_trees
+from foreshade._core import TreeSums
+from foreshade.envs.boosted_trees import read_trees, tree_sums
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
+from foreshade.envs.forecast.learned.global_model import GlobalModel, check_horizons
 from foreshade.envs.forecast.learned.lag_features import (
     LONGEST_CONTEXT,
     centre_of,
     lag_features,
     names,
+    past_features,
     scale_of,
 )
-from foreshade.envs.forecast.learned.quantile_model import (
-    DEFAULT_HORIZONS,
-    F32,
-    F64,
-    I64,
-    QUANTILES,
-    check_context,
-    settle,
-)
-from foreshade.envs.forecast.learned.training_rows import draw_origins, fingerprint
-from foreshade.envs.frozen_folder import freeze, thaw
+from foreshade.envs.forecast.learned.quantile_model import DEFAULT_HORIZONS, F32, F64, I64, QUANTILES
+from foreshade.envs.forecast.learned.training_rows import draw_origins
 
-FORMAT = "foreshade-boosted-quantiles/1"
 #: Features that a target may be measured from, beside 0, which is the newest sample.
 _ANCHORS = ("", "window_6_q0.5", "window_12_q0.5", "window_36_q0.5", "window_144_q0.5")
 _MODEL = "boosted quantiles"
+_ROWS_AT_ONCE = 2048  # series per pass: their day of samples stays in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +53,9 @@ class BoostedConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.horizons or min(self.horizons) < 1 or len(set(self.horizons)) < len(self.horizons):
-            raise InputError(f"{_MODEL}: horizons: expected distinct steps of 1 or more, got {self.horizons}")
+        check_horizons(self.horizons, _MODEL)
+        if not 2 <= self.n_leaves <= TreeSums.most_leaves:
+            raise InputError(f"{_MODEL}: n_leaves: expected 2 to {TreeSums.most_leaves}, got {self.n_leaves}")
 
     def for_lightgbm(self, quantile: float) -> Mapping[str, Any]:
         """The same in LightGBM's words."""
@@ -82,33 +75,21 @@ class BoostedConfig:
         }
 
 
-class BoostedQuantiles:
-    """A ``QuantileModel``; untrained until ``fit`` or ``load``."""
+class BoostedQuantiles(GlobalModel[BoostedConfig]):
+    """A ``QuantileModel`` of boosted trees; training needs LightGBM, evaluation does not."""
+
+    FORMAT = "foreshade-boosted-quantiles/1"
+    NAME = _MODEL
+    CONFIG = BoostedConfig
 
     def __init__(self, config: BoostedConfig | None = None) -> None:
-        self._config = config or BoostedConfig()
+        super().__init__(config)
         self._boosters: dict[str, str] = {}
-        self._predictors: dict[str, Callable[[F32], F64]] = {}
+        self._trees: dict[int, TreeSums] = {}  # by horizon; an output per quantile
         self._anchors: dict[int, str] = {}
-        self._n_regressors = 0
-        self._description: dict[str, Any] = {}
 
-    @property
-    def description(self) -> Mapping[str, Any]:
-        """What it was trained on."""
-        return self._description
-
-    def fit(self, history: F32, *, start_tick: int | I64 = 0, regressors: F32 | None = None) -> None:
-        """See ``QuantileModel``.
-
-        Raises:
-            InputError: too little history for a horizon.
-            MissingExtraError: LightGBM is not installed.
-
-        """
+    def _learn(self, history: F32, start_tick: I64, regressors: F32 | None) -> Mapping[str, Any]:
         lightgbm = require("lightgbm", "forecast", f"training {_MODEL}")
-        if history.ndim != 2:
-            raise InputError(f"{_MODEL}: history: expected (n_series, n_ticks), got {history.shape}")
         config = self._config
         n_regressors = 0 if regressors is None else regressors.shape[1]
         boosters = {}
@@ -125,106 +106,52 @@ class BoostedQuantiles:
             for quantile in QUANTILES:
                 booster = lightgbm.train(dict(config.for_lightgbm(quantile)), dataset, config.n_rounds)
                 boosters[_key(horizon, quantile)] = booster.model_to_string()
-        self._n_regressors = n_regressors
-        self._boosters = boosters
-        self._anchors = anchors
-        self._predictors = {}
-        self._description = {
-            "n_series": history.shape[0],
-            "n_ticks": history.shape[1],
-            "history_sha256": fingerprint(history),
-            "lightgbm": lightgbm.__version__,
-        }
+        self._grow(boosters, anchors)
+        return {"lightgbm": lightgbm.__version__}
 
-    def predict(
-        self,
-        context: F32,
-        horizons: Sequence[int] = DEFAULT_HORIZONS,
-        *,
-        start_tick: int | I64 = 0,
-        regressors: F32 | None = None,
-    ) -> F32:
-        """See ``QuantileModel``.
-
-        Raises:
-            InputError: not trained, an untrained horizon, or other regressors than in training.
-
-        """
-        if not self._boosters:
-            raise InputError(f"{_MODEL}: expected a trained model: fit or load it first")
-        check_context(context, horizons, self._config.horizons, _MODEL)
-        n_ticks = context.shape[1]
-        if (0 if regressors is None else regressors.shape[1]) != self._n_regressors:
-            raise InputError(f"{_MODEL}: regressors: expected {self._n_regressors} columns as in training")
-        cut = max(n_ticks - LONGEST_CONTEXT, 0)
-        recent = context[:, cut:]
-        scale, centre = scale_of(recent), centre_of(recent)
+    def _answer(
+        self, context: F32, horizons: tuple[int, ...], start_tick: I64, regressors: F32 | None
+    ) -> F64:
         raw = np.empty((len(context), len(horizons), len(QUANTILES)))
-        for column, horizon in enumerate(horizons):
-            ahead = None if regressors is None else regressors[n_ticks - 1 + horizon][None, :]
-            table = lag_features(recent, horizon, np.asarray(start_tick) + cut, ahead)
-            anchor = _anchor(table, self._anchors[horizon])
-            for place, quantile in enumerate(QUANTILES):
-                raw[:, column, place] = (
-                    self._predictor(_key(horizon, quantile))(table) + anchor
-                ) * scale + centre
-        return settle(raw, context)
+        for first in range(0, len(context), _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            part = context[rows]
+            scale, centre = scale_of(part)[:, None], centre_of(part)[:, None]
+            past = past_features(part)
+            for column, horizon in enumerate(horizons):
+                ahead = None if regressors is None else regressors[context.shape[1] - 1 + horizon][None, :]
+                table = lag_features(part, horizon, start_tick[rows], ahead, past)
+                anchor = _anchor(table, self._anchors[horizon])[:, None]
+                raw[rows, column] = (self._trees[horizon].predict(table) + anchor) * scale + centre
+        return raw
 
-    def save(self, folder: str | Path, data: str) -> Path:
-        """Freeze to a folder; ``data`` says in words what it was trained on."""
-        manifest = {
-            "config": asdict(self._config),
-            "quantiles": list(QUANTILES),
+    def _frozen(self) -> tuple[Mapping[str, bytes], Mapping[str, Any]]:
+        more = {
             "features": list(names(self._n_regressors)),
             "anchors": {str(horizon): anchor for horizon, anchor in self._anchors.items()},
-            "n_regressors": self._n_regressors,
-            "description": {**self._description, "data": data},
         }
-        return freeze(folder, FORMAT, {f"{k}.txt": t.encode() for k, t in self._boosters.items()}, manifest)
+        return {f"{key}.txt": text.encode() for key, text in self._boosters.items()}, more
 
-    @classmethod
-    def load(cls, folder: str | Path) -> BoostedQuantiles:
-        """Read a frozen folder.
+    def _thaw(self, manifest: Mapping[str, Any], files: Mapping[str, bytes], folder: str) -> None:
+        if tuple(manifest["features"]) != names(self._n_regressors):
+            raise InputError(f"{folder}: features: expected those of this version, got others")
+        wanted = [_key(h, q) for h in self.horizons for q in QUANTILES]
+        boosters = {key: files[f"{key}.txt"].decode() for key in wanted}
+        self._grow(boosters, {h: str(manifest["anchors"][str(h)]) for h in self.horizons})
 
-        Raises:
-            InputError: not this kind of model, changed or missing files, or other features.
-
-        """
-        manifest, files = thaw(folder, FORMAT)
-        try:
-            config = dict(manifest["config"])
-            model = cls(BoostedConfig(**{**config, "horizons": tuple(config["horizons"])}))
-            n_regressors = int(manifest["n_regressors"])
-            if tuple(manifest["features"]) != names(n_regressors):
-                raise InputError(f"{folder}: features: expected those of this version, got others")
-            wanted = [_key(h, q) for h in model._config.horizons for q in QUANTILES]
-            model._boosters = {key: files[f"{key}.txt"].decode() for key in wanted}
-            model._anchors = {h: str(manifest["anchors"][str(h)]) for h in model._config.horizons}
-            model._description = dict(manifest["description"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{folder}: manifest: expected a complete model ({error!r})") from error
-        model._n_regressors = n_regressors
-        return model
-
-    def _predictor(self, key: str) -> Callable[[F32], F64]:
-        if key not in self._predictors:
-            self._predictors[key] = _evaluator(self._boosters[key], key)
-        return self._predictors[key]
-
-
-def _evaluator(text: str, where: str) -> Callable[[F32], F64]:
-    if find_spec("lightgbm"):
-        booster = require("lightgbm", "forecast", _MODEL).Booster(model_str=text)
-
-        def native(table: F32) -> F64:
-            return np.asarray(booster.predict(table, num_threads=1), np.float64)
-
-        return native
-    return read_trees(text, where).raw_score
+    def _grow(self, boosters: dict[str, str], anchors: dict[int, str]) -> None:
+        """Keep the texts for ``save`` and the trees for ``predict``."""
+        trees = {
+            horizon: tree_sums(
+                [read_trees(boosters[key], key) for key in (_key(horizon, q) for q in QUANTILES)]
+            )
+            for horizon in self.horizons
+        }
+        self._boosters, self._anchors, self._trees = boosters, anchors, trees
 
 
 def _rows(
-    history: F32, horizon: int, config: BoostedConfig, start_tick: int | I64, regressors: F32 | None
+    history: F32, horizon: int, config: BoostedConfig, start_tick: I64, regressors: F32 | None
 ) -> tuple[F32, F32, F32]:
     """Features, target (from the newest sample, in units of scale) and scale of one horizon's origins."""
     origins = draw_origins(history, horizon, config.n_rows, config.shortest, config.seed, _MODEL)
@@ -232,13 +159,12 @@ def _rows(
     table = np.empty((origins.series.size, len(names(n_regressors))), np.float32)
     target = np.empty(origins.series.size, np.float32)
     scale = np.empty(origins.series.size, np.float32)
-    start = np.broadcast_to(np.asarray(start_tick), (len(history),))
     for column, rows in origins.by_column():
         series = origins.series[rows]
         first = max(0, column + 1 - LONGEST_CONTEXT)
         context = history[series, first : column + 1]
         ahead = None if regressors is None else regressors[column + horizon][None, :]
-        table[rows] = lag_features(context, horizon, start[series] + first, ahead)
+        table[rows] = lag_features(context, horizon, start_tick[series] + first, ahead)
         scale[rows] = scale_of(context)
         target[rows] = (history[series, column + horizon] - centre_of(context)) / scale[rows]
     return table, target, scale

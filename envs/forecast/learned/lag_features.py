@@ -6,8 +6,9 @@ clock and of regressors that are known ahead; nothing reaches past the origin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import numpy.typing as npt
 
 from foreshade.envs.forecast.learned.quantile_model import F32, I64, TICKS_PER_DAY
 
@@ -23,17 +24,21 @@ _SCALE_WINDOW = 288
 _TINY = 1e-6
 
 
+_PAST = (
+    *(f"lag_{lag}" for lag in LAGS),
+    *(f"window_{w}_{what}" for w in WINDOWS for what in ("mean", *(f"q{v:g}" for v in _LEVELS))),
+    *(f"window_{w}_step" for w in WINDOWS[:3]),
+    "min_day", "max_day", "rise_hour", "observed", "log_scale", "level",
+)  # fmt: skip
+_AHEAD = (
+    "same_tick_yesterday", "same_hour_yesterday", "same_tick_last_week",
+    "tick_sin", "tick_cos", "day_of_week",
+)  # fmt: skip
+
+
 def names(n_regressors: int) -> tuple[str, ...]:
     """Name of each column of ``lag_features``."""
-    return (
-        *(f"lag_{lag}" for lag in LAGS),
-        *(f"window_{w}_{what}" for w in WINDOWS for what in ("mean", *(f"q{v:g}" for v in _LEVELS))),
-        *(f"window_{w}_step" for w in WINDOWS[:3]),
-        "min_day", "max_day", "rise_hour", "same_tick_yesterday", "same_hour_yesterday",
-        "same_tick_last_week",
-        "observed", "log_scale", "level", "tick_sin", "tick_cos", "day_of_week",
-        *(f"regressor_{r}" for r in range(n_regressors)),
-    )  # fmt: skip
+    return (*_PAST, *_AHEAD, *(f"regressor_{r}" for r in range(n_regressors)))
 
 
 def centre_of(context: F32) -> F32:
@@ -62,7 +67,30 @@ def scale_of(context: F32) -> F32:
     return np.where(known.any(axis=1), spread + 0.01 * level + _TINY, 1.0).astype(np.float32)
 
 
-def lag_features(context: F32, horizon: int, start_tick: int | I64, regressors: F32 | None) -> F32:
+def past_features(context: F32) -> F32:
+    """``(n_series, n) float32``: the first columns of ``lag_features``, which no horizon changes."""
+    scale, centre = scale_of(context), centre_of(context)
+    # only the newest samples are looked at here: scaling a whole week costs more than all that follows
+    scaled = _scaled(context[:, -WINDOWS[-1] - 1 :], centre, scale)
+    columns = [_back(scaled, lag) for lag in LAGS]
+    for window in WINDOWS:
+        columns += _summary(scaled[:, -window:])
+    columns += [_mean(np.abs(np.diff(scaled[:, -window - 1 :], axis=1))) for window in WINDOWS[:3]]
+    day = scaled[:, -TICKS_PER_DAY:]
+    columns += [
+        np.fmin.reduce(day, axis=1),
+        np.fmax.reduce(day, axis=1),
+        _mean(scaled[:, -6:]) - _mean(scaled[:, -12:-6]),
+        np.isfinite(context[:, -LONGEST_CONTEXT:]).sum(axis=1),
+        np.log(scale),
+        centre / scale,
+    ]
+    return np.stack([column.astype(np.float32) for column in columns], axis=1)
+
+
+def lag_features(
+    context: F32, horizon: int, start_tick: int | I64, regressors: F32 | None, past: F32 | None = None
+) -> F32:
     """Describe every series at the end of its context; ``(n_series, len(names(…))) float32``.
 
     Args:
@@ -70,38 +98,31 @@ def lag_features(context: F32, horizon: int, start_tick: int | I64, regressors: 
         horizon: steps ahead that the description is for: it moves the seasonal lags and the clock.
         start_tick: ticks since a Monday at midnight at the first column.
         regressors: (n_series or 1, n_regressors) values at the target tick.
+        past: ``past_features(context)`` where it is known already: several horizons share it.
 
     """
     n_series, n_ticks = context.shape
-    scale = scale_of(context)
-    centre = centre_of(context)
-    scaled = (context - centre[:, None]) / scale[:, None]
+    scale, centre = scale_of(context), centre_of(context)
     target = np.broadcast_to(np.asarray(start_tick), (n_series,)) + n_ticks - 1 + horizon
     angle = 2 * np.pi * (target % TICKS_PER_DAY) / TICKS_PER_DAY
-    columns = [_back(scaled, lag) for lag in LAGS]
-    for window in WINDOWS:
-        columns += _summary(scaled[:, -window:])
-    columns += [_mean(np.abs(np.diff(scaled[:, -window - 1 :], axis=1))) for window in WINDOWS[:3]]
-    day = scaled[:, -TICKS_PER_DAY:]
-    yesterday = _seasonal(horizon, TICKS_PER_DAY)
-    hour = scaled[:, max(n_ticks - yesterday - 7, 0) : max(n_ticks - yesterday + 6, 0)]
-    columns += [
-        np.fmin.reduce(day, axis=1),
-        np.fmax.reduce(day, axis=1),
-        _mean(scaled[:, -6:]) - _mean(scaled[:, -12:-6]),
-        _back(scaled, yesterday),
-        _mean(hour),
-        _back(scaled, _seasonal(horizon, _WEEK)),
-        np.isfinite(context[:, -LONGEST_CONTEXT:]).sum(axis=1),
-        np.log(scale),
-        centre / scale,
+    yesterday, last_week = _seasonal(horizon, TICKS_PER_DAY), _seasonal(horizon, _WEEK)
+    hour = context[:, max(n_ticks - yesterday - 7, 0) : max(n_ticks - yesterday + 6, 0)]
+    columns = [
+        (_back(context, yesterday) - centre) / scale,
+        _mean(_scaled(hour, centre, scale)),
+        (_back(context, last_week) - centre) / scale,
         np.sin(angle),
         np.cos(angle),
         target // TICKS_PER_DAY % 7,
     ]
     if regressors is not None:
         columns += list(np.broadcast_to(regressors, (n_series, regressors.shape[1])).T)
-    return np.stack([column.astype(np.float32) for column in columns], axis=1)
+    ahead = np.stack([column.astype(np.float32) for column in columns], axis=1)
+    return np.concatenate([past_features(context) if past is None else past, ahead], axis=1)
+
+
+def _scaled(samples: F32, centre: F32, scale: F32) -> F32:
+    return np.asarray((samples - centre[:, None]) / scale[:, None], np.float32)
 
 
 def _seasonal(horizon: int, period: int) -> int:
@@ -109,10 +130,10 @@ def _seasonal(horizon: int, period: int) -> int:
     return -(-horizon // period) * period - horizon
 
 
-def _back(scaled: F32, lag: int) -> F32:
-    if lag >= scaled.shape[1]:
-        return np.full(len(scaled), np.nan, np.float32)
-    return scaled[:, scaled.shape[1] - 1 - lag]
+def _back(samples: F32, lag: int) -> F32:
+    if lag >= samples.shape[1]:
+        return np.full(len(samples), np.nan, np.float32)
+    return samples[:, samples.shape[1] - 1 - lag]
 
 
 def _mean(window: F32) -> F32:
@@ -122,18 +143,26 @@ def _mean(window: F32) -> F32:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 
-def _summary(window: F32) -> list[npt.NDArray[np.float32]]:
-    """Mean and quantiles of the samples that are there (linear between order statistics)."""
-    if window.shape[1] == 0:
-        return [np.full(len(window), np.nan, np.float32)] * (1 + len(_LEVELS))
-    ordered = np.sort(window, axis=1)  # NaN sorts last
+def quantiles_of_rows(samples: F32, levels: Sequence[float]) -> list[F32]:
+    """Per level, the quantile of the samples of each row that are there, linear between order statistics.
+
+    (n,) each; NaN where a row has none.
+    """
+    ordered = np.sort(samples, axis=1)  # NaN sorts last
     count = np.isfinite(ordered).sum(axis=1)
-    rows = np.arange(len(window))
-    columns = [_mean(window)]
-    for level in _LEVELS:
+    rows = np.arange(len(samples))
+    columns = []
+    for level in levels:
         place = level * np.maximum(count - 1, 0)
         low = place.astype(np.int64)
         high = np.minimum(low + 1, np.maximum(count - 1, 0))
         share = (place - low).astype(np.float32)
         columns.append(ordered[rows, low] * (1 - share) + ordered[rows, high] * share)
     return columns
+
+
+def _summary(window: F32) -> list[F32]:
+    """Mean and quantiles of the samples that are there."""
+    if window.shape[1] == 0:
+        return [np.full(len(window), np.nan, np.float32)] * (1 + len(_LEVELS))
+    return [_mean(window), *quantiles_of_rows(window, _LEVELS)]

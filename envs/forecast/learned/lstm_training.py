@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
+from foreshade.envs.forecast.learned.global_model import check_horizons
 from foreshade.envs.forecast.learned.lag_features import LONGEST_CONTEXT
 from foreshade.envs.forecast.learned.lstm_net import N_CHANNELS, n_summary, shown
 from foreshade.envs.forecast.learned.quantile_model import DEFAULT_HORIZONS, F32, I64, QUANTILES
@@ -35,8 +35,7 @@ class LstmConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.horizons or min(self.horizons) < 1 or len(set(self.horizons)) < len(self.horizons):
-            raise InputError(f"{_MODEL}: horizons: expected distinct steps of 1 or more, got {self.horizons}")
+        check_horizons(self.horizons, _MODEL)
 
 
 def train_lstm(

@@ -20,17 +20,17 @@ from foreshade.envs.forecast.learned.quantile_model import (
     I64,
     QUANTILES,
     QuantileModel,
+    Source,
 )
 from foreshade.envs.frozen_folder import freeze, thaw
 
-FORMAT = "foreshade-per-class/1"
 _ALL = "all"
 
 
 class FrozenModel(QuantileModel, Protocol):
     """A ``QuantileModel`` that can be written to a folder and read back."""
 
-    def save(self, folder: str | Path, data: str) -> Path:
+    def save(self, folder: str | Path, data: Source) -> Path:
         """Freeze to a folder."""
         ...
 
@@ -45,6 +45,8 @@ M = TypeVar("M", bound=FrozenModel)
 
 class PerClass(Generic[M]):
     """Models by class; series of a class without a model of its own go to the one that saw everything."""
+
+    FORMAT = "foreshade-per-class/1"
 
     def __init__(self, make: Callable[[], M], min_series: int = 200) -> None:
         if min_series < 1:
@@ -112,17 +114,18 @@ class PerClass(Generic[M]):
             )
         return answer
 
-    def save(self, folder: str | Path, data: str) -> Path:
-        """Freeze to a folder with a folder per model; ``data`` says in words what they were trained on."""
+    def save(self, folder: str | Path, data: Source) -> Path:
+        """Freeze to a folder with a folder per model; ``data`` says what they were trained on."""
         where = {name: f"model-{number}" for number, name in enumerate(self._models)}
-        target = freeze(folder, FORMAT, {}, {"models": where, "min_series": self._min_series})
+        more = {"models": where, "min_series": self._min_series, "source": data}
+        target = freeze(folder, self.FORMAT, {}, more)
         for name, model in self._models.items():
-            model.save(target / where[name], f"{data}; class {name}")
+            model.save(target / where[name], data)
         return target
 
     def load(self, folder: str | Path) -> None:
         """Read models that ``save`` wrote; those of other makers are refused by their own ``load``."""
-        manifest, _ = thaw(folder, FORMAT)
+        manifest, _ = thaw(folder, self.FORMAT)
         places = manifest.get("models", {})
         if _ALL not in places:
             raise InputError(f"{folder}: models: expected one called {_ALL!r}, got {', '.join(places)}")

@@ -125,20 +125,32 @@ def series_from_csv(path: str | Path, clock: RegressorClock, known_after_ticks: 
         InputError: no such file, no time column, a cell that is no number, or times that do not rise.
 
     """
-    frame, seconds = _read_csv(path)
+    frame, seconds = read_csv(path)
     names = [name for name in frame.columns if name != "time"]
     if not names or known_after_ticks < 0:
         raise InputError(f"{path}: expected columns beside time and a delay of at least 0 ticks")
-    at = np.searchsorted(seconds, clock.epoch_s - known_after_ticks * clock.tick_s, side="right") - 1
+    table = np.stack([number_column(frame, name, path) for name in names], axis=1)
+    return Regressors(tuple(names), held_columns(seconds, table, clock, known_after_ticks))
+
+
+def held_columns(time_s: F64, values: F64, clock: RegressorClock, known_after_ticks: int) -> F32:
+    """``(n_ticks, n_columns)`` measured columns on the clock, each of mean 0 and deviation 1 over it.
+
+    ``time_s`` (n,) ascends; ``values`` (n, n_columns), NaN = not measured. A sample holds until the next one
+    and is known ``known_after_ticks`` later; before the first one a column is 0.
+    """
     columns = []
-    for name in names:
-        values = _numbers(frame, name, path)
-        held = np.where(at >= 0, values[np.maximum(at, 0)], np.nan)
-        known = held[np.isfinite(held)]
-        spread = float(known.std()) if known.size else 0.0
-        centred = held - (float(known.mean()) if known.size else 0.0)
+    for column in values.T:
+        there = np.isfinite(column)
+        time, known = time_s[there], column[there]
+        at = np.searchsorted(time, clock.epoch_s - known_after_ticks * clock.tick_s, side="right") - 1
+        held = np.full(clock.n_ticks, np.nan)
+        held[at >= 0] = known[at[at >= 0]]
+        seen = held[np.isfinite(held)]
+        spread = float(seen.std()) if seen.size else 0.0
+        centred = held - (float(seen.mean()) if seen.size else 0.0)
         columns.append(np.nan_to_num(centred / spread if spread > 0 else centred * 0))
-    return Regressors(tuple(names), np.stack(columns, axis=1).astype(np.float32))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def events(path: str | Path, clock: RegressorClock) -> Regressors:
@@ -150,14 +162,14 @@ def events(path: str | Path, clock: RegressorClock) -> Regressors:
         InputError: as ``series_from_csv``; or an event ends before it starts.
 
     """
-    frame, start = _read_csv(path, rising=False)
+    frame, start = read_csv(path, rising=False)
     if "end" not in frame.columns:
         raise InputError(f"{path}: missing column 'end'")
-    end = _seconds(frame["end"], path)
+    end = seconds_column(frame["end"], path)
     late = np.flatnonzero(end <= start)
     if late.size:
         raise InputError(f"{path}: line {int(late[0]) + 2}: end: expected after the start")
-    size = _numbers(frame, "size", path) if "size" in frame.columns else np.ones(len(start))
+    size = number_column(frame, "size", path) if "size" in frame.columns else np.ones(len(start))
     kind = frame["kind"].cast(pl.String).to_list() if "kind" in frame.columns else ["event"] * len(start)
     kinds = sorted(set(kind))
     now = clock.epoch_s
@@ -171,21 +183,33 @@ def _date(day: int) -> date:
     return date(1970, 1, 1) + timedelta(days=day)
 
 
-def _read_csv(path: str | Path, *, rising: bool = True) -> tuple[pl.DataFrame, F64]:
+def read_csv(path: str | Path, *, rising: bool = True) -> tuple[pl.DataFrame, F64]:
+    """A csv with a column ``time``, and those times in Unix seconds.
+
+    Raises:
+        InputError: no such file, no such column, no row, or times that do not rise.
+
+    """
     try:
         frame = pl.read_csv(Path(path))
     except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path}: expected a csv with a header ({error})") from error
     if "time" not in frame.columns or frame.height == 0:
         raise InputError(f"{path}: expected a column 'time' and a row, got {', '.join(frame.columns)}")
-    seconds = _seconds(frame["time"], path)
+    seconds = seconds_column(frame["time"], path)
     back = np.flatnonzero(np.diff(seconds) <= 0)
     if rising and back.size:
         raise InputError(f"{path}: line {int(back[0]) + 3}: time: expected after the line before")
     return frame, seconds
 
 
-def _seconds(column: pl.Series, path: str | Path) -> F64:
+def seconds_column(column: pl.Series, path: str | Path) -> F64:
+    """Unix seconds of a column of ISO 8601 texts or numbers.
+
+    Raises:
+        InputError: a cell is neither; the line is named.
+
+    """
     if column.dtype.is_numeric():
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     seconds = np.empty(len(column))
@@ -200,7 +224,13 @@ def _seconds(column: pl.Series, path: str | Path) -> F64:
     return seconds
 
 
-def _numbers(frame: pl.DataFrame, name: str, path: str | Path) -> F64:
+def number_column(frame: pl.DataFrame, name: str, path: str | Path) -> F64:
+    """A column of finite numbers.
+
+    Raises:
+        InputError: a cell is no number; the line is named.
+
+    """
     column = frame[name].cast(pl.Float64, strict=False)
     bad = np.flatnonzero(~np.isfinite(column.fill_null(np.nan).to_numpy()))
     if bad.size:
