@@ -22,10 +22,14 @@ using F32 = py::array_t<float, py::array::c_style | py::array::forcecast>;
 void register_forecast(py::module_& module) {
     py::class_<Engine>(module, "ForecastEngine")
         .def(py::init([](std::size_t n_series, std::vector<std::uint32_t> horizons, std::vector<std::uint32_t> strides,
+                         std::vector<std::uint32_t> young_strides, std::uint32_t young_steps, std::uint32_t extra_rows,
                          const std::map<std::string, float>& rates, std::uint32_t threads) {
                  EngineConfig config;
                  config.horizons = std::move(horizons);
                  config.strides = std::move(strides);
+                 config.young_strides = std::move(young_strides);
+                 config.young_steps = young_steps;
+                 config.extra_rows = extra_rows;
                  config.threads = threads;
                  const std::map<std::string, float*> known{
                      {"learning_rate", &config.learning_rate},   {"memory_steps", &config.memory_steps},
@@ -40,7 +44,8 @@ void register_forecast(py::module_& module) {
                  }
                  return std::make_unique<Engine>(std::move(config), n_series);
              }),
-             py::arg("n_series"), py::arg("horizons"), py::arg("strides"), py::arg("rates"), py::arg("threads") = 1)
+             py::arg("n_series"), py::arg("horizons"), py::arg("strides"), py::arg("young_strides"),
+             py::arg("young_steps"), py::arg("extra_rows"), py::arg("rates"), py::arg("threads") = 1)
         .def(
             "observe",
             [](Engine& self, const F32& samples) {
@@ -64,11 +69,17 @@ void register_forecast(py::module_& module) {
         .def(
             "experts",
             [](const Engine& self, std::size_t horizon) {
-                py::array_t<float> out({self.size(), forecast::kExperts, forecast::kLevels});
+                py::array_t<float> out({self.size(), self.n_rows(), forecast::kLevels});
                 self.experts(horizon, {out.mutable_data(), static_cast<std::size_t>(out.size())});
                 return out;
             },
             py::arg("horizon"))
+        .def(
+            "offer",
+            [](Engine& self, std::size_t extra_row, const F32& quantiles) {
+                self.offer(extra_row, {quantiles.data(), static_cast<std::size_t>(quantiles.size())});
+            },
+            py::arg("extra_row"), py::arg("quantiles"))
         .def("add", &Engine::add, py::arg("count"))
         .def(
             "remove", [](Engine& self, const std::vector<std::size_t>& who) { self.remove(who); }, py::arg("who"))

@@ -21,7 +21,7 @@ from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, NativeForec
 
 F32 = npt.NDArray[np.float32]
 F16 = npt.NDArray[np.float16]
-FORMAT = 1  # raise it when the engine's forecasts change for the same configuration
+FORMAT = 2  # raise it when the engine's forecasts change for the same configuration
 
 
 def key_of(values: F32, config: EngineConfig) -> str:
