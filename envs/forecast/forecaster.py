@@ -85,11 +85,11 @@ class EngineConfig:
     young_steps: int = 288  # a day of 300 s: with few samples each is worth learning from
     extra_rows: int = 0  # experts from outside, see ``NativeForecaster.offer``
     learning_rate: float = 6.0  # of the weights, in units of each expert's own deviation
-    memory_steps: float = 1000.0  # the record of an expert fades over half a week of 300 s
+    memory_steps: float = 2016.0  # the record of an expert fades over a week of 300 s
     pool_memory: float = 50.0  # learning steps that the record of all series covers
     pool_weight: float = 0.3  # of that record as a prior of each series
     smoothing: float = 0.1  # share of the record that all levels of an expert have in common
-    prior_count: float = 10.0  # samples that the shared shape counts for
+    prior_count: float = 100.0  # samples that the shared shape counts for
     conformal_rate: float = 0.04  # log width per miss, per series
     pool_conformal_rate: float = 0.02  # the same, of all series together
     threads: int = 1  # the result does not depend on it
@@ -101,7 +101,9 @@ class EngineConfig:
         The shorter the horizon, the more its origins tell; a stride of 6 would see the same two minutes of
         every hour and miss what recurs at the others.
         """
-        return self.strides or tuple(5 if h < 3 else 7 if h < 12 else 13 if h < 48 else 97 for h in self.horizons)
+        return self.strides or tuple(
+            5 if h < 3 else 7 if h < 12 else 13 if h < 48 else 97 for h in self.horizons
+        )
 
     @property
     def learning_young_strides(self) -> tuple[int, ...]:

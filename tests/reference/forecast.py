@@ -77,7 +77,9 @@ class Mixture:
             width = min(max(self.width[level] + pool_width[level], -1.5), 2.5)
             side = (level > MEDIAN) - (level < MEDIAN)
             lift = 0.01 * side * max(width, 0.0) * step
-            out.append(max(0.0, mixture[MEDIAN] + math.exp(width) * (mixture[level] - mixture[MEDIAN]) + lift))
+            out.append(
+                max(0.0, mixture[MEDIAN] + math.exp(width) * (mixture[level] - mixture[MEDIAN]) + lift)
+            )
         for level in range(MEDIAN, 6):
             out[level + 1] = max(out[level + 1], out[level])
         for level in range(MEDIAN, 0, -1):
@@ -94,7 +96,7 @@ class Mixture:
         for e, row in enumerate(rows):
             for level in range(7):
                 slope = miss(mixture[level], value, LEVELS[level]) / norm
-                x = min(max(slope * eight_bits(row[level] - mixture[level]), -1000.0), 1000.0)
+                x = min(max(slope * eight_bits(row[level] - mixture[level]), -30.0), 30.0)
                 gain[:, e, level] = x, x * x
         gain = (1 - self.smoothing) * gain + self.smoothing * gain.mean(axis=2, keepdims=True)
         self.own = self.keep * self.own + gain

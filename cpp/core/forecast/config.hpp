@@ -29,11 +29,11 @@ struct EngineConfig {
     std::uint32_t young_steps = kDay;
     std::uint32_t extra_rows = 0;      // experts from outside, see Engine::offer
     float learning_rate = 6.0F;        // of the mixture's weights, in units of each expert's own deviation
-    float memory_steps = 1000.0F;      // an expert's record fades over half a week
+    float memory_steps = 2016.0F;      // an expert's record fades over a week: the rhythm of the load
     float pool_memory = 50.0F;         // learning steps that the record of all series covers, as a prior
     float pool_weight = 0.3F;          // of that prior beside the series' own record
     float smoothing = 0.1F;            // share of the record that all levels of one expert have in common
-    float prior_count = 10.0F;         // samples that the shape shared by all series counts for in a young one
+    float prior_count = 100.0F;        // samples that the shape shared by all series counts for in a young one
     float conformal_rate = 0.04F;      // log of the width per miss, per series (Gibbs and Candes 2021, eq. 2)
     float pool_conformal_rate = 0.02F; // the same, of the correction shared by all series
     std::uint32_t threads = 1;

@@ -24,6 +24,7 @@ constexpr Row kAside{-0.01F, -0.01F, -0.01F, 0.0F, 0.01F, 0.01F, 0.01F}; // scal
 constexpr float kMinWidth = -1.5F;
 constexpr float kMaxWidth = 2.5F;
 constexpr float kLargestFactor = 12.1824940F; // e^kMaxWidth, on the spread of the mixture
+constexpr std::uint32_t kFirstOrigin = 3;     // samples before which nothing is learnt
 constexpr std::size_t kSeriesHead = offsetof(Series, sorted) + kWindowStart[kLong] * sizeof(float);
 constexpr std::size_t kBlock = 16; // series whose memory is asked for before it is needed
 
@@ -81,6 +82,13 @@ template <class T> void take(const std::string& bytes, std::size_t& at, T* to, s
     if (bytes.size() - at < n * sizeof(T)) throw std::invalid_argument("saved forecaster: the bytes end too early");
     std::memcpy(to, bytes.data() + at, n * sizeof(T));
     at += n * sizeof(T);
+}
+
+// A row as it is kept until its outcome is known; one that says nothing has no regret.
+void pack_row(const Row& row, const Row& mixture, std::array<std::uint16_t, kRow>& out) {
+    out.fill(0);
+    if (std::isnan(row[0])) return;
+    for (std::size_t l = 0; l < kRow; ++l) out[l] = pack(row[l] - mixture[l]);
 }
 
 void prefetch(const void* from, std::size_t bytes = 1) {
@@ -245,9 +253,9 @@ void Engine::step_block(std::size_t from, std::size_t to, const float* samples, 
     std::array<Event, kBlock * kMaxHorizons> begun;
     std::size_t n_due = 0;
     std::size_t n_begun = 0;
-    for (std::size_t i = to; i < std::min(to + kBlock, size()); ++i) prefetch(&series_[i], kSeriesHead);
     for (std::size_t i = from; i < to; ++i) {
         Series& s = series_[i];
+        if (i + kBlock < size()) prefetch(&series_[i + kBlock], kSeriesHead);
         float& value = values[i - from];
         value = samples[i * stride];
         if (std::isnan(value)) {
@@ -262,6 +270,7 @@ void Engine::step_block(std::size_t from, std::size_t to, const float* samples, 
         prefetch(&s.day[beats.day_slot]);
         if (std::isnan(value)) continue; // nothing to learn from, and an origin without a sample has nothing to teach
         if (s.seen == 0) s.born = clock_;
+        if (s.seen < kFirstOrigin) continue; // no scale yet to measure errors by
         for (std::size_t h = 0; h < n_horizons(); ++h) {
             const auto meet = [&](const Beat& young, const Beat& old, std::uint32_t origin, Event* events,
                                   std::size_t& n) {
@@ -424,12 +433,7 @@ void Engine::open(const Event& event) {
     made.origin.due = clock_ + config_.horizons[h];
     open_[slot] = made.origin;
     PackedRow* rows = open_rows_.data() + slot * n_rows();
-    for (std::size_t e = 0; e < n_rows(); ++e) {
-        const bool silent = std::isnan(made.rows[e][0]);
-        for (std::size_t l = 0; l < kRow; ++l) {
-            rows[e][l] = silent ? std::uint16_t{0} : pack(made.rows[e][l] - made.origin.mixture[l]);
-        }
-    }
+    for (std::size_t e = 0; e < n_rows(); ++e) pack_row(made.rows[e], made.origin.mixture, rows[e]);
 }
 
 void Engine::answer(std::size_t i, std::size_t h, const Row& mixture, Row& out) const {
@@ -573,6 +577,13 @@ void Engine::offer(std::size_t extra_row, std::span<const float> quantiles) {
             ascend(row);
         } else {
             row[0] = kMissingSample;
+        }
+        // an origin of this step was made before the offer could come
+        const std::size_t h = at % n_horizons();
+        const std::size_t first = at / n_horizons() * slots();
+        for (std::size_t slot = first + first_slot_[h]; slot < first + first_slot_[h + 1]; ++slot) {
+            if (open_[slot].due != clock_ + config_.horizons[h]) continue;
+            pack_row(row, open_[slot].mixture, open_rows_[slot * n_rows() + kExperts + extra_row]);
         }
     }
 }

@@ -26,7 +26,7 @@ struct Rejected {
 // What all series share, per horizon.
 struct Pool {
     std::array<Record, kMaxRows> record{};
-    std::array<std::array<float, kBins>, kPoints> errors{};
+    std::array<std::array<float, kBinRow>, kPoints> errors{};
     std::array<std::array<float, kRanksAhead>, kRanksNow> ranks{};
     Row width{};
 };
@@ -44,7 +44,8 @@ class Engine {
     void predict(std::span<float> out) const;
 
     // The quantiles that an expert from outside gives for what comes after the newest sample: (n_series, n_horizons,
-    // kLevels), NaN at the first level = it says nothing. They stand until they are offered anew.
+    // kLevels), NaN at the first level = it says nothing. They stand until they are offered anew; origins of the newest
+    // sample learn from them.
     void offer(std::size_t extra_row, std::span<const float> quantiles);
 
     // (n_series, n_rows, kLevels) of one horizon, before they are mixed.

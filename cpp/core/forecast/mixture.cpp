@@ -35,7 +35,7 @@ void mix(std::span<const Record> own, std::span<const Record> prior, float learn
 
 void learn(std::span<Record> own, std::span<Record> sum, std::span<const Row> apart, const Row& mixture, float value,
            float norm, float keep, float smoothing) {
-    constexpr float bound = 1000.0F; // one sample in a thousand norms must not settle a week
+    constexpr float bound = 30.0F; // norms; a larger shock would outweigh, in the deviations, all that comes after it
     const Row missed = miss(mixture, value);
     const Lanes low_slope = lanes_at(missed.data()) / norm;
     const Lanes high_slope = lanes_at(missed.data() + kLanes) / norm; // the padding has slope 0
