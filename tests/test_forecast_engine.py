@@ -147,7 +147,7 @@ def test_an_expert_from_outside_that_knows_the_future_is_believed():
         if t >= 300:
             loss["with"] += np.abs(with_oracle.predict()[:, 0, 3] - values[:, t + 1]).mean()
             loss["without"] += np.abs(without.predict()[:, 0, 3] - values[:, t + 1]).mean()
-    assert loss["with"] < 0.01 * loss["without"]
+    assert loss["with"] < 0.05 * loss["without"]
     assert np.isnan(with_oracle.experts(1)[:, 8, 0]).all()  # the row that nobody offered
 
 

@@ -174,7 +174,7 @@ class NativeForecaster:
         return self._engine.predict()
 
     def experts(self, horizon: int) -> F32:
-        """``(n_series, 8 + extra_rows, 7)``: what each expert says at a horizon in steps, before they are mixed.
+        """``(n_series, 8 + extra_rows, 7)``: what each expert says at a horizon, before they are mixed.
 
         Rows: windows of 12 and 36 steps and the long one; last value twice, smoothed level, yesterday; rank;
         then those from outside, NaN where one says nothing.
@@ -182,7 +182,7 @@ class NativeForecaster:
         return self._engine.experts(self.config.horizons.index(horizon))
 
     def offer(self, extra_row: int, quantiles: F32) -> None:
-        """Put in a row what an expert from outside says; it is weighed, learnt from and mixed like the others.
+        """Put in a row what an expert from outside says; it is weighed and mixed like the others.
 
         Args:
             extra_row: below ``extra_rows`` of the configuration.

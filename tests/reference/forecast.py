@@ -1,6 +1,6 @@
 """The mixture and its conformal width at one horizon, read from ``docs/forecasting.md`` in plain Python.
 
-One series, every origin learnt from. The experts' rows are handed in; everything after them is worked out here.
+One series, every origin learnt from. The experts' rows are handed in; what follows is worked out here.
 """
 
 from __future__ import annotations
