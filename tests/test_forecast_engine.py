@@ -36,13 +36,24 @@ def test_window_experts_are_the_order_statistics_of_the_last_samples():
     forecaster = NativeForecaster(5)
     forecaster.observe(values)
     experts = forecaster.experts(12)
-    for k, length in enumerate((12, 36, 144, 288)):
+    for k, length in enumerate((12, 36)):
         expected = np.quantile(values[:, -length:].astype(np.float64), LEVELS, axis=1).T
         np.testing.assert_allclose(experts[:, k], expected, rtol=2e-6)
-    thinned = values[:, 3::4]  # the clock starts at 1 and every fourth step is kept
-    np.testing.assert_allclose(
-        experts[:, 4], np.quantile(thinned.astype(np.float64), LEVELS, axis=1).T, rtol=2e-6
-    )
+
+
+def test_the_long_window_is_all_of_the_first_day_and_then_one_sample_in_seven():
+    values = load(5, 1200)
+    values[np.isnan(values)] = 7.0
+    forecaster = NativeForecaster(5)
+    forecaster.observe(values[:, :200])
+    expected = np.quantile(values[:, :200].astype(np.float64), LEVELS, axis=1).T
+    np.testing.assert_allclose(forecaster.experts(1)[:, 2], expected, rtol=2e-6)
+    forecaster.observe(values[:, 200:])
+    for i, series in enumerate(values):
+        # the clock starts at 1 and series take turns
+        later = [v for t, v in enumerate(series) if t >= 288 and (t + 1 + i) % 7 == 0]
+        held = np.concatenate([series[len(later) : 288], later]).astype(np.float64)
+        np.testing.assert_allclose(forecaster.experts(1)[i, 2], np.quantile(held, LEVELS), rtol=2e-6)
 
 
 def test_windows_skip_what_is_missing():
@@ -63,15 +74,15 @@ def test_a_level_expert_is_exponential_smoothing_plus_its_own_errors():
 
 
 def test_the_rank_expert_tells_two_regimes_apart():
-    # an hour at 10, an hour at 50, in turn: the last value tells the next, the day's window does not
+    # an hour at 10, an hour at 50, in turn: the last value tells the next, the long window does not
     values = np.where((np.arange(2000) // 12) % 2, 50.0, 10.0).astype(np.float32)[None]
     values += np.random.default_rng(0).normal(0, 0.5, values.shape).astype(np.float32)
     forecaster = NativeForecaster(1)
     forecaster.observe(values[:, :1990])  # in the middle of an hour
     experts = forecaster.experts(1)
     now = values[0, 1989]
-    assert abs(experts[0, 14, 3] - now) < 3
-    assert experts[0, 3, 5] - experts[0, 3, 1] > 35
+    assert abs(experts[0, 7, 3] - now) < 3
+    assert experts[0, 2, 5] - experts[0, 2, 1] > 35
 
 
 def test_a_constant_series_is_forecast_to_stay():
@@ -116,6 +127,45 @@ def test_a_gap_makes_the_short_horizon_as_wide_as_the_longer_one():
     after = forecaster.predict()[0]
     assert after[0, 6] - after[0, 0] > 2 * (before[0, 6] - before[0, 0])
     assert valid(after)
+
+
+def test_a_stride_that_shares_no_divisor_with_the_hour_sees_every_minute_of_it():
+    for stride in EngineConfig().learning_strides:
+        assert {(stride * k) % 12 for k in range(12)} == set(range(12))
+
+
+def test_an_expert_from_outside_that_knows_the_future_is_believed():
+    values = np.random.default_rng(8).gamma(2, 5, (4, 400)).astype(np.float32)
+    config = EngineConfig(horizons=(1,), extra_rows=2)
+    with_oracle, without = NativeForecaster(4, config), NativeForecaster(4, EngineConfig(horizons=(1,)))
+    loss = {"with": 0.0, "without": 0.0}
+    for t in range(399):
+        with_oracle.observe(values[:, t])
+        without.observe(values[:, t])
+        with_oracle.offer(1, np.repeat(values[:, t + 1, None, None], 7, axis=2))
+        if t >= 300:
+            loss["with"] += np.abs(with_oracle.predict()[:, 0, 3] - values[:, t + 1]).mean()
+            loss["without"] += np.abs(without.predict()[:, 0, 3] - values[:, t + 1]).mean()
+    assert loss["with"] < 0.05 * loss["without"]
+    assert np.isnan(with_oracle.experts(1)[:, 8, 0]).all()  # the row that nobody offered
+
+
+def test_rows_from_outside_that_are_silent_change_nothing():
+    values = load(6, 330)
+    one, two = NativeForecaster(6), NativeForecaster(6, EngineConfig(extra_rows=1))
+    for column in values.T:
+        one.observe(column)
+        two.observe(column)
+        two.offer(0, np.full((6, 4, 7), np.nan, np.float32))
+    assert np.array_equal(one.predict(), two.predict())
+
+
+def test_what_is_offered_must_have_the_shape_of_a_forecast():
+    forecaster = NativeForecaster(3, EngineConfig(extra_rows=1))
+    with pytest.raises(ForecastError, match=r"shape \(3, 4, 7\), got \(3, 4\)"):
+        forecaster.offer(0, np.zeros((3, 4), np.float32))
+    with pytest.raises(ForecastError, match="extra row below 1, got 1"):
+        forecaster.offer(1, np.zeros((3, 4, 7), np.float32))
 
 
 def test_asking_changes_nothing():

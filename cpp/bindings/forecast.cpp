@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "bindings/engine_config.hpp"
 #include "core/forecast/engine.hpp"
 
 namespace foreshade::bindings {
@@ -20,12 +19,7 @@ using F32 = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 void register_forecast(py::module_& module) {
     py::class_<Engine>(module, "ForecastEngine")
-        .def(py::init([](std::size_t n_series, std::vector<std::uint32_t> horizons, std::vector<std::uint32_t> strides,
-                         const std::map<std::string, float>& rates, std::uint32_t threads) {
-                 return std::make_unique<Engine>(engine_config(std::move(horizons), std::move(strides), rates, threads),
-                                                 n_series);
-             }),
-             py::arg("n_series"), py::arg("horizons"), py::arg("strides"), py::arg("rates"), py::arg("threads") = 1)
+        .def(py::init<EngineConfig, std::size_t>(), py::arg("config"), py::arg("n_series"))
         .def(
             "observe",
             [](Engine& self, const F32& samples) {
@@ -49,11 +43,17 @@ void register_forecast(py::module_& module) {
         .def(
             "experts",
             [](const Engine& self, std::size_t horizon) {
-                py::array_t<float> out({self.size(), forecast::kExperts, forecast::kLevels});
+                py::array_t<float> out({self.size(), self.n_rows(), forecast::kLevels});
                 self.experts(horizon, {out.mutable_data(), static_cast<std::size_t>(out.size())});
                 return out;
             },
             py::arg("horizon"))
+        .def(
+            "offer",
+            [](Engine& self, std::size_t extra_row, const F32& quantiles) {
+                self.offer(extra_row, {quantiles.data(), static_cast<std::size_t>(quantiles.size())});
+            },
+            py::arg("extra_row"), py::arg("quantiles"))
         .def("add", &Engine::add, py::arg("count"))
         .def(
             "remove", [](Engine& self, const std::vector<std::size_t>& who) { self.remove(who); }, py::arg("who"))

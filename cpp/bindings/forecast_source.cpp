@@ -2,9 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <map>
 #include <memory>
+#include <string>
 
-#include "bindings/engine_config.hpp"
+#include "bindings/register.hpp"
 #include "core/forecast/demand_forecaster.hpp"
 
 namespace foreshade::bindings {
@@ -51,12 +53,37 @@ Table table_of(const F32& moments, const std::optional<F32>& quantiles, std::vec
     return table;
 }
 
+// Throws py::value_error for a rate that the engine does not know.
+EngineConfig engine_config(std::vector<std::uint32_t> horizons, std::vector<std::uint32_t> strides,
+                           std::vector<std::uint32_t> young_strides, std::uint32_t young_steps,
+                           std::uint32_t extra_rows, const std::map<std::string, float>& rates, std::uint32_t threads) {
+    EngineConfig config;
+    config.horizons = std::move(horizons);
+    config.strides = std::move(strides);
+    config.young_strides = std::move(young_strides);
+    config.young_steps = young_steps;
+    config.extra_rows = extra_rows;
+    config.threads = threads;
+    const std::map<std::string, float*> known{
+        {"learning_rate", &config.learning_rate},   {"memory_steps", &config.memory_steps},
+        {"pool_memory", &config.pool_memory},       {"pool_weight", &config.pool_weight},
+        {"smoothing", &config.smoothing},           {"prior_count", &config.prior_count},
+        {"conformal_rate", &config.conformal_rate}, {"pool_conformal_rate", &config.pool_conformal_rate},
+    };
+    for (const auto& [name, value] : rates) {
+        const auto found = known.find(name);
+        if (found == known.end()) throw py::value_error("forecaster: unknown setting " + name);
+        *found->second = value;
+    }
+    return config;
+}
+
 } // namespace
 
 void register_forecast_source(py::module_& module) {
     py::class_<EngineConfig>(module, "EngineConfig")
-        .def(py::init(&engine_config), py::arg("horizons"), py::arg("strides"), py::arg("rates"),
-             py::arg("threads") = 1);
+        .def(py::init(&engine_config), py::arg("horizons"), py::arg("strides"), py::arg("young_strides"),
+             py::arg("young_steps"), py::arg("extra_rows"), py::arg("rates"), py::arg("threads") = 1);
 
     py::class_<Table>(module, "ForecastTable")
         .def(py::init(&table_of), py::arg("moments").noconvert(), py::arg("quantiles").noconvert().none(true),

@@ -87,22 +87,34 @@ class EngineConfig:
 
     horizons: tuple[int, ...] = HORIZONS  # steps, ascending, below 2016
     strides: tuple[int, ...] | None = None  # learn from one origin in so many steps; None = by horizon
-    learning_rate: float = 2.0  # of the weights, in units of each expert's own deviation
+    young_strides: tuple[int, ...] | None = None  # the same in a series' first ``young_steps``
+    young_steps: int = 288  # a day of 300 s: with few samples each is worth learning from
+    extra_rows: int = 0  # experts from outside, see ``NativeForecaster.offer``
+    learning_rate: float = 6.0  # of the weights, in units of each expert's own deviation
     memory_steps: float = 2016.0  # the record of an expert fades over a week of 300 s
     pool_memory: float = 50.0  # learning steps that the record of all series covers
     pool_weight: float = 0.3  # of that record as a prior of each series
     smoothing: float = 0.1  # share of the record that all levels of an expert have in common
-    prior_count: float = 10.0  # samples that the shared shape counts for
+    prior_count: float = 100.0  # samples that the shared shape counts for
     conformal_rate: float = 0.04  # log width per miss, per series
     pool_conformal_rate: float = 0.02  # the same, of all series together
     threads: int = 1  # the result does not depend on it
 
     @property
     def learning_strides(self) -> tuple[int, ...]:
-        """Strides in use: the shorter the horizon, the more its origins tell."""
-        if self.strides is not None:
-            return self.strides
-        return tuple(1 if h < 12 else 3 if h < 48 else 48 for h in self.horizons)
+        """Strides in use. They share no divisor with the hour, 12 steps, nor with each other.
+
+        The shorter the horizon, the more its origins tell; a stride of 6 would see the same two minutes of
+        every hour and miss what recurs at the others.
+        """
+        return self.strides or tuple(
+            5 if h < 3 else 7 if h < 12 else 13 if h < 48 else 97 for h in self.horizons
+        )
+
+    @property
+    def learning_young_strides(self) -> tuple[int, ...]:
+        """Strides in use for a series in its first ``young_steps``."""
+        return self.young_strides or tuple(1 if h < 12 else 3 if h < 48 else 97 for h in self.horizons)
 
     @classmethod
     def of_tick(cls, tick_s: float) -> EngineConfig:
@@ -116,13 +128,21 @@ class EngineConfig:
     @property
     def rates(self) -> dict[str, float]:
         """The settings that are numbers of the engine alone, by name."""
-        own = {"horizons", "strides", "threads"}
+        own = {"horizons", "strides", "young_strides", "young_steps", "extra_rows", "threads"}
         return {key: float(value) for key, value in asdict(self).items() if key not in own}
 
     @property
     def native(self) -> _core.EngineConfig:
         """As the native core takes them."""
-        return _core.EngineConfig(self.horizons, self.learning_strides, self.rates, self.threads)
+        return _core.EngineConfig(
+            self.horizons,
+            self.learning_strides,
+            self.learning_young_strides,
+            self.young_steps,
+            self.extra_rows,
+            self.rates,
+            self.threads,
+        )
 
 
 class NativeForecaster:
@@ -131,13 +151,7 @@ class NativeForecaster:
     def __init__(self, n_series: int, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
         try:
-            self._engine = _core.ForecastEngine(
-                n_series,
-                list(self.config.horizons),
-                list(self.config.learning_strides),
-                self.config.rates,
-                self.config.threads,
-            )
+            self._engine = _core.ForecastEngine(self.config.native, n_series)
         except ValueError as error:
             raise ForecastError(str(error)) from error
 
@@ -180,8 +194,36 @@ class NativeForecaster:
         return self._engine.predict()
 
     def experts(self, horizon: int) -> F32:
-        """``(n_series, 16, 7)``: what each expert says at a horizon in steps, before they are mixed."""
+        """``(n_series, 8 + extra_rows, 7)``: what each expert says at a horizon, before they are mixed.
+
+        Rows: windows of 12 and 36 steps and the long one; last value twice, smoothed level, yesterday; rank;
+        then those from outside, NaN where one says nothing.
+        """
         return self._engine.experts(self.config.horizons.index(horizon))
+
+    def offer(self, extra_row: int, quantiles: F32) -> None:
+        """Put in a row what an expert from outside says; it is weighed and mixed like the others.
+
+        Args:
+            extra_row: below ``extra_rows`` of the configuration.
+            quantiles: ``(n_series, n_horizons, 7)`` for what follows the newest sample, in the unit of the
+                samples. They stand until they are offered anew; where one is not finite the row is silent.
+
+        Raises:
+            ForecastError: no such row or another shape.
+
+        """
+        block = np.asarray(quantiles, np.float32)
+        expected = (len(self), len(self.horizons), len(LEVELS))
+        if not 0 <= extra_row < self.config.extra_rows:
+            raise ForecastError(
+                f"forecaster: expected an extra row below {self.config.extra_rows}, got {extra_row}"
+            )
+        if block.shape != expected:
+            raise ForecastError(
+                f"forecaster: expected offered quantiles of shape {expected}, got {block.shape}"
+            )
+        self._engine.offer(extra_row, np.ascontiguousarray(block))
 
     def add(self, count: int) -> None:
         """Let so many series without a past begin, after the others."""

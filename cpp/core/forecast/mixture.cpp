@@ -1,62 +1,59 @@
 #include "core/forecast/mixture.hpp"
 
-#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/forecast/series.hpp"
 
 namespace foreshade::forecast {
 
-void mix(const Record& own, const Record& pool, const EngineConfig& config, const Rows& experts, Row& out) {
-    const float kappa = config.pool_weight;
-    const float apart = 1.0F - config.smoothing;
-    const float shared = config.smoothing / static_cast<float>(kLevels);
-    Rows weight;
-    Row top;
-    top.fill(-1e30F);
-    for (std::size_t e = 0; e < kExperts; ++e) {
-        Row regret;
-        Row square;
-        float regrets = 0.0F;
-        float squares = 0.0F;
-        for (std::size_t l = 0; l < kRow; ++l) {
-            regret[l] = own.regret[e][l] + kappa * pool.regret[e][l];
-            square[l] = own.square[e][l] + kappa * pool.square[e][l];
+void mix(std::span<const Record> own, std::span<const Record> prior, float learning_rate, std::span<const Row> experts,
+         Row& out) {
+    std::array<Row, kMaxRows> score; // log of the weight
+    for (std::size_t from = 0; from < kRow; from += kLanes) {
+        Lanes best = all_lanes(-1e30F);
+        for (std::size_t e = 0; e < experts.size(); ++e) {
+            if (std::isnan(experts[e][0])) continue;
+            const Lanes regret = lanes_at(&own[e].regret[from]) + lanes_at(&prior[e].regret[from]);
+            const Lanes square = lanes_at(&own[e].square[from]) + lanes_at(&prior[e].square[from]) + 1e-3F;
+            const Lanes now = -learning_rate * regret * inverse_root(square);
+            store(&score[e][from], now);
+            best = greater(best, now);
         }
-        for (std::size_t l = 0; l < kLevels; ++l) {
-            regrets += regret[l];
-            squares += square[l];
+        Lanes total{};
+        Lanes sum{};
+        for (std::size_t e = 0; e < experts.size(); ++e) {
+            if (std::isnan(experts[e][0])) continue;
+            const Lanes weight = exp_negative(lanes_at(&score[e][from]) - best);
+            total += weight;
+            sum += weight * lanes_at(&experts[e][from]);
         }
-        for (std::size_t l = 0; l < kRow; ++l) {
-            const float spread = apart * square[l] + shared * squares + 1e-3F;
-            weight[e][l] = -config.learning_rate * (apart * regret[l] + shared * regrets) * inverse_root(spread);
-            top[l] = top[l] > weight[e][l] ? top[l] : weight[e][l];
-        }
+        store(&out[from], sum / total);
     }
-    Row total{};
-    Row sum{};
-    for (std::size_t e = 0; e < kExperts; ++e) {
-        for (std::size_t l = 0; l < kRow; ++l) {
-            const float w = exp_negative(weight[e][l] - top[l]);
-            total[l] += w;
-            sum[l] += w * experts[e][l];
-        }
-    }
-    for (std::size_t l = 0; l < kRow; ++l) out[l] = sum[l] / total[l];
-    std::sort(out.begin(), out.begin() + kLevels); // levels are weighed apart and may cross (Chernozhukov et al. 2010)
+    ascend(out); // levels are weighed apart and may cross (Chernozhukov et al. 2010)
 }
 
-void learn(Record& own, Record& sum, const Rows& experts, const Row& mixture, float value, float norm, float keep) {
-    constexpr float bound = 1000.0F; // one sample in a thousand norms must not settle a week
-    Row slope = miss(mixture, value);
-    for (auto& s : slope) s /= norm;
-    for (std::size_t e = 0; e < kExperts; ++e) {
-        for (std::size_t l = 0; l < kRow; ++l) {
-            const float raw = slope[l] * (experts[e][l] - mixture[l]);
-            const float low = raw < bound ? raw : bound;
-            const float x = low > -bound ? low : -bound;
-            own.regret[e][l] = keep * own.regret[e][l] + x;
-            own.square[e][l] = keep * own.square[e][l] + x * x;
-            sum.regret[e][l] += x;
-            sum.square[e][l] += x * x;
-        }
+void learn(std::span<Record> own, std::span<Record> sum, std::span<const Row> apart, const Row& mixture, float value,
+           float norm, float keep, float smoothing) {
+    constexpr float bound = 30.0F; // norms; a larger shock would outweigh, in the deviations, all that comes after it
+    const Row missed = miss(mixture, value);
+    const Lanes low_slope = lanes_at(missed.data()) / norm;
+    const Lanes high_slope = lanes_at(missed.data() + kLanes) / norm; // the padding has slope 0
+    const auto bounded = [](Lanes x) { return greater(lesser(x, all_lanes(bound)), all_lanes(-bound)); };
+    for (std::size_t e = 0; e < apart.size(); ++e) {
+        Lanes low = bounded(low_slope * lanes_at(apart[e].data()));
+        Lanes high = bounded(high_slope * lanes_at(apart[e].data() + kLanes));
+        const auto add = [&](Row& own_row, Row& sum_row, Lanes a, Lanes b) {
+            const Lanes common = all_lanes(smoothing / static_cast<float>(kLevels) * sum_of(a + b));
+            a = (1.0F - smoothing) * a + common;
+            b = (1.0F - smoothing) * b + common;
+            store(own_row.data(), keep * lanes_at(own_row.data()) + a);
+            store(own_row.data() + kLanes, keep * lanes_at(own_row.data() + kLanes) + b);
+            store(sum_row.data(), lanes_at(sum_row.data()) + a);
+            store(sum_row.data() + kLanes, lanes_at(sum_row.data() + kLanes) + b);
+        };
+        add(own[e].regret, sum[e].regret, low, high);
+        add(own[e].square, sum[e].square, low * low, high * high);
     }
 }
 

@@ -5,42 +5,19 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstdint>
+#include <span>
 
 #include "core/forecast/config.hpp"
+#include "core/forecast/lanes.hpp"
 
 namespace foreshade::forecast {
 
-inline constexpr std::size_t kExperts = 16;
-
-using Rows = std::array<Row, kExperts>;
-
+// Of one expert at one horizon; every level holds a share of the mean over the levels (EngineConfig::smoothing).
 struct Record {
-    Rows regret{}; // discounted sum
-    Rows square{}; // discounted sum of squares
+    Row regret{}; // discounted sum
+    Row square{}; // discounted sum of squares
 };
-
-// e^x for x <= 0 to 3e-7 relative, in steps that vectorise and give the same bits everywhere.
-inline float exp_negative(float x) {
-    const float clipped = x > -80.0F ? x : -80.0F;
-    const float octaves = clipped * 1.44269504F;
-    const auto whole = static_cast<std::int32_t>(octaves - 0.5F); // towards zero, that is to the nearest
-    const float f = octaves - static_cast<float>(whole);
-    const float power =
-        1.0F +
-        f * (0.693147182F + f * (0.240226462F + f * (0.0555032924F + f * (0.00961834099F + f * 0.00133981468F))));
-    const std::int32_t bits = (whole + 127) << 23;
-    return power * std::bit_cast<float>(bits);
-}
-
-// 1 / sqrt(x) for x > 0 to 5e-6 relative; std::sqrt may set errno and so keeps a loop from being vectorised.
-inline float inverse_root(float x) {
-    float root = std::bit_cast<float>(0x5f3759df - (std::bit_cast<std::int32_t>(x) >> 1));
-    root *= 1.5F - 0.5F * x * root * root;
-    root *= 1.5F - 0.5F * x * root * root;
-    return root;
-}
 
 // Pinball loss of one row (Koenker and Bassett 1978), mean over the levels.
 inline float pinball(const Row& quantiles, float value) {
@@ -77,9 +54,39 @@ inline Row miss_of_atom(const Row& quantiles, float value) {
     return out;
 }
 
-void mix(const Record& own, const Record& pool, const EngineConfig& config, const Rows& experts, Row& out);
+// Sorts the seven levels: a network of 16 exchanges (Knuth, vol. 3, 5.3.4), as a sort would guess at branches.
+inline void ascend(Row& row) {
+    constexpr std::array<std::array<std::uint8_t, 2>, 16> exchange{{{0, 6},
+                                                                    {2, 3},
+                                                                    {4, 5},
+                                                                    {0, 2},
+                                                                    {1, 4},
+                                                                    {3, 6},
+                                                                    {0, 1},
+                                                                    {2, 5},
+                                                                    {3, 4},
+                                                                    {1, 2},
+                                                                    {4, 6},
+                                                                    {2, 3},
+                                                                    {4, 5},
+                                                                    {1, 2},
+                                                                    {3, 4},
+                                                                    {5, 6}}};
+    for (const auto [a, b] : exchange) {
+        const float low = row[b] < row[a] ? row[b] : row[a];
+        row[b] = row[b] < row[a] ? row[a] : row[b];
+        row[a] = low;
+    }
+}
 
-// `keep` is the share of the record that outlives this step, `norm` the loss that counts as one.
-void learn(Record& own, Record& sum, const Rows& experts, const Row& mixture, float value, float norm, float keep);
+// The blend of `experts`; an expert that says nothing has NaN at its first level and no part in it. `prior` is the
+// record of all series, already weighted.
+void mix(std::span<const Record> own, std::span<const Record> prior, float learning_rate, std::span<const Row> experts,
+         Row& out);
+
+// `apart` are the experts' differences from the mixture, `keep` the share of the record that outlives this step,
+// `norm` the loss that counts as one. What is added to `own` is added to `sum` too.
+void learn(std::span<Record> own, std::span<Record> sum, std::span<const Row> apart, const Row& mixture, float value,
+           float norm, float keep, float smoothing);
 
 } // namespace foreshade::forecast

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "core/forecast/config.hpp"
+#include "core/forecast/lanes.hpp"
 #include "core/forecast/window.hpp"
 
 namespace foreshade::forecast {
@@ -36,10 +37,10 @@ inline void rank_shares(const float* sorted, std::size_t n, float value, std::ar
         high = low + 1e-4F;
     }
     const float per_rank = 1.0F / (high - low);
-    for (std::size_t c = 0; c < kRanksAhead; ++c) {
-        const float from = std::max(low, static_cast<float>(c) * width);
-        const float to = std::min(high, static_cast<float>(c + 1) * width);
-        share[c] = to > from ? (to - from) * per_rank : 0.0F;
+    for (std::size_t c = 0; c < kRanksAhead; c += kLanes) {
+        const Lanes cell = (static_cast<float>(c) + Lanes{0.0F, 1.0F, 2.0F, 3.0F}) * width;
+        const Lanes part = lesser(all_lanes(high), cell + width) - greater(all_lanes(low), cell);
+        store(&share[c], greater(part, Lanes{}) * per_rank);
     }
 }
 

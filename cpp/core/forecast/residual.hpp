@@ -9,12 +9,14 @@
 #include <cstring>
 
 #include "core/forecast/config.hpp"
+#include "core/forecast/lanes.hpp"
 
 namespace foreshade::forecast {
 
 inline constexpr std::size_t kBins = 57; // 28 on each side of the bin of no error
 inline constexpr std::size_t kZeroBin = 28;
 inline constexpr std::size_t kBinRow = 64;
+static_assert(kBins % 4 == 1);
 inline constexpr std::uint16_t kCount = 16;         // one error; leaves halving four bits before it rounds away
 inline constexpr std::uint32_t kBinCap = 1024 * 16; // at which old errors count half
 
@@ -54,13 +56,20 @@ inline void count_error(Histogram& histogram, std::size_t bin) {
     histogram[kBins] = static_cast<std::uint16_t>(sum / kCount);
 }
 
-// Quantiles, in scales, of the counts plus `shared`, which is already weighted; 0 where nothing was counted.
+// Quantiles, in scales, of the counts plus `shared` (kBinRow), which is already weighted; 0 where nothing was counted.
 inline void error_quantiles(const Histogram& own, const float* shared, Row& out) {
-    std::array<float, kBins> mass;
+    using Counts = std::uint16_t __attribute__((vector_size(2 * kLanes)));
+    std::array<float, kBinRow> mass;
+    std::array<float, kBinRow / kLanes> group; // four bins at a time are passed over
     float total = 0.0F;
-    for (std::size_t b = 0; b < kBins; ++b) {
-        mass[b] = static_cast<float>(own[b]) * (1.0F / kCount) + shared[b];
-        total += mass[b];
+    for (std::size_t g = 0; g < group.size(); ++g) {
+        Counts counts;
+        std::memcpy(&counts, &own[g * kLanes], sizeof counts);
+        Lanes four = __builtin_convertvector(counts, Lanes) * (1.0F / kCount) + lanes_at(shared + g * kLanes);
+        if (g == kBins / kLanes) four *= Lanes{1.0F, 0.0F, 0.0F, 0.0F}; // behind the last bin stands the sum
+        store(&mass[g * kLanes], four);
+        group[g] = sum_of(four);
+        total += group[g];
     }
     out.fill(0.0F);
     if (!(total > 0.0F)) return;
@@ -68,7 +77,11 @@ inline void error_quantiles(const Histogram& own, const float* shared, Row& out)
     std::size_t b = 0;
     for (std::size_t l = 0; l < kLevels; ++l) {
         const float wanted = kLevel[l] * total;
-        while (b + 1 < kBins && below + mass[b] < wanted) below += mass[b++];
+        while (b + 1 < kBins && below + mass[b] < wanted) {
+            const bool whole = b % kLanes == 0 && b + kLanes < kBins && below + group[b / kLanes] < wanted;
+            below += whole ? group[b / kLanes] : mass[b];
+            b += whole ? kLanes : 1;
+        }
         const float share = mass[b] > 0.0F ? std::min((wanted - below) / mass[b], 1.0F) : 0.5F;
         if (b > kZeroBin) {
             const std::size_t i = b - kZeroBin - 1;

@@ -5,71 +5,58 @@
 #include <cstdint>
 
 #include "core/forecast/config.hpp"
-#include "core/forecast/mixture.hpp"
 #include "core/forecast/rank.hpp"
-#include "core/forecast/regression.hpp"
 #include "core/forecast/residual.hpp"
 #include "core/forecast/window.hpp"
 
 namespace foreshade::forecast {
 
 // Experts that give a point and take the spread from the histogram of their own errors.
-enum class Point : std::uint8_t { kLast, kLastLocal, kSes50, kSes20, kSes05, kDaily, kWeekly, kRegression };
-inline constexpr std::size_t kPoints = 8;
-inline constexpr std::array<float, 3> kSesRate{0.5F, 0.2F, 0.05F};
+enum class Point : std::uint8_t { kLast, kLastLocal, kSmoothed, kYesterday };
+inline constexpr std::size_t kPoints = 4;
 
-// Rows of `Rows`: the windows, the points, then those that give quantiles of their own.
+// Rows of experts: the windows, the points, the rank, then those from outside.
 inline constexpr std::size_t kFirstPoint = kWindows;
-inline constexpr std::size_t kTimeOfDay = kWindows + kPoints;
-inline constexpr std::size_t kRankLast = kTimeOfDay + 1;
-inline constexpr std::size_t kRankLevel = kTimeOfDay + 2;
-static_assert(kRankLevel + 1 == kExperts);
+inline constexpr std::size_t kRank = kWindows + kPoints;
+inline constexpr std::size_t kExperts = kRank + 1;
+inline constexpr std::size_t kMaxRows = kExperts + kMaxExtraRows;
 
 struct Series {
-    std::array<float, kWeek> ring;          // the sample of each step, NaN = missing
-    std::array<float, kWindowCells> sorted; // the windows side by side
-    std::array<std::uint16_t, kWindows> filled{};
-    std::array<float, 3> ses{};
-    float last = 0.0F;
-    float mean = 0.0F;  // over a day
-    float slow = 0.0F;  // mean distance from the slow level, over a day
-    float local = 0.0F; // the same over an hour
     std::uint32_t seen = 0;
     std::uint32_t gap = 0;   // steps since the last sample
+    std::uint32_t born = 0;  // clock of the first sample
     std::uint32_t phase = 0; // which of the steps it learns from
+    float last = 0.0F;
+    float level = 0.0F; // exponential smoothing
+    float slow = 0.0F;  // mean step over a day: the scale of errors
+    float local = 0.0F; // the same over an hour
+    std::array<std::uint16_t, kWindows> filled{};
+    std::uint16_t oldest = 0;                         // of `long_ring`, once it is full
+    std::array<std::uint16_t, kMaxHorizons> phases{}; // phase % stride
+    std::array<float, kSortedCells> sorted;           // the windows side by side
+    std::array<float, kDay> day;                      // the sample of each step, NaN = missing
+    std::array<float, kDay> long_ring;                // the samples of the long window as they came
 };
+static_assert(kWindowStart.back() + kWindowCells.back() == kSortedCells);
 
-// One origin whose outcome is not yet known.
+// One origin whose outcome is not yet known; its rows lie beside it, as differences from the mixture.
 struct Origin {
-    Rows experts;
+    std::uint32_t due; // 0 = none: the clock starts at 1
+    float slow;
+    float local;
+    std::uint32_t rank;
     Row mixture;
     Row answer; // the mixture after the conformal correction
     std::array<float, kPoints> point;
-    Inputs inputs;
-    float slow;
-    float local;
-    float level;
-    std::array<std::uint8_t, 2> rank;
-    std::uint32_t due;
 };
 
 struct Horizon {
-    Record record;
-    std::array<Histogram, kPoints> errors{};
-    std::array<Row, kPoints> error_row{}; // quantiles of `errors`, refreshed now and then
-    std::array<Ranks, 2> ranks{};
-    Regression regression;
-    Row width{}; // log of the factor on the distance from the median, the conformal correction
-    float norm = 0.0F;
     std::uint32_t learnt = 0;
-};
-
-// What all series share, per horizon.
-struct Pool {
-    Record record;
-    std::array<std::array<float, kBins>, kPoints> errors{};
-    std::array<std::array<std::array<float, kRanksAhead>, kRanksNow>, 2> ranks{};
-    Row width{};
+    float norm = 0.0F;                    // mean loss of the mixture
+    Row width{};                          // log of the factor on the distance from the median, the conformal correction
+    std::array<Row, kPoints> error_row{}; // quantiles of `errors`, refreshed in turn
+    std::array<Histogram, kPoints> errors{};
+    Ranks ranks{};
 };
 
 } // namespace foreshade::forecast

@@ -1,21 +1,22 @@
-// Sliding order statistics: the last n samples of one series, kept sorted in place.
+// Sliding order statistics: the last samples of one series, kept sorted in place.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <span>
 
 #include "core/forecast/config.hpp"
 
 namespace foreshade::forecast {
 
-inline constexpr std::size_t kWindows = 5;
-inline constexpr std::array<std::size_t, kWindows> kWindowSteps{12, 36, 144, kDay, kWeek};
-// Of a week every fourth sample is kept: the quantiles of 504 samples of a slow distribution are those of 2016.
-inline constexpr std::array<std::size_t, kWindows> kWindowThin{1, 1, 1, 1, 4};
-inline constexpr std::array<std::size_t, kWindows> kWindowStart{0, 12, 48, 192, 480};
-inline constexpr std::size_t kWindowCells = 984;
+// An hour and three hours of every sample; and a long window, which takes all samples until it is full and then one in
+// seven, so that it is what there is of the first day and a week later on.
+inline constexpr std::size_t kWindows = 3;
+inline constexpr std::array<std::size_t, kWindows> kWindowCells{12, 36, kDay};
+inline constexpr std::array<std::size_t, kWindows> kWindowStart{0, 12, 48};
+inline constexpr std::size_t kSortedCells = 336;
+inline constexpr std::size_t kLong = 2;
+inline constexpr std::uint32_t kLongThin = 7; // shares no divisor with the hour, as the strides
 
 // Number of entries below `value`; branch-free, as where a sample falls cannot be predicted.
 inline std::size_t count_below(const float* sorted, std::size_t n, float value) {
@@ -51,6 +52,7 @@ inline void erase_sorted(float* sorted, std::size_t n, float value) {
 
 // Takes `in` in and `out` away; only what lies between the two moves.
 inline void replace_sorted(float* sorted, std::size_t n, float out, float in) {
+    if (out == in) return;
     const std::size_t from = count_below(sorted, n, out);
     std::size_t to = count_below(sorted, n, in);
     if (to > from) {
@@ -72,6 +74,7 @@ inline float quantile_sorted(const float* sorted, std::size_t n, float level) {
 
 inline void quantiles_sorted(const float* sorted, std::size_t n, Row& out) {
     for (std::size_t l = 0; l < kLevels; ++l) out[l] = quantile_sorted(sorted, n, kLevel[l]);
+    out[kLevels] = 0.0F;
 }
 
 } // namespace foreshade::forecast
