@@ -35,28 +35,28 @@ class CandidateKnobs(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    k: int = Field(64, ge=2)  # candidates shown, `wait` included
-    decisions: int = Field(16, ge=1)  # a tick at most; then the world goes on
-    horizon_ticks: int = Field(24, ge=1)  # over which a saving counts
-    off_ticks: int = Field(48, ge=1)  # likewise of a host that goes off
-    sigma_scale: float = Field(1.0, gt=0)
+    k: int = Field(default=64, ge=2)  # candidates shown, `wait` included
+    decisions: int = Field(default=16, ge=1)  # a tick at most; then the world goes on
+    horizon_ticks: int = Field(default=24, ge=1)  # over which a saving counts
+    off_ticks: int = Field(default=48, ge=1)  # likewise of a host that goes off
+    sigma_scale: float = Field(default=1.0, gt=0)
     window: WindowKnobs = EXPECTED_COST.window
-    crowded_hosts: int = Field(3, ge=0)
-    leavers: int = Field(3, ge=0)  # VMs of a crowded host
-    drains: int = Field(2, ge=0)
-    arrivals: int = Field(4, ge=0)
-    reshapes: int = Field(4, ge=0)
-    switches: int = Field(2, ge=0)  # hosts to go off, to come on, to be hired
-    helpers: int = Field(2, ge=0)  # VMs that micro-VMs and shadows are weighed for
-    headroom: float = Field(1.2, gt=0)  # allocation over the decayed peak
-    floor: float = Field(0.05, gt=0, le=1)  # least allocation, share of the flavour
-    ceiling: float = Field(2.0, ge=1)  # most
-    least_change: float = Field(0.1, ge=0)  # of the flavour
-    peak_ticks: int = Field(288, ge=1)  # time constant at which a peak is forgotten
-    settle_ticks: int = Field(12, ge=1)  # samples of a VM before it is reshaped
-    shadow_share: float = Field(0.1, gt=0, le=1)  # of the primary's allocation
-    micro_share: float = Field(0.25, gt=0, le=1)  # likewise of a micro-VM
-    micro_life_s: float = Field(3600.0, gt=0)
+    crowded_hosts: int = Field(default=3, ge=0)
+    leavers: int = Field(default=3, ge=0)  # VMs of a crowded host
+    drains: int = Field(default=2, ge=0)
+    arrivals: int = Field(default=4, ge=0)
+    reshapes: int = Field(default=4, ge=0)
+    switches: int = Field(default=2, ge=0)  # hosts to go off, to come on, to be hired
+    helpers: int = Field(default=2, ge=0)  # VMs that micro-VMs and shadows are weighed for
+    headroom: float = Field(default=1.2, gt=0)  # allocation over the decayed peak
+    floor: float = Field(default=0.05, gt=0, le=1)  # least allocation, share of the flavour
+    ceiling: float = Field(default=2.0, ge=1)  # most
+    least_change: float = Field(default=0.1, ge=0)  # of the flavour
+    peak_ticks: int = Field(default=288, ge=1)  # time constant at which a peak is forgotten
+    settle_ticks: int = Field(default=12, ge=1)  # samples of a VM before it is reshaped
+    shadow_share: float = Field(default=0.1, gt=0, le=1)  # of the primary's allocation
+    micro_share: float = Field(default=0.25, gt=0, le=1)  # likewise of a micro-VM
+    micro_life_s: float = Field(default=3600.0, gt=0)
     preferred: tuple[str, ...] = ()  # kinds that the rules may take beside their plan
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it
     plans: tuple[PlanKnobs, ...] = (EXPECTED_COST_PLAN,)

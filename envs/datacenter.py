@@ -113,7 +113,7 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
         self.decision = decision or Decision()
         self.render_mode = render_mode
         self.schema = native_schema(self.decision.k)
-        self.observation_space = observation_space(self.schema)
+        self.observation_space: spaces.Space[Any] = observation_space(self.schema)
         self.action_space = spaces.Discrete(self.decision.k)
         self._site = native_site(site)
         self._proposer = _core.Proposer(self._site, self.decision.candidates.native())
