@@ -79,7 +79,8 @@ class Batch:
 
     def final(self, i: int) -> Floats:
         """(size,) what environment i showed when its episode ended in the last step."""
-        return self._final[i].astype(self.dtype)
+        last: Floats = self._final[i].astype(self.dtype)
+        return last
 
     def finished(self, i: int) -> _core.EpisodeDict:
         """What the episode that ended in environment i's last step came to."""

@@ -15,7 +15,7 @@ from foreshade import _core
 from foreshade.envs.decision import Decision
 from foreshade.envs.errors import ActionError, InputError
 from foreshade.envs.features import Schema
-from foreshade.envs.model.action import Action, ActionKind, Plan
+from foreshade.envs.model.action import Action, ActionKind, Plan, five
 from foreshade.envs.native_schema import native_schema
 from foreshade.envs.render import picture, text
 from foreshade.envs.simulated import SimulatedWorld
@@ -113,7 +113,7 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
         self.decision = decision or Decision()
         self.render_mode = render_mode
         self.schema = native_schema(self.decision.k)
-        self.observation_space = observation_space(self.schema)
+        self.observation_space: spaces.Space[Any] = observation_space(self.schema)
         self.action_space = spaces.Discrete(self.decision.k)
         self._site = native_site(site)
         self._proposer = _core.Proposer(self._site, self.decision.candidates.native())
@@ -236,7 +236,7 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
 
     def _advance(self, info: dict[str, Any]) -> tuple[float, bool]:
         plan = tuple(
-            Action(ActionKind(kind), vm, host, app, rack, value, value2, _five(allocation))
+            Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation))
             for kind, vm, host, app, rack, value, value2, allocation in self._proposer.plan()
         )
         outcomes = self.world.execute(Plan(self._state.tick, plan))
@@ -259,8 +259,3 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
 
     def _info(self) -> dict[str, Any]:
         return {"terms": {}, "invalid_action": False, "discount": 1.0, "plan": (), "refused": ()}
-
-
-def _five(allocation: list[float]) -> tuple[float, float, float, float, float]:
-    cpu, memory, disk, network, gpu = allocation
-    return cpu, memory, disk, network, gpu

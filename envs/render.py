@@ -67,15 +67,15 @@ def picture(state: ClusterState, last_plan: Sequence[Action]) -> npt.NDArray[np.
     draw.text((_LEFT, 10), _headline(state), fill=_INK)
     cpu, memory = _shares(state)
     boxes: dict[int, tuple[float, float, float, float]] = {}
-    for row, rack in enumerate(racks):
-        members = np.flatnonzero(hosts.rack == rack)
+    for row, number in enumerate(racks):
+        members = np.flatnonzero(hosts.rack == number)
         top = 56 + row * (_ROW + 22)
-        draw.text((_LEFT, top - 14), f"rack {rack}", fill=_INK)
+        draw.text((_LEFT, top - 14), f"rack {number}", fill=_INK)
         width = min(120.0, (WIDTH - 2 * _LEFT) / len(members))
         gap = _GAP if width > 4 * _GAP else 0
-        for place, h in enumerate(members):
+        for place, member in enumerate(members.tolist()):
             left = _LEFT + place * width
-            boxes[int(h)] = (left, top, left + max(1.0, width - gap), top + _ROW)
+            boxes[member] = (left, top, left + max(1.0, width - gap), top + _ROW)
     for h, box in boxes.items():
         asleep = HostState(hosts.state[h]) in _SLEEPING
         on = hosts.state[h] == HostState.ON

@@ -117,28 +117,29 @@ def _world(base: Scenario, sampling: Sampling, rng: np.random.Generator) -> Simu
     return SimulatedWorld(scenario, _scaled(workload, rng.uniform(*sampling.demand)))
 
 
-def _fleet(servers: Sequence[str], hosts: int, rng: np.random.Generator) -> list[Mapping[str, Any]]:
+def _fleet(servers: Sequence[str], hosts: int, rng: np.random.Generator) -> tuple[Mapping[str, Any], ...]:
     """Racks of at most 16 hosts in two zones, each of one model as a purchase is."""
     counts = rng.multinomial(hosts, rng.dirichlet(np.ones(len(servers))))
     racks: list[Mapping[str, Any]] = []
     for name, count in zip(servers, counts, strict=True):
         for first in range(0, int(count), 16):
             group = {"server": name, "count": min(16, int(count) - first)}
-            racks.append({"zone": "ab"[len(racks) % 2], "hosts": [group]})
-    return racks
+            racks.append({"zone": "ab"[len(racks) % 2], "hosts": (group,)})
+    return tuple(racks)
 
 
 def _workload(scenario: Scenario, spec: str | None, room_mib: float, seed: int) -> Workload:
     """As many VMs as the room holds on average: counted on a first sample, then drawn again."""
     few = _read(scenario, spec, 100, seed)
-    each_mib = float(few.vms.flavour[:, 1].mean()) * _at_once(few) / 100.0
+    each_mib = _memory_at_once_mib(few) / 100.0
     return _read(scenario, spec, max(2, round(room_mib / each_mib)), seed)
 
 
-def _at_once(workload: Workload) -> float:
-    """Mean number of VMs that are there at a time."""
-    stay = workload.vms.departure_tick - np.maximum(workload.vms.arrival_tick, 0)
-    return float(stay.sum()) / workload.n_ticks
+def _memory_at_once_mib(workload: Workload) -> float:
+    """Mean of what the VMs that are there at a time are provisioned with."""
+    vms = workload.vms
+    stay = vms.departure_tick - vms.arrival_tick
+    return float((vms.flavour[:, 1] * stay).sum()) / workload.n_ticks
 
 
 def _read(scenario: Scenario, spec: str | None, vms: int, seed: int) -> Workload:

@@ -10,7 +10,7 @@ from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
-from foreshade.envs.model.action import Action, ActionKind
+from foreshade.envs.model.action import Action, ActionKind, five
 from foreshade.envs.site import Site, native_site
 from foreshade.envs.yaml_document import Document, build, parse
 
@@ -72,7 +72,7 @@ class Decider:
             proposer.choose(index)
             reasons.extend([said] * (len(proposer.plan()) - len(reasons)))
         return [
-            Action(ActionKind(kind), vm, host, app, rack, value, value2, tuple(allocation), reason)
+            Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation), reason)
             for (kind, vm, host, app, rack, value, value2, allocation), reason in zip(
                 proposer.plan(), reasons, strict=True
             )

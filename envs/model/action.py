@@ -41,6 +41,12 @@ class Boot(IntEnum):
 Allocation = tuple[float, float, float, float, float]  # MHz, MiB, MiB/s, Mbit/s, GPUs
 
 
+def five(amounts: Sequence[float]) -> Allocation:
+    """An allocation of what the native core tells as a list."""
+    cpu, memory, disk, network, gpu = amounts
+    return cpu, memory, disk, network, gpu
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing to do to the world; the functions below build each kind."""
