@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/register.hpp"
 #include "core/forecast/engine.hpp"
 
 namespace foreshade::bindings {
