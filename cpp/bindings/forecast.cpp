@@ -11,6 +11,7 @@
 namespace foreshade::bindings {
 
 using forecast::Engine;
+using forecast::EngineConfig;
 
 namespace {
 
