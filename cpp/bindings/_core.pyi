@@ -441,6 +441,8 @@ class WindowKnobs:
     prior_mean: list[float]
     prior_sigma: list[float]
     floor_sigma: list[float]
+    forecast: float
+    forecast_ticks: int
 
 class DemandWindow:
     def __init__(self, knobs: WindowKnobs, n_vms: int, tick_s: float) -> None: ...
