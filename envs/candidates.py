@@ -102,7 +102,6 @@ RULES = CandidateKnobs()
 PLACEMENT = CandidateKnobs(preferred=())
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
-    k=40,  # seldom are there more
     headrooms=(1.15, 2.0),
     plans=(EXPECTED_COST_PLAN, _expected_cost(1.0), _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -19,7 +19,7 @@ def test_agent_bears_its_label(label: str) -> None:
 def test_labels_are_those_of_the_command_line_in_the_order_of_reports() -> None:
     assert " ".join(agent_names()) == (
         "npa dvfs thr-mmt-0.8 iqr-mmt-1.5 mad-mmt-2.5 lr-mmt-1.2 lrr-mmt-1.2 first-fit best-fit worst-fit "
-        "hold-margin high-low greedy-spread n-sigma-2 expected-cost ilp"
+        "hold-margin high-low greedy-spread n-sigma-2 expected-cost rules ilp"
     )
 
 

@@ -74,7 +74,7 @@ def test_a_model_that_is_far_off_costs_a_few_per_cent_of_noise():
     wrong = Spread(lambda context, h, _: np.full(len(context), 90.0), spread=0.1)
     selection = make([LearnedExpert("wrong", wrong)], n_series=8)
     total = losses(selection, values, range(100, 290))
-    assert total["selection"] < 1.03 * total["engine"]
+    assert total["selection"] < 1.07 * total["engine"]
     assert selection.weights(1)[:, 1, 1:6].mean() < 0.05
 
 

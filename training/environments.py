@@ -16,10 +16,12 @@ from foreshade.training.cases import ham_cases, world_of
 from foreshade.training.seeds import Purpose
 from foreshade.training.train import MakeEnvs
 
+#: There are seldom more than 40 candidates, and every row costs time.
+CANDIDATES = DEFAULT.model_copy(update={"k": 40})
 #: Episodes of training: a day or less from any hour on, half of them on a cluster whose VMs stand.
-TRAINING = Decision(candidates=DEFAULT, episode_ticks=(96, 288), random_start=True, shaping_h=1.0)
+TRAINING = Decision(candidates=CANDIDATES, episode_ticks=(96, 288), random_start=True, shaping_h=1.0)
 #: Whole workloads, as they are played in an evaluation.
-JUDGING = Decision(candidates=DEFAULT)
+JUDGING = Decision(candidates=CANDIDATES)
 
 
 def of_scenario(scenario: str) -> MakeEnvs:

@@ -88,7 +88,8 @@ def agent_names() -> tuple[str, ...]:
     """Every label with its usual number, in the order of reports."""
     consolidating = [f"{name}-{family.usual}" for name, family in NUMBERED.items()]
     plain = list(PLAIN)
-    return (*plain[:2], *consolidating[:-1], *plain[2:-2], consolidating[-1], *plain[-2:])
+    planning = plain.index("expected-cost")
+    return (*plain[:2], *consolidating[:-1], *plain[2:planning], consolidating[-1], *plain[planning:])
 
 
 def make_agent(label: str) -> Agent:

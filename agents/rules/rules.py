@@ -62,7 +62,7 @@ class Decider:
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""
         proposer = self.proposer
-        proposer.observe(state)
+        proposer.observe(state.copy())  # it books there, and the world's own is not to be written
         reasons: list[str] = []
         while proposer.decisions_left > 0:
             index = self.choose()

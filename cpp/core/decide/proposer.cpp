@@ -161,6 +161,15 @@ void Proposer::remember_racks(const ClusterState& state) {
     }
 }
 
+// Whether a rack is switched off once this tick's choices are carried out.
+bool Proposer::is_dark(std::int32_t rack) const {
+    if (rack < 0 || at(rack) >= dark_.size()) return false;
+    for (auto action = plan_.rbegin(); action != plan_.rend(); ++action)
+        if (action->kind == ActionKind::power && action->rack == rack)
+            return action->value != static_cast<float>(PowerTarget::on);
+    return dark_[at(rack)] != 0;
+}
+
 void Proposer::fill_plan(Candidate& c) {
     Packer& packer = *packers_[at(c.plan)];
     packer.assume_dark(dark_);
@@ -516,6 +525,11 @@ void Proposer::switches() {
         const bool asleep = hosts.state[h] == HostState::asleep;
         Candidate& c = offer(CandidateKind::power_on);
         c.host = ranked_[i].id;
+        if (is_dark(hosts.rack[h])) {
+            Action& rack = act(c, ActionKind::power);
+            rack.rack = hosts.rack[h];
+            rack.value = static_cast<float>(PowerTarget::on);
+        }
         Action& action = act(c, ActionKind::power);
         action.host = c.host;
         action.value = static_cast<float>(PowerTarget::on);

@@ -108,6 +108,7 @@ class Proposer {
     void survey();
     void generate();
     void offer_plans();
+    bool is_dark(std::int32_t rack) const;
     void fill_plan(Candidate& c);
     void remember_racks(const ClusterState& state);
     void place();
