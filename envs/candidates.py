@@ -53,7 +53,8 @@ class CandidateKnobs(BaseModel):
     headroom: Annotated[float, Field(gt=0)] = 1.4  # allocation over the decayed peak
     headrooms: tuple[float, ...] = ()  # others at which all VMs may be right-sized; never the rules' choice
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1  # least allocation, share of the flavour
-    ceiling: Annotated[float, Field(ge=1)] = 3.0  # most
+    ceiling: Annotated[float, Field(ge=1)] = 3.0  # most CPU
+    memory_ceiling: Annotated[float, Field(gt=0)] = 1.0  # most memory: what a guest was booted with
     least_change: Annotated[float, Field(ge=0)] = 0.1  # of the flavour
     peak_ticks: Annotated[int, Field(ge=1)] = 1000  # time constant at which a peak is forgotten
     settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped

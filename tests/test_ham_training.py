@@ -146,7 +146,7 @@ def test_paired_episodes_are_the_same_episodes() -> None:
 def test_doubtful_decisions_are_the_rules_and_are_counted() -> None:
     model = make_model(config_of(), ToyCentre(8))
     torch.manual_seed(0)
-    torch.nn.init.normal_(model.ham.scorer.actor.score.weight, std=25)
+    torch.nn.init.normal_(model.ham.scorer.actor.score.weight, std=10)
     model.ham.widen_range(torch.from_numpy(ToyCentre(500).reset()))  # of the first tick alone
     evaluator = Evaluator(ToyCentre(16), 5)
     bold = evaluator.compare(frozen(model.ham))

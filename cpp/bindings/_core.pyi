@@ -687,6 +687,7 @@ class ProposerKnobs:
     headroom: float
     floor: float
     ceiling: float
+    memory_ceiling: float
     least_change: float
     peak_ticks: int
     settle_ticks: int

@@ -93,6 +93,7 @@ void register_decide(py::module_& module) {
         .def_readwrite("headrooms", &ProposerKnobs::headrooms)
         .def_readwrite("floor", &ProposerKnobs::floor)
         .def_readwrite("ceiling", &ProposerKnobs::ceiling)
+        .def_readwrite("memory_ceiling", &ProposerKnobs::memory_ceiling)
         .def_readwrite("least_change", &ProposerKnobs::least_change)
         .def_readwrite("peak_ticks", &ProposerKnobs::peak_ticks)
         .def_readwrite("settle_ticks", &ProposerKnobs::settle_ticks)

@@ -550,7 +550,8 @@ bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) 
         const float newest = vms.demand[v * kResources + r];
         float wanted = headroom * peak_[v * 2 + r];
         if (newest >= kSaturated * now[r]) wanted = std::max(wanted, 1.5F * now[r]);
-        wanted = std::clamp(wanted, knobs_.floor * flavour[r], knobs_.ceiling * flavour[r]);
+        const float most = (r == 0 ? knobs_.ceiling : knobs_.memory_ceiling) * flavour[r];
+        wanted = std::clamp(wanted, knobs_.floor * flavour[r], most);
         const bool grows = wanted > now[r] && newest >= kSaturated * now[r];
         const bool shrinks = r == 1 && now[r] - wanted >= knobs_.least_change * flavour[r];
         if (grows || shrinks) allocation[r] = wanted;

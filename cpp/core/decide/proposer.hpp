@@ -36,11 +36,12 @@ struct ProposerKnobs {
     WindowKnobs window;
     // How many of each kind are looked at.
     std::size_t crowded_hosts = 3, leavers = 3, drains = 2, arrivals = 4, reshapes = 4, switches = 2, helpers = 2;
-    // Reshaping: allocation = headroom x decayed peak, never below floor x flavour nor above ceiling x flavour.
+    // Reshaping: allocation = headroom x decayed peak, never below floor x flavour nor above its ceiling x flavour.
     float headroom = 1.4F;
     std::vector<float> headrooms; // at which every VM may be right-sized too, beside `headroom`
     float floor = 0.05F;
-    float ceiling = 2.0F;
+    float ceiling = 3.0F;          // of CPU
+    float memory_ceiling = 1.0F;   // of memory: what a guest was booted with
     float least_change = 0.1F;     // of the flavour
     std::size_t peak_ticks = 288;  // time constant at which a peak is forgotten
     std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
