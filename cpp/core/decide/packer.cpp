@@ -502,8 +502,8 @@ void Packer::drain(const ClusterState& state) {
                 ++standing_[at(state.hosts.rack[h])];
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) drain_usd_[h] = drain_price_usd(state, h);
-    packing_->drain(std::max(knobs_.drain_hosts, n_hosts_ / 25), std::max(knobs_.drain_trials, n_hosts_ / 4),
-                    drain_usd_, off_usd_h_, free_.sample, free_.count, static_cast<float>(free_.failover_mib));
+    packing_->drain(knobs_.drain_hosts, knobs_.drain_trials, drain_usd_, off_usd_h_, free_.sample, free_.count,
+                    static_cast<float>(free_.failover_mib));
 }
 
 // A cycle of off and on, less the outage that emptying a host about to fail avoids, less its part in switching its
