@@ -367,6 +367,9 @@ void Packer::place(const ClusterState& state) {
         size_[at(v)] = 0.0F;
         for (std::size_t r = 0; r < kResources; ++r)
             size_[at(v)] = std::max(size_[at(v)], vms.allocation[at(v) * kResources + r] / largest[r]);
+        // GPUs are few and come in pieces: who needs one chooses first.
+        const float gpus = vms.allocation[at(v) * kResources + kDense];
+        if (gpus > 0.0F) size_[at(v)] += 1.0F + gpus;
     }
     std::sort(waiting_.begin(), waiting_.end(), [this](std::int32_t a, std::int32_t b) {
         return size_[at(a)] != size_[at(b)] ? size_[at(a)] > size_[at(b)] : a < b;
