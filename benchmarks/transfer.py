@@ -60,7 +60,9 @@ def measure(agents: Sequence[Agent], hosts: int, n_worlds: int) -> None:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--policy", default=None)
     parser.add_argument("--worlds", type=int, default=6)
     parser.add_argument("--hosts", type=int, nargs="+", default=[10, 100, 1000])
@@ -68,7 +70,9 @@ def main() -> None:
     agents: list[Agent] = [Rules()]
     if said.policy is not None or SHIPPED.exists():
         agents.append(Ham(said.policy))
-    print("| hosts | VMs | agent | cost over expected-cost | slowest tick ms |\n| ---: | ---: | --- | ---: | ---: |")
+    print(
+        "| hosts | VMs | agent | cost over expected-cost | slowest tick ms |\n| ---: | ---: | --- | ---: | ---: |"
+    )
     for hosts in said.hosts:
         measure(agents, hosts, said.worlds)
 
