@@ -1,5 +1,5 @@
-"""The command line: ``foreshade evaluate``, ``train``, ``tune``, ``export``, ``workload``, ``scenario``,
-``forecast``, ``anomaly``, ``hazard``, ``bench``.
+"""The command line: ``foreshade evaluate``, ``train``, ``tune``, ``export``, ``recommend``, ``workload``,
+``scenario``, ``template``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
 and exit status 2.
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
+from foreshade.adapters.app.recommend import recommend
 from foreshade.adapters.app.template_commands import template_app
 from foreshade.adapters.app.training_commands import bench_train, export, train, tune
 from foreshade.envs.errors import ForeshadeError
@@ -47,6 +48,7 @@ app.add_typer(hazard_app, name="hazard")
 app.command()(train)
 app.command()(tune)
 app.command()(export)
+app.command()(recommend)
 bench_app.command("train")(bench_train)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
