@@ -131,7 +131,7 @@ def _one(
 
 
 def _ages_days(values: F64, step_s: int) -> F64:
-    return (len(values) - 1 - np.arange(len(values))) * (step_s / DAY_S)
+    return np.arange(len(values) - 1, -1, -1, dtype=np.float64) * (step_s / DAY_S)
 
 
 def _cpu_need(values: F64 | None, step_s: int, knobs: RightSizing) -> float | None:
