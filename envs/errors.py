@@ -3,7 +3,8 @@
 ForeshadeError
 ├── InputError        a file, key or argument that cannot be used (exit status 2)
 │   ├── WorkloadError     a trace or archive
-│   └── ScenarioError     a scenario file
+│   ├── ScenarioError     a scenario file
+│   └── TemplateError     a demand that no template can hold
 ├── ActionError       an action on something that cannot take it
 ├── ForecastError     a forecaster that is used against its contract
 ├── SimulationError   a simulated day that cannot go on
@@ -27,6 +28,10 @@ class WorkloadError(InputError):
 
 class ScenarioError(InputError):
     """A scenario file has an unknown key, a wrong type or a value out of range."""
+
+
+class TemplateError(InputError):
+    """No template, or not the one that was named, can hold what is asked of it."""
 
 
 class ActionError(ForeshadeError):

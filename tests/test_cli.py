@@ -73,6 +73,32 @@ def test_report_is_written_whole_and_named(short: str, tmp_path: Path) -> None:
     assert "dvfs" in done.stdout
 
 
+def test_a_what_if_is_played_beside_the_scenario_in_processes_too(short: str) -> None:
+    said = "host+1,price.spot=0.03,demand*1.1"
+    done = foreshade(
+        "evaluate", "--scenario", short, "--agent", "dvfs", "--what-if", said, "--json",
+        "--jobs", "2", "--seeds", "2", "--forecast", "none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    rows = document["results"]
+    assert [(row["what_if"], row["seed"]) for row in rows] == [("", 0), ("", 1), (said, 0), (said, 1)]
+    assert [row["hosts"] for row in rows] == [21, 21, 22, 22]
+    costs = [row["cost_usd"] for row in rows]
+    (cost,) = (d for d in document["differences"] if d["measure"] == "cost_usd")
+    assert cost["difference"] == pytest.approx((costs[2] - costs[0] + costs[3] - costs[1]) / 2)
+
+
+def test_a_template_is_shown_checked_and_selected(tmp_path: Path) -> None:
+    shown = foreshade("template", "show", "web")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(shown.stdout, encoding="utf-8")
+    checked = foreshade("template", "validate", str(mine), "--scenario", "planetlab")
+    assert checked.stdout == f"{mine}: ok, web 1.0.0 for web\n", checked.stderr
+    found = foreshade("template", "select", "70000", "--application", "web", "--json")
+    assert json.loads(found.stdout)["vms"] == 3, found.stderr
+
+
 def test_planetlab_day_is_played_on_both_physics(planetlab: Path) -> None:
     for scenario in ("planetlab", "cloudsim"):
         done = foreshade(
@@ -162,6 +188,11 @@ def test_a_table_is_made_beforehand_by_a_command(tmp_path: Path) -> None:
         (["evaluate", "--forecast", "crystal"], "expected none, table, online, found 'crystal'"),
         (["evaluate", "--scenario", "cloudsim", "--forecast", "table"], "cloudsim shows no forecasts"),
         (["bench", "step", "--forecast", "online"], "lower --envs or --vms"),
+        (["evaluate", "--what-if", "host+many"], "--what-if 'host+many': expected host+N, host-N"),
+        (["template", "show", "mail"], "unknown template 'mail', expected one of batch, cache"),
+        (["template", "validate", "inference", "--scenario", "bitbrains"], "with 1 GPUs, found at most 0"),
+        (["template", "select", "1,2,3,4,5,6"], "demand: expected 1 to 5 numbers with commas"),
+        (["recommend"], "recommend: expected --workload or --scenario, found neither"),
         (["evaluate", "--report", "/proc/none", "--agent", "npa"], "expected a folder that can be written"),
     ],
 )

@@ -1,5 +1,5 @@
-"""The command line: ``foreshade evaluate``, ``train``, ``tune``, ``export``, ``workload``, ``scenario``,
-``forecast``, ``anomaly``, ``hazard``, ``bench``.
+"""The command line: ``foreshade evaluate``, ``train``, ``tune``, ``export``, ``recommend``, ``workload``,
+``scenario``, ``template``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
 and exit status 2.
@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
+from foreshade.adapters.app.recommend import recommend
+from foreshade.adapters.app.template_commands import template_app
 from foreshade.adapters.app.training_commands import bench_train, export, train, tune
 from foreshade.envs.errors import ForeshadeError
 
@@ -38,6 +40,7 @@ scenario_app = typer.Typer(help="List, show and check scenarios.", no_args_is_he
 bench_app = typer.Typer(help="Measure the speed of the core on this machine.", no_args_is_help=True)
 app.add_typer(workload_app, name="workload")
 app.add_typer(scenario_app, name="scenario")
+app.add_typer(template_app, name="template")
 app.add_typer(bench_app, name="bench")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")
@@ -45,6 +48,7 @@ app.add_typer(hazard_app, name="hazard")
 app.command()(train)
 app.command()(tune)
 app.command()(export)
+app.command()(recommend)
 bench_app.command("train")(bench_train)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
@@ -92,6 +96,10 @@ def evaluate(
         str | None,
         typer.Option(help="What the state shows: table (made once, kept), online or none; default: table."),
     ] = None,
+    what_if: Annotated[
+        str | None,
+        typer.Option(help="Play again with changes: host+2,price.spot=0.03,demand*1.2; shown beside."),
+    ] = None,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
 ) -> None:
@@ -100,12 +108,15 @@ def evaluate(
     from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
     from foreshade.adapters.app.results import to_json  # noqa: PLC0415
     from foreshade.adapters.app.table import print_results  # noqa: PLC0415
+    from foreshade.adapters.app.what_if import print_changes, to_rows  # noqa: PLC0415
     from foreshade.agents.baselines.registry import agent_names  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+    from foreshade.envs.scenarios.what_if import what_if as changes  # noqa: PLC0415
 
     if report is not None:
         check_folder(report)  # before minutes of work, not after
     said = load_scenario(scenario, variant)
+    changed = None if what_if is None else changes(said, what_if)
     labels = list(agent_names()) if agent == "all" else [name.strip() for name in agent.split(",")]
     first = said.seed if seed is None else seed
     quiet = as_json or not sys.stderr.isatty()
@@ -127,11 +138,13 @@ def evaluate(
             anomalies=anomalies,
             forecast=forecast,
             say=say,
+            changed=changed,
         )
     if as_json:
-        _say(json.dumps(to_json(results), indent=1))
+        _say(json.dumps({**to_json(results), **to_rows(results)}, indent=1))
     else:
         print_results(results)
+        print_changes(results)
     if report is not None:
         command = shlex.join(["foreshade", *sys.argv[1:]])
         path = write_report(results, report, command=command, written=datetime.now().astimezone())

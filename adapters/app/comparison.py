@@ -109,18 +109,20 @@ COMPARED = ("energy_kwh", "cost_usd", "unmet_demand", "unmet_demand_worst_vm", "
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All runs of one scenario, variant and workload: what may be compared with each other."""
+    """All runs of one scenario, variant, workload and what-if: what may be compared with each other."""
 
     scenario: str
     variant: str
     workload: str
+    what_if: str  # "" = the scenario as it stands
     agents: tuple[str, ...]  # in the order they were given
     runs: Mapping[str, Mapping[int, RunResult]]  # agent, then seed, ascending
 
     @property
     def title(self) -> str:
-        """Scenario and variant as one name."""
-        return f"{self.scenario} / {self.variant}" if self.variant else self.scenario
+        """Scenario, variant and what-if as one name."""
+        plain = f"{self.scenario} / {self.variant}" if self.variant else self.scenario
+        return f"{plain} if {self.what_if}" if self.what_if else plain
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -176,9 +178,9 @@ def cases(results: Sequence[RunResult]) -> tuple[Case, ...]:
     """
     if not results:
         raise InputError("results: expected at least one run, got none")
-    found: dict[tuple[str, str, str], dict[str, dict[int, RunResult]]] = {}
+    found: dict[tuple[str, str, str, str], dict[str, dict[int, RunResult]]] = {}
     for result in results:
-        key = (result.scenario, result.variant, _without_seed(result.workload))
+        key = (result.scenario, result.variant, _without_seed(result.workload), result.what_if)
         runs = found.setdefault(key, {}).setdefault(result.agent, {})
         if result.seed in runs:
             raise InputError(

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from foreshade.envs.forecast.table import (
     table_files,
 )
 from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.scenarios.what_if import WhatIf
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.of_scenario import Loaded, workload_of
 from foreshade.envs.workloads.planetlab import PercentDay
@@ -55,6 +56,7 @@ def evaluate(
     anomalies: bool = False,
     forecast: str | None = None,
     say: Say = lambda _: None,
+    changed: WhatIf | None = None,
 ) -> list[RunResult]:
     """Play every agent with every seed; results in the order of seeds, then agents.
 
@@ -66,9 +68,9 @@ def evaluate(
         jobs: processes; 1 plays in this one.
         on_progress: told the ticks played and the ticks to play, from this process.
         anomalies: run anomaly detectors beside the world and show agents what they say.
-
         forecast: none, table or online; None = table where the scenario's engine shows forecasts.
         say: told once where a table is made first, which takes time.
+        changed: a what-if of ``scenario``; every run is then played again under it, after the others.
 
     Raises:
         InputError: an agent is unknown, the workload or its forecasts cannot be had, or the engine has no detectors.
@@ -82,9 +84,33 @@ def evaluate(
         raise InputError("--anomalies: expected the engine foreshade, found cloudsim")
     shown = forecast_of(scenario, forecast)
     workloads = _workloads(scenario, workload_spec, seeds)
+    runs = [Job(agent, seed, anomalies) for seed in seeds for agent in agents]
+    if changed is None:
+        return _play(scenario, workloads, runs, shown, jobs, on_progress, say)
+    plain = _play(scenario, workloads, runs, shown, jobs, lambda k, n: on_progress(k, 2 * n), say)
+    other = _play(
+        changed.scenario,
+        _changed_workloads(workloads, changed),
+        runs,
+        shown,
+        jobs,
+        lambda k, n: on_progress(n + k, 2 * n),
+        say,
+    )
+    return plain + [replace(result, what_if=changed.said) for result in other]
+
+
+def _play(
+    scenario: Scenario,
+    workloads: Mapping[int, Loaded],
+    runs: Sequence[Job],
+    shown: Forecast,
+    jobs: int,
+    on_progress: Progress,
+    say: Say,
+) -> list[RunResult]:
     if shown == "table":
         _make_tables(scenario, workloads, on_progress, say)
-    runs = [Job(agent, seed, anomalies) for seed in seeds for agent in agents]
     total = sum(_ticks(scenario, workloads[run.seed]) for run in runs)
     if jobs == 1 or len(runs) == 1:
         played = 0
@@ -109,6 +135,17 @@ def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> di
     for seed in seeds[1:]:
         found[seed] = workload_of(scenario, spec, seed) if first.seeded else first
     return found
+
+
+def _changed_workloads(workloads: Mapping[int, Loaded], changed: WhatIf) -> dict[int, Loaded]:
+    """What the changed world plays; one that all seeds share stays one."""
+    by_id = {
+        id(loaded): loaded
+        if isinstance(loaded.played, PercentDay)
+        else replace(loaded, played=changed.workload(loaded.played))
+        for loaded in workloads.values()
+    }
+    return {seed: by_id[id(loaded)] for seed, loaded in workloads.items()}
 
 
 def forecast_of(scenario: Scenario, said: str | None) -> Forecast:

@@ -22,6 +22,7 @@ from foreshade.adapters.app.comparison import COMPARED, MEASURES, Case, cases
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.series import thinned
 from foreshade.adapters.app.summary import sentences
+from foreshade.adapters.app.what_if import Change, changes, rows
 from foreshade.envs.errors import InputError
 from foreshade.training.estimate import Estimate
 
@@ -93,12 +94,16 @@ def render(
     """The report's HTML; the arguments are those of ``write_report``."""
     found = cases(results)
     references = [case.reference(reference) for case in found]
+    changed = {(change.changed.title, change.changed.workload): change for change in changes(results)}
     environment = Environment(
         loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # and keys as given: terms, agents
     return environment.get_template("report.html.j2").render(
-        cases=[_view(case, against) for case, against in zip(found, references, strict=True)],
+        cases=[
+            _view(case, against, changed.get((case.title, case.workload)))
+            for case, against in zip(found, references, strict=True)
+        ],
         data=[_data(case, against) for case, against in zip(found, references, strict=True)],
         command=command,
         version=_version(),
@@ -121,7 +126,7 @@ def _version() -> str:
         return "not installed"
 
 
-def _view(case: Case, reference: str) -> Mapping[str, Any]:
+def _view(case: Case, reference: str, change: Change | None) -> Mapping[str, Any]:
     """What the template writes as text: facts, sentences and tables."""
     columns = [Column.of(case, measure) for measure in MEASURES]
     return {
@@ -140,6 +145,7 @@ def _view(case: Case, reference: str) -> Mapping[str, Any]:
         "compared": [column for column in columns if column.measure.key in COMPARED],
         "differences": {other: _differences(case, other, columns) for other in case.agents},
         "terms": _term_table(case),
+        "change": rows(change) if change else None,
     }
 
 
@@ -148,6 +154,8 @@ def _facts(case: Case) -> list[tuple[str, str]]:
     facts = [("Scenario", case.scenario)]
     if case.variant:
         facts.append(("Variant", case.variant))
+    if case.what_if:
+        facts.append(("What if", case.what_if))
     facts += [("Workload", case.workload), ("Size", case.size)]
     facts.append(("Seeds", ", ".join(str(seed) for seed in case.seeds)))
     facts.append(("Agents", str(len(case.agents))))

@@ -27,6 +27,7 @@ class RunResult:
     metrics: RunMetrics
     start: datetime | None = None  # of the scenario's first tick; None = unknown, times count from 0
     forecast: str = "none"  # what the state showed of demand to come: none, table or online
+    what_if: str = ""  # changes laid over the scenario; "" = as it stands
 
 
 def to_json(results: Sequence[RunResult]) -> dict[str, list[dict[str, Any]]]:
@@ -68,6 +69,7 @@ def _row(result: RunResult) -> dict[str, Any]:
         "sla_violations": int(m.sla_violations),
         "counts": {str(name): int(count) for name, count in m.counts.items()},
         "forecast": result.forecast,
+        "what_if": result.what_if,
     }
 
 

@@ -13,15 +13,15 @@ from foreshade.adapters.app.comparison import MEASURES, Case, cases
 from foreshade.adapters.app.results import RunResult
 
 #: Characters of an agent's name that are shown; with the ten measures the table then fits 120.
-_LONGEST_NAME = 24
-_FILE_WIDTH = 120
+LONGEST_NAME = 24
+FILE_WIDTH = 120
 
 
 def print_results(results: Sequence[RunResult], console: Console | None = None) -> None:
     """Write a table per case to ``console``; standard output unless given, 120 wide in a file or pipe."""
     out = console or Console()
     if console is None and not out.is_terminal:
-        out.width = max(out.width, _FILE_WIDTH)  # rich takes 80, and would cut numbers off
+        out.width = max(out.width, FILE_WIDTH)  # rich takes 80, and would cut numbers off
     for table in result_tables(results):
         out.print(table)
 
@@ -45,7 +45,7 @@ def _table(case: Case) -> Table:
         padding=(0, 1, 0, 0),
         header_style="",
     )
-    table.add_column("agent\n", overflow="ellipsis", no_wrap=True, max_width=_LONGEST_NAME)
+    table.add_column("agent\n", overflow="ellipsis", no_wrap=True, max_width=LONGEST_NAME)
     columns = [Column.of(case, measure) for measure in MEASURES]
     for column in columns:
         table.add_column(f"{column.measure.short}\n{column.figures.unit}", justify="right", no_wrap=True)

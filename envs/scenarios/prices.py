@@ -67,6 +67,18 @@ class Prices(Entry):
     # declared: a server of 10,000 USD over five years loses 0.0038 USD a minute; a cycle wears like two
     boot_usd: NotNegative = 0.0076
 
+    @property
+    def capacity_usd_h(self) -> tuple[float, float, float, float, float]:
+        """Public price of an hour of capacity: USD per MHz, MiB, MiB/s, Mbit/s and GPU; see the module."""
+        u = self.unmet
+        return (
+            u.cpu_usd_per_ghz_h / 1000.0 / CREDIT_FACTOR,
+            u.memory_usd_per_gib_h / 1024.0 / CREDIT_FACTOR,
+            u.disk_usd_per_mib_s_h / CREDIT_FACTOR,
+            u.network_usd_per_mbit_h / CREDIT_FACTOR,
+            u.gpu_usd_per_gpu_h / CREDIT_FACTOR,
+        )
+
     def usd_per_kwh(self, when: datetime) -> float:
         """Price of electricity at a site's local time, before PUE."""
         if isinstance(self.electricity, str):

@@ -31,7 +31,7 @@ def workload_of(scenario: Scenario, said: str | None, seed: int) -> Loaded:
         InputError: the spec is wrong, the data is not there, or it is not what the scenario's engine plays.
 
     """
-    text = said or scenario.workload or _needed(scenario)
+    text = spec_of(scenario, said)
     spec = Spec.parse(text)
     if scenario.engine == "cloudsim":
         if spec.kind != "planetlab":
@@ -52,6 +52,11 @@ def workload_of(scenario: Scenario, said: str | None, seed: int) -> Loaded:
     wanted = {key: value for key, value in limits.items() if key not in spec.options}
     workload = load_workload(text, tick_s=round(scenario.tick_s), **wanted)
     return Loaded(workload, text, seeded="seed" in wanted)
+
+
+def spec_of(scenario: Scenario, said: str | None) -> str:
+    """The spec of what the scenario plays: the one that is said, else its own."""
+    return said or scenario.workload or _needed(scenario)
 
 
 def _days(scenario: Scenario) -> float:

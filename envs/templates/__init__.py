@@ -1,0 +1,1 @@
+"""Templates: pre-configured VMs by application type, chosen and sized to what is predicted."""
