@@ -94,10 +94,11 @@ class TickRecorder:
             if mine["preference"] > best["preference"]:
                 text += f"; the rules prefer it, {mine['preference']:.3f} to {best['preference']:.3f}"
             return text
+        if why := _left_by_rules(mine, self._knobs):
+            return why
         if mine["preference"] == best["preference"]:
             return "level with the taken one, which stands first"
-        text = f"preference {mine['preference']:.3f} below {best['preference']:.3f}"
-        return f"{text}: {why}" if (why := _left_by_rules(mine, self._knobs)) else text
+        return f"preference {mine['preference']:.3f} below {best['preference']:.3f}"
 
     def _masked(self, mine: _core.CandidateDict) -> str:
         """What was booked before it in this tick is why it cannot be done."""
@@ -133,12 +134,13 @@ def _left_by_rules(said: _core.CandidateDict, knobs: CandidateKnobs) -> str:
         return f"the rules never {kind.replace('_', ' ')} by themselves"
     if kind == "right_size" and said["z"] != np.float32(knobs.headroom):
         return f"the rules keep a headroom of {knobs.headroom:g}"
-    return f"it earns {said['score']:+.4f} USD, not above the threshold"
+    return f"earns {said['score']:+.5f} USD, not above the threshold"
 
 
 def _words(said: _core.CandidateDict, knobs: CandidateKnobs) -> str:
     if said["kind"] == "plan":
-        return f"plan {knobs.plans[said['plan']].name}"
+        plan = knobs.plans[said["plan"]]
+        return f"plan {plan.name}" if plan.eager else f"plan {plan.name}, made once taken"
     if said["kind"] == "right_size":
         return f"right_size {said['actions']} VMs, headroom {said['z']:g}"
     return said["reason"]

@@ -212,7 +212,7 @@ def _candidates(number: int, decision: Explained, top: int) -> Table:
         odds = [f"{100.0 * one.probability:.2f}" if one.probability is not None else ""] if asked else []
         cells = [str(one.index), one.what, *(_usd(one.said[term]) for term in _TERMS)]  # type: ignore[literal-required]
         style = "bold" if one is chosen else "" if one.said["possible"] else "dim"
-        table.add_row(*cells, f"{one.said['preference']:.3f}", *odds, one.verdict, style=style)
+        table.add_row(*cells, f"{one.said['preference']:.3f}".replace("-", "−"), *odds, one.verdict, style=style)
     if top and len(ranked) > top:
         table.caption = Text(f"{len(ranked) - top} more: --top 0, or --json with all features", style="dim")
         table.caption_justify = "left"
@@ -242,4 +242,4 @@ def _features(chosen: Weighed) -> Table:
 
 
 def _usd(value: float) -> str:
-    return f"{value:.4f}".replace("-", "−") if round(value, 4) != 0.0 else "0"
+    return f"{value:.5f}".replace("-", "−") if round(value, 5) != 0.0 else "0"
