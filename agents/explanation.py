@@ -81,9 +81,7 @@ class TickRecorder:
         by_name = zip((column.name for column in self._schema.context), context.tolist(), strict=True)
         self.decisions.append(Explained(taken, confidence, beyond, dict(by_name), candidates))
 
-    def _verdict(
-        self, i: int, said: list[_core.CandidateDict], taken: Taken, odds: np.ndarray | None
-    ) -> str:
+    def _verdict(self, i: int, said: list[_core.CandidateDict], taken: Taken, odds: np.ndarray | None) -> str:
         mine, best = said[i], said[taken.candidate]
         if i == taken.candidate:
             return f"taken by {taken.by}"
@@ -111,7 +109,7 @@ class TickRecorder:
                 return f"masked: decision {number} settled VM {mine['vm']} for this tick"
             hosts = {mine["host"], mine["source"]} & {before["host"], before["source"]} - {-1}
             if hosts:
-                return f"masked: since decision {number} changed host {min(hosts)} it cannot be done as it was planned"
+                return f"masked: decision {number} changed host {min(hosts)}, for which it was planned"
         return "masked: what was booked this tick left no room or no place for another VM"
 
 

@@ -148,17 +148,17 @@ def tune(knobs: CandidateKnobs, search: Search, passes: int) -> CandidateKnobs:
 
 
 def ablate(rules: CandidateKnobs, cases: tuple[str, ...]) -> None:
-    """What each kind of action brings: the rules without it, and `expected-cost` with it alone."""
+    """What each sort of action brings: the rules without it, and `expected-cost` with it alone."""
     alone = {case: play(case, PLACEMENT)["usd"] for case in cases}
 
     def mean(kinds: tuple[str, ...]) -> float:
         knobs = changed(rules, "preferred", kinds)
         return float(np.exp(np.mean([np.log(play(case, knobs)["usd"] / alone[case]) for case in cases])))
 
-    print("| kind | rules without it | `expected-cost` with it alone |")
+    print("| kinds | rules without them | `expected-cost` with them alone |")
     print("| --- | ---: | ---: |")
-    print(f"| (none taken away; none) | {mean(rules.preferred):.4f} | {mean(()):.4f} |")
-    for kinds in (RESHAPES, *((kind,) for kind in rules.preferred)):
+    print(f"| none | {mean(rules.preferred):.4f} | 1 |", flush=True)
+    for kinds in (RESHAPES, *((kind,) for kind in rules.preferred if kind not in RESHAPES)):
         rest = tuple(kind for kind in rules.preferred if kind not in kinds)
         print(f"| {', '.join(kinds)} | {mean(rest):.4f} | {mean(kinds):.4f} |", flush=True)
 

@@ -26,7 +26,9 @@ def policy_folder(
     }
     weights["score.weight"] *= last
     columns = (*schema.context, *schema.candidate)
-    low, high = (np.array([getattr(column, end) for column in columns], np.float32) for end in ("low", "high"))
+    low, high = (
+        np.array([getattr(column, end) for column in columns], np.float32) for end in ("low", "high")
+    )
     if narrow:
         low, high = 0.0 * low, 0.0 * high
     origin = {"candidates": knobs.model_dump(mode="json")}

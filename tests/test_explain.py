@@ -11,25 +11,25 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from rich.console import Console  # noqa: E402
+from rich.console import Console
 
-from foreshade.adapters.app.explain import Explanation, explain, print_explanation, to_json  # noqa: E402
-from foreshade.agents.baselines.registry import AgentFiles, make_agent  # noqa: E402
-from foreshade.agents.explanation import Explained, TickRecorder  # noqa: E402
-from foreshade.agents.ham.agent import OUT_OF_RANGE  # noqa: E402
-from foreshade.agents.rules.rules import Rules  # noqa: E402
-from foreshade.envs.candidates import DEFAULT  # noqa: E402
-from foreshade.envs.errors import ForeshadeError  # noqa: E402
-from foreshade.envs.model.action import Plan  # noqa: E402
-from foreshade.envs.native_schema import native_schema  # noqa: E402
-from foreshade.envs.scenarios import load_scenario  # noqa: E402
-from foreshade.envs.scenarios.schema import Scenario  # noqa: E402
-from foreshade.envs.simulated import SimulatedWorld  # noqa: E402
-from foreshade.envs.site import site_of  # noqa: E402
-from foreshade.envs.workloads.of_scenario import workload_of  # noqa: E402
-from foreshade.envs.workloads.workload import Workload  # noqa: E402
-from tests.decision_worlds import tiny  # noqa: E402
-from tests.frozen_policies import policy_folder  # noqa: E402
+from foreshade.adapters.app.explain import Explanation, explain, print_explanation, to_json
+from foreshade.agents.baselines.registry import AgentFiles, make_agent
+from foreshade.agents.explanation import Explained, TickRecorder
+from foreshade.agents.ham.agent import OUT_OF_RANGE
+from foreshade.agents.rules.rules import Rules
+from foreshade.envs.candidates import DEFAULT
+from foreshade.envs.errors import ForeshadeError
+from foreshade.envs.model.action import Plan
+from foreshade.envs.native_schema import native_schema
+from foreshade.envs.scenarios import load_scenario
+from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
+from foreshade.envs.workloads.of_scenario import workload_of
+from foreshade.envs.workloads.workload import Workload
+from tests.decision_worlds import tiny
+from tests.frozen_policies import policy_folder
 
 TICK = 12
 
@@ -218,3 +218,9 @@ def test_cloudsim_day_is_explained_too(tmp_path: Path, label: str) -> None:
     assert {one.said["kind"] for d in said.decisions for one in d.candidates} <= {"wait", "plan", "migrate"}
     with pytest.raises(ForeshadeError, match="expected 0 to 286"):
         explain(load_scenario("cloudsim"), f"planetlab:{day}", label, 287, 0, files=files)
+
+
+def test_every_key_of_the_rules_stands_in_the_docs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "rules.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    assert set(type(DEFAULT).model_fields) <= {key for row in rows for key in row.split("`")[1::2]}

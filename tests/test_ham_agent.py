@@ -11,20 +11,20 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles, agent_names, make_agent  # noqa: E402
-from foreshade.agents.decisions import Taken, Tally  # noqa: E402
-from foreshade.agents.episode import play  # noqa: E402
-from foreshade.agents.ham.agent import OUT_OF_RANGE, UNSURE, UNVERIFIED, Ham  # noqa: E402
-from foreshade.agents.ham.frozen_network import pack_weights, unpack_weights  # noqa: E402
-from foreshade.agents.rules.rules import Decider, Rules  # noqa: E402
-from foreshade.envs.candidates import DEFAULT, CandidateKnobs  # noqa: E402
-from foreshade.envs.errors import InputError  # noqa: E402
-from foreshade.envs.frozen_folder import freeze, thaw  # noqa: E402
-from foreshade.envs.model.action import ActionKind, Plan  # noqa: E402
-from foreshade.envs.simulated import SimulatedWorld  # noqa: E402
-from foreshade.envs.site import site_of  # noqa: E402
-from tests.decision_worlds import tiny  # noqa: E402
-from tests.frozen_policies import policy_folder  # noqa: E402
+from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles, agent_names, make_agent
+from foreshade.agents.decisions import Taken, Tally
+from foreshade.agents.episode import play
+from foreshade.agents.ham.agent import OUT_OF_RANGE, UNSURE, UNVERIFIED, Ham
+from foreshade.agents.ham.frozen_network import pack_weights, unpack_weights
+from foreshade.agents.rules.rules import Decider, Rules
+from foreshade.envs.candidates import DEFAULT, CandidateKnobs
+from foreshade.envs.errors import InputError
+from foreshade.envs.frozen_folder import freeze, thaw
+from foreshade.envs.model.action import ActionKind, Plan
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
+from tests.decision_worlds import tiny
+from tests.frozen_policies import policy_folder
 
 FORMAT = "foreshade-ham/1"
 
@@ -167,7 +167,9 @@ def test_file_that_no_agent_reads_is_refused(files: AgentFiles, says: str) -> No
 @pytest.mark.parametrize(
     "actions", [(), ("migrate",), ("power",), ("reshape",), ("shadow", "shift"), ("microvm", "rent")]
 )
-def test_kinds_that_a_scenario_switches_off_are_never_chosen(tmp_path: Path, actions: tuple[str, ...]) -> None:
+def test_kinds_that_a_scenario_switches_off_are_never_chosen(
+    tmp_path: Path, actions: tuple[str, ...]
+) -> None:
     world = tiny()
     world = SimulatedWorld(world.scenario.model_copy(update={"actions": actions}), world.workload)
     allowed = {ActionKind[kind.upper()] for kind in actions} | {ActionKind.SPAWN}

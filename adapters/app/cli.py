@@ -48,7 +48,8 @@ app.command()(export)
 bench_app.command("train")(bench_train)
 
 Policy = Annotated[
-    Path | None, typer.Option(help="Folder of a frozen policy for the agent ham; default: the one that ships.")
+    Path | None,
+    typer.Option(help="Folder of a frozen policy for the agent ham; default: the one that ships."),
 ]
 RulesFile = Annotated[
     Path | None, typer.Option("--rules", help="YAML for the agent rules; default: the one that ships.")
@@ -88,7 +89,8 @@ def evaluate(
         typer.Option(help="KIND:PATH?key=value, e.g. planetlab:DIR/20110303; default: the scenario's own."),
     ] = None,
     agent: Annotated[
-        str, typer.Option(help="Agents, separated by commas; 'all' = baselines, rules, and HAM once it ships.")
+        str,
+        typer.Option(help="Agents, separated by commas; 'all' = baselines, rules, and HAM once it ships."),
     ] = "all",
     policy: Policy = None,
     rules: RulesFile = None,

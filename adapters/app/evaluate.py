@@ -43,7 +43,7 @@ class Job:
     agent: str
     seed: int
     anomalies: bool = False  # whether detectors run beside the world
-    files: AgentFiles = AgentFiles()
+    files: AgentFiles | None = None  # that it is made from; None = those of the package
 
 
 def evaluate(
@@ -56,7 +56,7 @@ def evaluate(
     *,
     anomalies: bool = False,
     forecast: str | None = None,
-    files: AgentFiles = AgentFiles(),  # noqa: B008  frozen
+    files: AgentFiles | None = None,
     say: Say = lambda _: None,
 ) -> list[RunResult]:
     """Play every agent with every seed; results in the order of seeds, then agents.
@@ -69,7 +69,7 @@ def evaluate(
         jobs: processes; 1 plays in this one.
         on_progress: told the ticks played and the ticks to play, from this process.
         anomalies: run anomaly detectors beside the world and show agents what they say.
-        files: that agents are made from.
+        files: that agents are made from; None = those of the package.
         forecast: none, table or online; None = table where the scenario's engine shows forecasts.
         say: told once where a table is made first, which takes time.
 
@@ -80,7 +80,8 @@ def evaluate(
     """
     for label in agents:
         make_agent(label, files)  # a wrong label or file is found before any workload is read
-    files.check(agents)
+    if files is not None:
+        files.check(agents)
     if jobs < 1:
         raise InputError(f"--jobs: expected at least 1, found {jobs}")
     if anomalies and scenario.engine == "cloudsim":
@@ -132,9 +133,7 @@ def forecast_of(scenario: Scenario, said: str | None) -> Forecast:
     return known
 
 
-def make_tables(
-    scenario: Scenario, workloads: Mapping[int, Loaded], on_progress: Progress, say: Say
-) -> None:
+def make_tables(scenario: Scenario, workloads: Mapping[int, Loaded], on_progress: Progress, say: Say) -> None:
     """Make the tables that the cache does not have, before the runs that share them begin."""
     for loaded in {id(loaded): loaded for loaded in workloads.values()}.values():
         played = loaded.played

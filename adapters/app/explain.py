@@ -212,7 +212,9 @@ def _candidates(number: int, decision: Explained, top: int) -> Table:
         odds = [f"{100.0 * one.probability:.2f}" if one.probability is not None else ""] if asked else []
         cells = [str(one.index), one.what, *(_usd(one.said[term]) for term in _TERMS)]  # type: ignore[literal-required]
         style = "bold" if one is chosen else "" if one.said["possible"] else "dim"
-        table.add_row(*cells, f"{one.said['preference']:.3f}".replace("-", "−"), *odds, one.verdict, style=style)
+        table.add_row(
+            *cells, f"{one.said['preference']:.3f}".replace("-", "−"), *odds, one.verdict, style=style
+        )
     if top and len(ranked) > top:
         table.caption = Text(f"{len(ranked) - top} more: --top 0, or --json with all features", style="dim")
         table.caption_justify = "left"
