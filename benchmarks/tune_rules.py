@@ -2,7 +2,7 @@
 
     FORESHADE_DATA=... python benchmarks/tune_rules.py tune --log rules.jsonl
     FORESHADE_DATA=... python benchmarks/tune_rules.py report [--held-out]
-    FORESHADE_DATA=... python benchmarks/tune_rules.py ablate [--held-out]
+    FORESHADE_DATA=... python benchmarks/tune_rules.py ablate [--held-out] [--cases CASE …]
 
 Coordinate descent as in tune_packers.py; the measure is the geometric mean over the cases of cost over that
 of `expected-cost`.
@@ -185,9 +185,10 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("rules.jsonl"))
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--cases", nargs="+", help="of training/cases.py, instead of all")
     said = parser.parse_args()
     rules = load_rules()
-    cases = HELD_OUT if said.held_out else TRAINING
+    cases = tuple(said.cases) if said.cases else HELD_OUT if said.held_out else TRAINING
     if said.what != "tune":
         {"report": report, "ablate": ablate}[said.what](rules, cases)
         return

@@ -120,7 +120,7 @@ def test_decisions_stand_by_kind_and_by_who_took_them() -> None:
     first = Decisions({"migrate": moves, "wait": {"ham": 4, "actions": 0}}, {"low confidence": 1}, 1 / 8)
     second = Decisions({"wait": {"ham": 10, "actions": 0}}, {}, 0.0)
     page = Page(render([run("npa"), run("ham", decisions=first), run("ham", 1, decisions=second)]))
-    assert "ham: the rules took 6.2% of its decisions (low confidence 1)." in page.text
+    assert "ham: the rules took 6.2 % of its decisions (low confidence 1)." in page.text
     assert "ham migrate 1.5 0.5 2 0.25 1.12" in page.text  # means over two seeds
     assert "ham wait 7 0 0 0.00 0.00" in page.text
 

@@ -51,7 +51,9 @@ def fallback_sentences(case: Case) -> tuple[str, ...]:
             continue
         rate = sum(decisions.fallback_rate for decisions in runs) / len(runs)
         why = ", ".join(f"{reason} {count:,}" for reason, count in doubts.most_common())
-        said.append(f"{agent}: the rules took {rate:.1%} of its decisions" + (f" ({why})." if why else "."))
+        said.append(
+            f"{agent}: the rules took {100.0 * rate:.1f} % of its decisions" + (f" ({why})." if why else ".")
+        )
     return tuple(said)
 
 
