@@ -58,7 +58,8 @@ class TickRecorder:
         flat: F32 = np.zeros(self._schema.size, np.float32)
         proposer.write(flat)
         context, rows, _ = self._schema.split(flat)
-        odds, confidence, beyond = None, None, ()
+        odds, confidence = None, None
+        beyond: tuple[str, ...] = ()
         if self._policy is not None:
             logits = self._policy.scores(flat[None])[0].astype(np.float64)
             odds = np.exp(logits - logits.max())
