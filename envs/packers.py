@@ -54,8 +54,8 @@ class PackerKnobs:
     margin_usd: float = 0.0  # least gain of a move
     boot_weight: float = 1.0  # share of a boot's price that a drain must earn
     move_weight: float = 1.0  # times what a migration is reckoned to cost
-    drain_hosts: int = 4  # hosts emptied in a tick at most, or one in 25
-    drain_trials: int = 64  # hosts looked at for it, or a quarter
+    drain_hosts: int = 10_000  # hosts emptied in a tick at most
+    drain_trials: int = 10_000  # hosts looked at for it
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
     failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
     grace_s: float = 600.0  # a host that has come up is left on so long

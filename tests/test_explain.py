@@ -158,9 +158,10 @@ def test_document_is_complete_and_plain_json(scenario: Scenario) -> None:
 
 def test_tables_name_the_chosen_its_features_with_units_and_what_is_left_out(scenario: Scenario) -> None:
     shown = io.StringIO()
-    print_explanation(explained(scenario), 2, Console(file=shown, width=200))
+    said = explained(scenario)
+    print_explanation(said, 2, Console(file=shown, width=200))
     text = shown.getvalue()
-    assert "Decision 2: plan expected-cost, taken by rules" in text
+    assert f"Decision 1: {said.decisions[0].chosen.what}, taken by rules" in text
     assert "more: --top 0" in text
     assert "log2(1 + number of actions)" in text
 

@@ -111,7 +111,8 @@ def train(
 ) -> Outcome:
     """Train into a folder; with ``resume`` go on with the run in it, whose configuration must be this one.
 
-    A resumed run computes bit for bit what an uninterrupted one would have, on one device and build.
+    A resumed run computes bit for bit what an uninterrupted one would have, on one device and build. Ctrl-C ends
+    the training and goes to the gate with the best checkpoint so far.
 
     Raises:
         InputError: the folder is not empty, or with ``resume`` holds no such run; a configuration that
@@ -135,7 +136,11 @@ def train(
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
     left = config.timesteps - model.num_timesteps
     if left > 0 and not boundary.stopped:
-        model.learn(left, [EpisodeCurves(on_progress), boundary], reset_num_timesteps=False)
+        try:
+            model.learn(left, [EpisodeCurves(on_progress), boundary], reset_num_timesteps=False)
+        except KeyboardInterrupt:  # enough for a person: the gate judges the best checkpoint there is
+            if not run.checkpoints():
+                raise
     return _gate(run, model, boundary, make_envs, env)
 
 

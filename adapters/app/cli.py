@@ -90,7 +90,7 @@ def evaluate(
     ] = None,
     agent: Annotated[
         str,
-        typer.Option(help="Agents, separated by commas; 'all' = baselines, rules, and HAM once it ships."),
+        typer.Option(help="Agents, separated by commas; 'all' = baselines, rules and HAM."),
     ] = "all",
     policy: Policy = None,
     rules: RulesFile = None,

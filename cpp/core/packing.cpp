@@ -11,6 +11,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kGpuWaste = 1e6F; // USD/h for each GPU left over: more than anything costs
 
 std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
@@ -157,6 +158,13 @@ float Packing::peak_share(std::int32_t host, std::size_t r) const {
     return (hosts_.mean[r][h] + knobs_.z * std::sqrt(std::max(0.0F, hosts_.variance[r][h]))) / hosts_.capacity[r][h];
 }
 
+// GPUs come in pieces: a VM that needs some goes where the fewest are left over. Counts before any cost.
+float Packing::wasted_gpus(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
+    const float needed = allocation_[v * kResources + kDense];
+    if (needed <= 0.0F) return 0.0F;
+    return kGpuWaste * (1.0F + limit_[h * kResources + kDense] - reserved[h * kResources + kDense] - needed);
+}
+
 // The target where the VM adds least, and leaves in after_ what each host with room would cost.
 std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                                const std::vector<float>& reserved, std::int32_t except) {
@@ -170,9 +178,10 @@ std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::v
             if (!fits(v, h, reserved)) continue;
             if (!priced) cost_->with_vm(hosts, load_[v], {&i, 1}, after_);
             priced = true;
-            if (!knobs_.fullest && after_[h] - now[h] >= least) continue;
+            if (!knobs_.fullest && least < kGpuWaste && after_[h] - now[h] >= least) continue;
             if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;
-            const float score = knobs_.fullest ? -fullness(hosts, h) : after_[h] - now[h];
+            const float score =
+                (knobs_.fullest ? -fullness(hosts, h) : after_[h] - now[h]) + wasted_gpus(v, h, reserved);
             if (score >= least) continue;
             least = score;
             best = host;

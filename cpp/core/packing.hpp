@@ -107,6 +107,7 @@ class Packing {
     float reservation(std::size_t v, std::size_t h, std::size_t r) const;
     bool below(const HostSet& hosts, const Load& load, std::size_t h, const std::array<float, kDense>& share) const;
     float fullness(const HostSet& hosts, std::size_t h) const;
+    float wasted_gpus(std::size_t v, std::size_t h, const std::vector<float>& reserved) const;
     std::int32_t cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                           const std::vector<float>& reserved, std::int32_t except);
     float leaving_saves(std::size_t v) const;

@@ -368,6 +368,9 @@ void Packer::place(const ClusterState& state) {
         size_[at(v)] = 0.0F;
         for (std::size_t r = 0; r < kResources; ++r)
             size_[at(v)] = std::max(size_[at(v)], vms.allocation[at(v) * kResources + r] / largest[r]);
+        // GPUs are few and come in pieces: who needs one chooses first.
+        const float gpus = vms.allocation[at(v) * kResources + kDense];
+        if (gpus > 0.0F) size_[at(v)] += 1.0F + gpus;
     }
     std::sort(waiting_.begin(), waiting_.end(), [this](std::int32_t a, std::int32_t b) {
         return size_[at(a)] != size_[at(b)] ? size_[at(a)] > size_[at(b)] : a < b;
@@ -503,8 +506,8 @@ void Packer::drain(const ClusterState& state) {
                 ++standing_[at(state.hosts.rack[h])];
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) drain_usd_[h] = drain_price_usd(state, h);
-    packing_->drain(std::max(knobs_.drain_hosts, n_hosts_ / 25), std::max(knobs_.drain_trials, n_hosts_ / 4),
-                    drain_usd_, off_usd_h_, free_.sample, free_.count, static_cast<float>(free_.failover_mib));
+    packing_->drain(knobs_.drain_hosts, knobs_.drain_trials, drain_usd_, off_usd_h_, free_.sample, free_.count,
+                    static_cast<float>(free_.failover_mib));
 }
 
 // A cycle of off and on, less the outage that emptying a host about to fail avoids, less its part in switching its

@@ -19,21 +19,21 @@ namespace foreshade {
 
 struct PackerKnobs {
     WindowKnobs window;
-    std::size_t horizon_ticks = 24; // over which a saving counts
-    std::size_t drain_ticks = 24;   // over which a drain's saving counts; a host that is off may stay off for long
-    double margin_usd = 0.0;        // least gain of a move
-    double boot_weight = 1.0;       // share of a boot's price that a drain must earn
-    double move_weight = 1.0;       // times what a migration is reckoned to cost
-    std::size_t drain_hosts = 4;    // hosts emptied in a tick at most, or one in 25
-    std::size_t drain_trials = 64;  // hosts looked at for it, or a quarter
-    double reserve = 1.0;           // room kept for arrivals, times the most that came in one tick of the last hours
-    double failover = 1.0;          // room kept for the fullest host's failure, where hosts fail; times its memory
-    double grace_s = 600.0;         // a host that has come up is left on so long
-    double hazard_per_h = 0.1;      // failure hazard above which a host is emptied and shunned
-    bool racks = true;              // whether a rack whose hosts are all off is switched off
-    double rack_credit = 0.0;       // share of a rack's power that its hosts' drains are credited with
-    std::size_t wake_trials = 2;    // hosts that are off whose opening is weighed in a tick
-    bool peaks = false;             // the n-sigma measure: energy alone is money; otherwise cost alone decides
+    std::size_t horizon_ticks = 24;    // over which a saving counts
+    std::size_t drain_ticks = 24;      // over which a drain's saving counts; a host that is off may stay off for long
+    double margin_usd = 0.0;           // least gain of a move
+    double boot_weight = 1.0;          // share of a boot's price that a drain must earn
+    double move_weight = 1.0;          // times what a migration is reckoned to cost
+    std::size_t drain_hosts = 10'000;  // hosts emptied in a tick at most
+    std::size_t drain_trials = 10'000; // hosts looked at for it
+    double reserve = 1.0;              // room kept for arrivals, times the most that came in one tick of the last hours
+    double failover = 1.0;             // room kept for the fullest host's failure, where hosts fail; times its memory
+    double grace_s = 600.0;            // a host that has come up is left on so long
+    double hazard_per_h = 0.1;         // failure hazard above which a host is emptied and shunned
+    bool racks = true;                 // whether a rack whose hosts are all off is switched off
+    double rack_credit = 0.0;          // share of a rack's power that its hosts' drains are credited with
+    std::size_t wake_trials = 2;       // hosts that are off whose opening is weighed in a tick
+    bool peaks = false;                // the n-sigma measure: energy alone is money; otherwise cost alone decides
     double z = 0.0;
     double target = 1.0;
     double relief = 1.0;

@@ -172,7 +172,7 @@ bool Proposer::is_dark(std::int32_t rack) const {
 
 void Proposer::fill_plan(Candidate& c) {
     Packer& packer = *packers_[at(c.plan)];
-    packer.assume_dark(dark_);
+    if (!dark_.empty()) packer.assume_dark(dark_); // a site that tells of no racks has none to switch
     const std::span<const Action> plan = packer.plan(planned_->state());
     c.first_action = static_cast<std::uint32_t>(actions_.size());
     c.n_actions = static_cast<std::uint32_t>(plan.size());

@@ -1,0 +1,118 @@
+"""The rules: what they say is what they do, and without their own actions they are `expected-cost`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foreshade import _core
+from foreshade.agents.agent import Agent
+from foreshade.agents.baselines.expected_cost import ExpectedCost
+from foreshade.agents.ham.agent import Ham
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.agents.ham.frozen_network import ActorShape
+from foreshade.agents.rules.rules import Decider, Rules, load_rules
+from foreshade.envs.candidates import PLACEMENT, RULES, CandidateKnobs
+from foreshade.envs.errors import InputError
+from foreshade.envs.model.action import Action, ActionKind, Plan
+from foreshade.envs.native_schema import native_schema
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
+from foreshade.envs.stock_world import simulated_world
+
+TICKS = 150
+
+
+@pytest.fixture(scope="module")
+def world() -> SimulatedWorld:
+    return simulated_world("enterprise", seed=3)
+
+
+def played(world: SimulatedWorld, agent: Agent, ticks: int = TICKS) -> tuple[list[tuple[Action, ...]], float]:
+    """Actions of each tick without their reasons, and what the run cost."""
+    world.reset(3)
+    agent.reset(site_of(world, 0))
+    ticks_of: list[tuple[Action, ...]] = []
+    for _ in range(ticks):
+        state = world.observe()
+        plan = Plan(state.tick, tuple(agent.act(state)))
+        refused = [said.error for said in world.execute(plan) if not said.accepted]
+        assert refused == []
+        ticks_of.append(tuple(bare(action) for action in plan.actions))
+        world.advance()
+    return ticks_of, world.metrics().cost_usd
+
+
+def bare(action: Action) -> Action:
+    numbers = (action.vm, action.host, action.app, action.rack, action.value, action.value2)
+    sizes = action.allocation if action.kind == ActionKind.RESHAPE else None
+    return Action(action.kind, *numbers, allocation=sizes)
+
+
+def test_without_actions_of_their_own_the_rules_are_expected_cost_action_by_action(
+    world: SimulatedWorld,
+) -> None:
+    ours, cost = played(world, Decider("placement", PLACEMENT))
+    theirs, reference = played(world, ExpectedCost())
+    assert sum(map(len, theirs)) > 400
+    assert ours == theirs
+    assert cost == reference
+
+
+def test_an_untrained_ham_is_the_rules_action_by_action(world: SimulatedWorld, tmp_path: Path) -> None:
+    knobs = RULES.model_copy(update={"k": 48})
+    schema = native_schema(knobs.k)
+    shape = ActorShape(hidden=8, temperature=0.125, attention=False)
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=size).astype(np.float32) for name, size in shape.weights(schema).items()}
+    weights["score.weight"] = np.zeros_like(weights["score.weight"])
+    columns = (*schema.context, *schema.candidate)
+    low = np.array([c.low for c in columns], dtype=np.float32)
+    high = np.array([c.high for c in columns], dtype=np.float32)
+    origin = {"candidates": knobs.model_dump(mode="json")}
+    FrozenPolicy(schema, shape, weights, low, high, origin=origin).save(tmp_path / "policy")
+    ham = Ham(tmp_path / "policy")
+    ours, cost = played(world, ham)
+    theirs, reference = played(world, Rules(knobs))
+    assert ours == theirs
+    assert cost == reference
+    assert ham.tally.summary().by_ham > TICKS
+    assert ham.fallback_rate == 0.0
+
+
+def test_rules_cost_less_than_placement_alone(world: SimulatedWorld) -> None:
+    _, rules = played(world, Rules())
+    _, placement = played(world, ExpectedCost())
+    assert rules < 0.9 * placement
+
+
+def test_the_file_says_what_the_environment_takes_for_the_rules() -> None:
+    assert load_rules() == RULES
+
+
+def test_what_is_wrong_in_a_file_of_rules_is_said_in_one_line(tmp_path: Path) -> None:
+    def error(text: str) -> str:
+        path = tmp_path / "rules.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError) as raised:
+            load_rules(path)
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    assert "headrom" in error("headrom: 1.2")
+    assert "k" in error("k: 1")
+    assert "teleport" in error("preferred: [teleport]")
+    with pytest.raises(InputError, match="expected a file of rules"):
+        load_rules(tmp_path / "none.yaml")
+
+
+def test_knobs_that_are_natively_known_are_all_handed_over() -> None:
+    native = CandidateKnobs(
+        k=7, headroom=1.7, headrooms=(1.1,), memory_ceiling=1.3, preferred=("grow",)
+    ).native()
+    assert (native.k, native.preferred) == (7, 1 << _core.candidate_kinds().index("grow"))
+    assert native.memory_ceiling == pytest.approx(1.3)
+    assert native.headrooms == pytest.approx([1.1])
+    assert len(native.plans) == 1
