@@ -28,20 +28,12 @@ def play_cloudsim(
     scenario: Scenario, day: PercentDay, agent: Agent, seed: int, on_tick: Callable[[int], None]
 ) -> tuple[RunMetrics, int]:
     """Play a PlanetLab day under CloudSim's rules; returns the metrics and the number of hosts."""
-    variant: Variant = "stock" if scenario.cloudsim.remove_idle else "keepzero"
     method = _native_method(agent.name)
-    world = CloudSimWorld(
-        day.percent,
-        day.names,
-        variant=variant,
-        hosts=scenario.n_hosts,
-        first_fit=method is not None and method.first_fit,
-        full_power=method is not None and method.full_power,
-    )
+    world = cloudsim_world(scenario, day, method)
     if method is not None:
         world.run(method.policy, method.parameter)
     else:
-        agent.reset(_site(scenario, world, seed))
+        agent.reset(cloudsim_site(scenario, world, seed))
         for k in range(day.n_ticks):
             state = world.observe()
             world.execute(Plan(state.tick, agent.act(state)))
@@ -51,6 +43,19 @@ def play_cloudsim(
             on_tick(k + 1)
     on_tick(day.n_ticks)
     return _metrics(world.metrics(), world.series(), day.n_ticks), scenario.n_hosts
+
+
+def cloudsim_world(scenario: Scenario, day: PercentDay, method: Method | None = None) -> CloudSimWorld:
+    """The world of a day, for one of CloudSim's own methods or for an agent."""
+    variant: Variant = "stock" if scenario.cloudsim.remove_idle else "keepzero"
+    return CloudSimWorld(
+        day.percent,
+        day.names,
+        variant=variant,
+        hosts=scenario.n_hosts,
+        first_fit=method is not None and method.first_fit,
+        full_power=method is not None and method.full_power,
+    )
 
 
 def _native_method(label: str) -> Method | None:
@@ -92,7 +97,8 @@ def _metrics(said: _core.CloudSimMetrics, series: _core.CloudSimSeries, ticks: i
     )
 
 
-def _site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
+def cloudsim_site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
+    """What an agent is told of it, with prices that the scenario does not have."""
     n_hosts = scenario.n_hosts
     group = scenario.fleet[0]
     curves = [

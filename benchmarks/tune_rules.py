@@ -2,6 +2,7 @@
 
     FORESHADE_DATA=... python benchmarks/tune_rules.py tune --log rules.jsonl
     FORESHADE_DATA=... python benchmarks/tune_rules.py report [--held-out]
+    FORESHADE_DATA=... python benchmarks/tune_rules.py ablate [--held-out] [--cases CASE …]
 
 Coordinate descent as in tune_packers.py; the measure is the geometric mean over the cases of cost over that
 of `expected-cost`.
@@ -146,6 +147,22 @@ def tune(knobs: CandidateKnobs, search: Search, passes: int) -> CandidateKnobs:
     return knobs
 
 
+def ablate(rules: CandidateKnobs, cases: tuple[str, ...]) -> None:
+    """What each sort of action brings: the rules without it, and `expected-cost` with it alone."""
+    alone = {case: play(case, PLACEMENT)["usd"] for case in cases}
+
+    def mean(kinds: tuple[str, ...]) -> float:
+        knobs = changed(rules, "preferred", kinds)
+        return float(np.exp(np.mean([np.log(play(case, knobs)["usd"] / alone[case]) for case in cases])))
+
+    print("| kinds | rules without them | `expected-cost` with them alone |")
+    print("| --- | ---: | ---: |")
+    print(f"| none | {mean(rules.preferred):.4f} | 1 |", flush=True)
+    for kinds in (RESHAPES, *((kind,) for kind in rules.preferred if kind not in RESHAPES)):
+        rest = tuple(kind for kind in rules.preferred if kind not in kinds)
+        print(f"| {', '.join(kinds)} | {mean(rest):.4f} | {mean(kinds):.4f} |", flush=True)
+
+
 def report(knobs: CandidateKnobs, cases: tuple[str, ...]) -> None:
     """Every case beside placement alone."""
     print("| case | expected-cost | rules | ratio | energy | unmet | late | downtime | refused |")
@@ -164,14 +181,16 @@ def main() -> None:
     """Command line."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("what", choices=("tune", "report"))
+    parser.add_argument("what", choices=("tune", "report", "ablate"))
     parser.add_argument("--log", type=Path, default=Path("rules.jsonl"))
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--cases", nargs="+", help="of training/cases.py, instead of all")
     said = parser.parse_args()
     rules = load_rules()
-    if said.what == "report":
-        report(rules, HELD_OUT if said.held_out else TRAINING)
+    cases = tuple(said.cases) if said.cases else HELD_OUT if said.held_out else TRAINING
+    if said.what != "tune":
+        {"report": report, "ablate": ablate}[said.what](rules, cases)
         return
     tuned = tune(rules, Search(said.log), said.passes)
     for knob in GRIDS:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from foreshade.adapters.app.results import RunResult
+from foreshade.agents.decisions import Decisions
 from foreshade.envs.run_metrics import RunMetrics
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -40,6 +41,7 @@ def run(
     variant: str = "",
     workload: str = "generated:enterprise",
     start: datetime | None = START,
+    decisions: Decisions | None = None,
     **metrics: Any,
 ) -> RunResult:
     values: dict[str, Any] = {
@@ -75,4 +77,5 @@ def run(
         2.5,
         RunMetrics(**{**values, **metrics}),
         start,
+        decisions=decisions,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.frozen_policies import policy_folder
 from tests.test_results_json import KEYS
 
 COMMAND = [sys.executable, "-c", "from foreshade.adapters.app.cli import main; main()"]
@@ -240,3 +241,37 @@ def test_the_cloudsim_engine_has_no_detectors(planetlab: Path) -> None:
     )  # fmt: skip
     assert said.returncode == 2
     assert said.stderr == "foreshade: --anomalies: expected the engine foreshade, found cloudsim\n"
+
+
+def test_ham_and_rules_play_beside_each_other_and_say_who_decided(short: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    policy = policy_folder(tmp_path / "policy", narrow=True)
+    done = foreshade(
+        "evaluate", "--scenario", short, "--agent", "rules,ham", "--policy", str(policy), "--json",
+        "--forecast", "none", "--jobs", "1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rules, ham = json.loads(done.stdout)["results"]
+    assert rules["fallback_rate"] == 0.0
+    assert rules["decisions"]["by_kind"]["wait"]["rules"] > 0
+    assert ham["fallback_rate"] == 1.0
+    assert list(ham["decisions"]["doubts"]) == ["input out of range"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["evaluate", "--agent", "ham", "--policy", "/nowhere"], "/nowhere: expected a frozen model"),
+        (["evaluate", "--agent", "npa", "--policy", "/nowhere"], "--policy /nowhere: expected the agent ham"),
+        (["evaluate", "--agent", "rules", "--rules", "/no.yaml"], "/no.yaml: expected a file of rules"),
+        (["explain", "--tick", "9999", "--agent", "rules"], "--tick 9999: expected 0 to 575"),
+        (["explain", "--tick", "0", "--agent", "dvfs"], "--agent dvfs: expected rules or ham"),
+        (["explain", "--tick", "0", "--scenario", "mars"], "mars"),
+    ],
+)
+def test_what_cannot_be_decided_or_explained_is_one_line(arguments: list[str], says: str) -> None:
+    done = foreshade(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""

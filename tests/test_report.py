@@ -19,6 +19,7 @@ from foreshade.adapters.app.comparison import cases
 from foreshade.adapters.app.report import render, write_report
 from foreshade.adapters.app.series import MOST_POINTS, thinned
 from foreshade.adapters.app.summary import sentences
+from foreshade.agents.decisions import Decisions
 from foreshade.envs.errors import InputError
 from tests.runs import history, run
 
@@ -112,6 +113,20 @@ def test_the_summary_admits_what_could_be_chance() -> None:
     assert "which could be chance" in sentences(case, "npa")[1]
     (single,) = cases([run("npa"), run("ham", cost=10.0)])
     assert "one seed" in sentences(single, "npa")[1]
+
+
+def test_decisions_stand_by_kind_and_by_who_took_them() -> None:
+    moves = {"ham": 3, "rules": 1, "actions": 4, "transition_usd": 0.5, "gain_usd": 2.25}
+    first = Decisions({"migrate": moves, "wait": {"ham": 4, "actions": 0}}, {"low confidence": 1}, 1 / 8)
+    second = Decisions({"wait": {"ham": 10, "actions": 0}}, {}, 0.0)
+    page = Page(render([run("npa"), run("ham", decisions=first), run("ham", 1, decisions=second)]))
+    assert "ham: the rules took 6.2 % of its decisions (low confidence 1)." in page.text
+    assert "ham migrate 1.5 0.5 2 0.25 1.12" in page.text  # means over two seeds
+    assert "ham wait 7 0 0 0.00 0.00" in page.text
+
+
+def test_agents_that_choose_no_candidates_have_no_decisions() -> None:
+    assert "By the rules" not in Page(render([run("npa"), run("dvfs")])).text
 
 
 def test_nothing_is_loaded_from_anywhere() -> None:

@@ -48,6 +48,8 @@ def test_a_row_has_the_promised_keys_in_order_and_then_the_further_ones() -> Non
         "sla_violations",
         "counts",
         "forecast",
+        "fallback_rate",
+        "decisions",
         "what_if",
     ]
 

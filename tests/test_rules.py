@@ -78,7 +78,7 @@ def test_an_untrained_ham_is_the_rules_action_by_action(world: SimulatedWorld, t
     theirs, reference = played(world, Rules(knobs))
     assert ours == theirs
     assert cost == reference
-    assert ham.decided["ham"] > TICKS
+    assert ham.tally.summary().by_ham > TICKS
     assert ham.fallback_rate == 0.0
 
 

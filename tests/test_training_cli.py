@@ -11,6 +11,8 @@ pytest.importorskip("tensorboard")
 pytest.importorskip("onnx")
 
 from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.envs.errors import InputError
+from foreshade.training.run_folder import RunFolder
 from foreshade.training.train import train
 from tests.test_cli import foreshade
 from tests.test_ham_training import config_of, make_envs
@@ -29,6 +31,10 @@ def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) ->
     assert again.returncode == 2
     assert "expected a finished run with gate.json" in again.stderr
     assert again.stderr.count("\n") == 1
+    for written, expected in (("{}", "expected the outcome of a gate"), ('{"ship', "expected JSON")):
+        (tmp_path / "run" / "gate.json").write_text(written)
+        with pytest.raises(InputError, match=expected):
+            RunFolder.open(tmp_path / "run").read_gate()
 
 
 @pytest.mark.parametrize(

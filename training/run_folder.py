@@ -120,7 +120,7 @@ class RunFolder:
         """Read the outcome.
 
         Raises:
-            InputError: the run is not finished, or the file is no JSON.
+            InputError: the run is not finished, or the file is no JSON or no outcome.
 
         """
         path = self.path / _GATE
@@ -130,6 +130,8 @@ class RunFolder:
             said: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: expected JSON ({error})") from error
+        if not isinstance(said, dict) or "shipped" not in said:
+            raise InputError(f"{path}: expected the outcome of a gate, found none: go on with train --resume")
         return said
 
 

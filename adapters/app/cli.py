@@ -1,4 +1,4 @@
-"""The command line: ``foreshade evaluate``, ``train``, ``tune``, ``export``, ``recommend``, ``workload``,
+"""The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``, ``workload``,
 ``scenario``, ``template``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
@@ -51,6 +51,13 @@ app.command()(export)
 app.command()(recommend)
 bench_app.command("train")(bench_train)
 
+Policy = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a frozen policy for the agent ham; default: the one that ships."),
+]
+RulesFile = Annotated[
+    Path | None, typer.Option("--rules", help="YAML for the agent rules; default: the one that ships.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 
@@ -85,7 +92,12 @@ def evaluate(
         str | None,
         typer.Option(help="KIND:PATH?key=value, e.g. planetlab:DIR/20110303; default: the scenario's own."),
     ] = None,
-    agent: Annotated[str, typer.Option(help="Agents, separated by commas; 'all' = every baseline.")] = "all",
+    agent: Annotated[
+        str,
+        typer.Option(help="Agents, separated by commas; 'all' = baselines, rules and HAM."),
+    ] = "all",
+    policy: Policy = None,
+    rules: RulesFile = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
@@ -109,7 +121,7 @@ def evaluate(
     from foreshade.adapters.app.results import to_json  # noqa: PLC0415
     from foreshade.adapters.app.table import print_results  # noqa: PLC0415
     from foreshade.adapters.app.what_if import print_changes, to_rows  # noqa: PLC0415
-    from foreshade.agents.baselines.registry import agent_names  # noqa: PLC0415
+    from foreshade.agents.baselines.registry import AgentFiles, agent_names  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
     from foreshade.envs.scenarios.what_if import what_if as changes  # noqa: PLC0415
 
@@ -117,7 +129,9 @@ def evaluate(
         check_folder(report)  # before minutes of work, not after
     said = load_scenario(scenario, variant)
     changed = None if what_if is None else changes(said, what_if)
-    labels = list(agent_names()) if agent == "all" else [name.strip() for name in agent.split(",")]
+    labels = [name.strip() for name in agent.split(",")]
+    if agent == "all":
+        labels = list(dict.fromkeys([*agent_names(), *(["ham"] if policy is not None else [])]))
     first = said.seed if seed is None else seed
     quiet = as_json or not sys.stderr.isatty()
     with _bar(f"{said.name}: {len(labels)} agents", hidden=quiet) as (progress, task):
@@ -137,6 +151,7 @@ def evaluate(
             on_progress,
             anomalies=anomalies,
             forecast=forecast,
+            files=AgentFiles(policy, rules),
             say=say,
             changed=changed,
         )
@@ -149,6 +164,51 @@ def evaluate(
         command = shlex.join(["foreshade", *sys.argv[1:]])
         path = write_report(results, report, command=command, written=datetime.now().astimezone())
         print(f"report: {path}", file=sys.stderr)  # noqa: T201
+
+
+@app.command()
+def explain(
+    tick: Annotated[int, typer.Option(help="Tick to look at, from 0.")],
+    scenario: Annotated[str, typer.Option(help="A shipped scenario's name, or a YAML file.")] = "enterprise",
+    variant: Annotated[str, typer.Option(help="A variant of the scenario.")] = "",
+    workload: Annotated[
+        str | None, typer.Option(help="KIND:PATH?key=value; default: the scenario's own.")
+    ] = None,
+    agent: Annotated[str, typer.Option(help="ham or rules; default: ham where there is a policy.")] = "",
+    policy: Policy = None,
+    rules: RulesFile = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
+    forecast: Annotated[
+        str | None, typer.Option(help="What the state shows: table, online or none; default: table.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=0, help="Candidates shown of each decision; 0 = all.")] = 12,
+    as_json: Json = False,
+) -> None:
+    """Play to a tick and show its candidates, what each was worth, and why the others lost."""
+    from foreshade.adapters.app.explain import explain as run  # noqa: PLC0415  keeps --help fast
+    from foreshade.adapters.app.explain import print_explanation, to_json  # noqa: PLC0415
+    from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles  # noqa: PLC0415
+    from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+
+    said = load_scenario(scenario, variant)
+    label = agent or ("ham" if policy is not None or SHIPPED_POLICY.is_dir() else "rules")
+    quiet = as_json or not sys.stderr.isatty()
+    with _bar(f"{said.name}: to tick {tick}", hidden=quiet) as (progress, task):
+        explained = run(
+            said,
+            workload,
+            label,
+            tick,
+            said.seed if seed is None else seed,
+            files=AgentFiles(policy, rules),
+            forecast=forecast,
+            on_progress=lambda done, total: progress.update(TaskID(task), completed=done, total=total),
+            say=lambda line: progress.console.print(line, soft_wrap=True, highlight=False),
+        )
+    if as_json:
+        _say(json.dumps(to_json(explained), indent=1))
+    else:
+        print_explanation(explained, top)
 
 
 @workload_app.command("describe")

@@ -13,9 +13,10 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from foreshade.adapters.app.results import RunResult
-from foreshade.agents.baselines.registry import make_agent
+from foreshade.agents.baselines.registry import AgentFiles, make_agent
 from foreshade.agents.cloudsim_episode import play_cloudsim
 from foreshade.agents.episode import play
+from foreshade.agents.rules.rules import Decider
 from foreshade.envs.data_centre import cut
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.table import (
@@ -43,6 +44,7 @@ class Job:
     agent: str
     seed: int
     anomalies: bool = False  # whether detectors run beside the world
+    files: AgentFiles | None = None  # that it is made from; None = those of the package
 
 
 def evaluate(
@@ -55,6 +57,7 @@ def evaluate(
     *,
     anomalies: bool = False,
     forecast: str | None = None,
+    files: AgentFiles | None = None,
     say: Say = lambda _: None,
     changed: WhatIf | None = None,
 ) -> list[RunResult]:
@@ -68,23 +71,27 @@ def evaluate(
         jobs: processes; 1 plays in this one.
         on_progress: told the ticks played and the ticks to play, from this process.
         anomalies: run anomaly detectors beside the world and show agents what they say.
+        files: that agents are made from; None = those of the package.
         forecast: none, table or online; None = table where the scenario's engine shows forecasts.
         say: told once where a table is made first, which takes time.
         changed: a what-if of ``scenario``; every run is then played again under it, after the others.
 
     Raises:
-        InputError: an agent is unknown, the workload or its forecasts cannot be had, or the engine has no detectors.
+        InputError: an agent is unknown or its file does not verify, the workload or its forecasts cannot be
+            had, or the engine has no detectors.
 
     """
     for label in agents:
-        make_agent(label)  # a wrong label is found before anything is read
+        make_agent(label, files)  # a wrong label or file is found before any workload is read
+    if files is not None:
+        files.check(agents)
     if jobs < 1:
         raise InputError(f"--jobs: expected at least 1, found {jobs}")
     if anomalies and scenario.engine == "cloudsim":
         raise InputError("--anomalies: expected the engine foreshade, found cloudsim")
     shown = forecast_of(scenario, forecast)
-    workloads = _workloads(scenario, workload_spec, seeds)
-    runs = [Job(agent, seed, anomalies) for seed in seeds for agent in agents]
+    workloads = workloads_of(scenario, workload_spec, seeds)
+    runs = [Job(agent, seed, anomalies, files) for seed in seeds for agent in agents]
     if changed is None:
         return _play(scenario, workloads, runs, shown, jobs, on_progress, say)
     plain = _play(scenario, workloads, runs, shown, jobs, lambda k, n: on_progress(k, 2 * n), say)
@@ -110,7 +117,7 @@ def _play(
     say: Say,
 ) -> list[RunResult]:
     if shown == "table":
-        _make_tables(scenario, workloads, on_progress, say)
+        make_tables(scenario, workloads, on_progress, say)
     total = sum(_ticks(scenario, workloads[run.seed]) for run in runs)
     if jobs == 1 or len(runs) == 1:
         played = 0
@@ -128,7 +135,7 @@ def _play(
     return _run_in_processes(scenario, workloads, runs, shown, min(jobs, len(runs)), on_progress, total)
 
 
-def _workloads(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> dict[int, Loaded]:
+def workloads_of(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> dict[int, Loaded]:
     """The workload of each seed; one that no seed changes is read once."""
     first = workload_of(scenario, spec, seeds[0])
     found = {seeds[0]: first}
@@ -164,9 +171,7 @@ def forecast_of(scenario: Scenario, said: str | None) -> Forecast:
     return known
 
 
-def _make_tables(
-    scenario: Scenario, workloads: Mapping[int, Loaded], on_progress: Progress, say: Say
-) -> None:
+def make_tables(scenario: Scenario, workloads: Mapping[int, Loaded], on_progress: Progress, say: Say) -> None:
     """Make the tables that the cache does not have, before the runs that share them begin."""
     for loaded in {id(loaded): loaded for loaded in workloads.values()}.values():
         played = loaded.played
@@ -189,7 +194,7 @@ def _ticks(scenario: Scenario, loaded: Loaded) -> int:
 def _run(
     scenario: Scenario, loaded: Loaded, job: Job, forecast: Forecast, on_tick: Callable[[int], None]
 ) -> RunResult:
-    agent = make_agent(job.agent)
+    agent = make_agent(job.agent, job.files)
     played = loaded.played
     wall = time.perf_counter()
     if isinstance(played, PercentDay):
@@ -222,6 +227,7 @@ def _run(
         metrics=metrics,
         start=scenario.start,
         forecast=forecast,
+        decisions=agent.tally.summary() if isinstance(agent, Decider) else None,
     )
 
 

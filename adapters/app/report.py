@@ -21,7 +21,7 @@ from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import COMPARED, MEASURES, Case, cases
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.series import thinned
-from foreshade.adapters.app.summary import sentences
+from foreshade.adapters.app.summary import fallback_sentences, sentences
 from foreshade.adapters.app.what_if import Change, changes, rows
 from foreshade.envs.errors import InputError
 from foreshade.training.estimate import Estimate
@@ -146,7 +146,26 @@ def _view(case: Case, reference: str, change: Change | None) -> Mapping[str, Any
         "differences": {other: _differences(case, other, columns) for other in case.agents},
         "terms": _term_table(case),
         "change": rows(change) if change else None,
+        "decisions": _decision_rows(case),
+        "fallbacks": fallback_sentences(case),
     }
+
+
+def _decision_rows(case: Case) -> list[tuple[str, str, list[str]]]:
+    """Agent, kind of candidate, and per run: decisions of HAM and of the rules, actions, USD reckoned."""
+    rows = []
+    for agent in case.agents:
+        said = [run.decisions for run in case.runs[agent].values() if run.decisions is not None]
+        if not said:
+            continue
+        kinds = dict.fromkeys(kind for one in said for kind in one.by_kind)
+        for kind in kinds:
+            cells = []
+            for key in ("ham", "rules", "actions", "transition_usd", "gain_usd"):
+                mean = sum(one.by_kind.get(kind, {}).get(key, 0.0) for one in said) / len(said)
+                cells.append(f"{mean:,.2f}" if key.endswith("usd") else f"{mean:,.1f}".removesuffix(".0"))
+            rows.append((agent, kind, cells))
+    return rows
 
 
 def _facts(case: Case) -> list[tuple[str, str]]:

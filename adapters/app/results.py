@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from foreshade.agents.decisions import Decisions
 from foreshade.envs.run_metrics import RunMetrics
 
 
@@ -27,6 +28,7 @@ class RunResult:
     metrics: RunMetrics
     start: datetime | None = None  # of the scenario's first tick; None = unknown, times count from 0
     forecast: str = "none"  # what the state showed of demand to come: none, table or online
+    decisions: Decisions | None = None  # of an agent that chooses among candidates
     what_if: str = ""  # changes laid over the scenario; "" = as it stands
 
 
@@ -69,6 +71,8 @@ def _row(result: RunResult) -> dict[str, Any]:
         "sla_violations": int(m.sla_violations),
         "counts": {str(name): int(count) for name, count in m.counts.items()},
         "forecast": result.forecast,
+        "fallback_rate": None if result.decisions is None else _finite(result.decisions.fallback_rate),
+        "decisions": None if result.decisions is None else result.decisions.to_dict(),
         "what_if": result.what_if,
     }
 

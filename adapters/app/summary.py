@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from foreshade.adapters.app.column import Figures, share
 from foreshade.adapters.app.comparison import MEASURES, Case
@@ -34,6 +35,24 @@ def sentences(case: Case, reference: str) -> tuple[str, ...]:
         said.append(
             f"{thrifty} used the least energy, {_said(case, thrifty, 'energy_kwh')}, but cost "
             f"{_said(case, thrifty, 'cost_usd')} and left {_said(case, thrifty, 'unmet_demand')} unmet."
+        )
+    return tuple(said)
+
+
+def fallback_sentences(case: Case) -> tuple[str, ...]:
+    """How often the rules decided for HAM and why; one sentence per agent whose decisions were HAM's."""
+    said = []
+    for agent in case.agents:
+        runs = [run.decisions for run in case.runs[agent].values() if run.decisions is not None]
+        doubts: Counter[str] = Counter()
+        for decisions in runs:
+            doubts.update(decisions.doubts)
+        if not any(decisions.by_ham for decisions in runs) and not doubts:
+            continue
+        rate = sum(decisions.fallback_rate for decisions in runs) / len(runs)
+        why = ", ".join(f"{reason} {count:,}" for reason, count in doubts.most_common())
+        said.append(
+            f"{agent}: the rules took {100.0 * rate:.1f} % of its decisions" + (f" ({why})." if why else ".")
         )
     return tuple(said)
 

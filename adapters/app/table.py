@@ -11,6 +11,7 @@ from rich.text import Text
 from foreshade.adapters.app.column import Column
 from foreshade.adapters.app.comparison import MEASURES, Case, cases
 from foreshade.adapters.app.results import RunResult
+from foreshade.adapters.app.summary import fallback_sentences
 
 #: Characters of an agent's name that are shown; with the ten measures the table then fits 120.
 LONGEST_NAME = 24
@@ -77,4 +78,6 @@ def _caption(case: Case, columns: Sequence[Column]) -> Text | None:
     if counts[-1] > 1:
         n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
         said.append(f"mean of n = {n} seeds, ± half-width of its 95 % confidence interval")
-    return Text("; ".join(said), style="dim") if said else None
+    lines = ["; ".join(said)] if said else []
+    lines += fallback_sentences(case)
+    return Text("\n".join(lines), style="dim") if lines else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from foreshade.agents.agent import Agent
 from foreshade.agents.baselines.consolidation import Consolidation
@@ -33,16 +34,42 @@ def _expected_cost() -> Agent:
     return ExpectedCost()
 
 
-def _rules() -> Agent:
-    from foreshade.agents.rules.rules import Rules  # noqa: PLC0415 - as above
+def _rules(files: AgentFiles) -> Agent:
+    from foreshade.agents.rules.rules import Rules, load_rules  # noqa: PLC0415 - as above
 
-    return Rules()
+    return Rules(load_rules(files.rules))
+
+
+def _ham(files: AgentFiles) -> Agent:
+    from foreshade.agents.ham.agent import Ham  # noqa: PLC0415 - as above
+
+    return Ham(files.policy)
 
 
 def _ilp() -> Agent:
     from foreshade.agents.baselines.ilp import IntegerProgram  # noqa: PLC0415 - loads HiGHS
 
     return IntegerProgram()
+
+
+#: The policy that comes with the package; `ham` needs another where there is none.
+SHIPPED_POLICY = Path(__file__).parents[1] / "ham" / "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFiles:
+    """Files that agents are made from; None = the one of the package."""
+
+    policy: Path | None = None  # folder of a frozen policy, for `ham`
+    rules: Path | None = None  # YAML, for `rules`
+
+    def check(self, labels: Sequence[str]) -> None:
+        """Raise InputError where a file is named and no agent of ``labels`` reads it."""
+        for option, file, label in (("--policy", self.policy, "ham"), ("--rules", self.rules, "rules")):
+            if file is not None and label not in labels:
+                raise InputError(
+                    f"{option} {file}: expected the agent {label} to read it, found {', '.join(labels)}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +92,10 @@ PLAIN: dict[str, Callable[[], Agent]] = {
     "high-low": HighLow,
     "greedy-spread": GreedySpread,
     "expected-cost": _expected_cost,
-    "rules": _rules,
     "ilp": _ilp,
 }
+#: What reads a file of its own, unless the one of the package serves.
+FILED: dict[str, Callable[[AgentFiles], Agent]] = {"rules": _rules, "ham": _ham}
 NUMBERED: dict[str, Numbered] = {
     "thr-mmt": Numbered(
         lambda x: Consolidation("thr", StaticThreshold(x)), "threshold of utilisation", 1.0, "0.8"
@@ -85,26 +113,33 @@ NUMBERED: dict[str, Numbered] = {
 
 
 def agent_names() -> tuple[str, ...]:
-    """Every label with its usual number, in the order of reports."""
+    """Every label with its usual number, in the order of reports; `ham` where the package has a policy."""
     consolidating = [f"{name}-{family.usual}" for name, family in NUMBERED.items()]
     plain = list(PLAIN)
     planning = plain.index("expected-cost")
-    return (*plain[:2], *consolidating[:-1], *plain[2:planning], consolidating[-1], *plain[planning:])
+    filed = [label for label in FILED if label != "ham" or SHIPPED_POLICY.is_dir()]
+    return (*plain[:2], *consolidating[:-1], *plain[2:planning], consolidating[-1], *plain[planning:], *filed)
 
 
-def make_agent(label: str) -> Agent:
-    """The agent of a label; raises InputError in one line where there is none."""
+def make_agent(label: str, files: AgentFiles | None = None) -> Agent:
+    """The agent of a label; raises InputError in one line where there is none, or its file is none."""
     if label in PLAIN:
         return PLAIN[label]()
+    if label in FILED:
+        return FILED[label](files or AgentFiles())
     name, _, number = label.rpartition("-")
     if name in NUMBERED:
         family = NUMBERED[name]
         return family.make(_number(label, number, family))
-    known = ", ".join(agent_names())
+    known = _known()
     if label in NUMBERED:
         family = NUMBERED[label]
         raise InputError(f"agent {label!r}: expected a {family.what} at its end, found none; known: {known}")
     raise InputError(f"unknown agent {label!r}, expected one of {known}")
+
+
+def _known() -> str:
+    return ", ".join(dict.fromkeys((*agent_names(), *FILED)))
 
 
 def _number(label: str, text: str, family: Numbered) -> float:
@@ -116,5 +151,5 @@ def _number(label: str, text: str, family: Numbered) -> float:
         return value
     raise InputError(
         f"agent {label!r}: expected a {family.what} above 0 and at most {family.most:g}, found {text!r}; "
-        f"known: {', '.join(agent_names())}"
+        f"known: {_known()}"
     )

@@ -2,68 +2,84 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from foreshade.agents.baselines.registry import SHIPPED_POLICY
+from foreshade.agents.decisions import HAM, RULES, Taken
 from foreshade.agents.ham.frozen import FrozenPolicy
-from foreshade.agents.rules.rules import Decider
+from foreshade.agents.rules.rules import Decider, load_rules
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.features import F32
 from foreshade.envs.native_schema import native_schema
-from foreshade.envs.site import Site
 
-#: The policy that comes with the package.
-SHIPPED = Path(__file__).parent / "policy"
+#: Why the rules decide for HAM, as it is counted; ``FrozenPolicy.doubt`` has the numbers.
+OUT_OF_RANGE, UNSURE, UNVERIFIED = "input out of range", "low confidence", "policy does not verify"
+
+_log = logging.getLogger(__name__)
 
 
 class Ham(Decider):
     """Takes the policy's choice among the candidates that it was trained on."""
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        """Load a frozen policy; None = the one that comes with the package.
+    def __init__(self, folder: str | Path | None = None, *, fallback: bool = False) -> None:
+        """Load a frozen policy.
+
+        Args:
+            folder: of the policy; None = the one that comes with the package.
+            fallback: where the policy does not verify, let the rules decide everything, and log once why,
+                instead of raising.
 
         Raises:
             InputError: the folder does not verify, or was made for other observations.
 
         """
-        where = Path(folder) if folder is not None else SHIPPED
-        self.policy = FrozenPolicy.load(where)
-        knobs = _candidates(self.policy.origin, where)
-        expected = native_schema(knobs.k)
-        difference = expected.difference(self.policy.schema)
-        if difference is not None:
-            raise InputError(f"{where}: schema: {difference}")
+        self.policy: FrozenPolicy | None = None
+        self.unverified = ""  # why there is no policy; "" = there is one
+        try:
+            self.policy, knobs = _load(folder)
+        except InputError as error:
+            if not fallback:
+                raise
+            self.unverified, knobs = str(error), load_rules()
+            _log.warning("HAM hands over to the rules: %s", error)
         super().__init__("ham", knobs)
-        #: Decisions by who took them: ``ham``, or why the rules did.
-        self.decided: Counter[str] = Counter()
-        self._flat: F32 = np.zeros(expected.size, dtype=np.float32)
+        self._flat: F32 = np.zeros(native_schema(knobs.k).size, dtype=np.float32)
 
-    def reset(self, site: Site) -> None:
-        """A run on ``site`` begins."""
-        super().reset(site)
-        self.decided.clear()
-
-    def choose(self) -> int:
+    def choose(self) -> Taken:
         """The policy's choice, or the rules' where the policy is in doubt."""
         proposer = self.proposer
+        if self.policy is None:
+            return Taken(proposer.preferred, RULES, UNVERIFIED)
         proposer.write(self._flat)
         choice = self.policy.choose(self._flat)
-        doubt = self.policy.doubt(choice)
-        if doubt is None:
-            self.decided["ham"] += 1
-            return choice.candidate
-        self.decided[doubt.split(" 0.")[0]] += 1
-        return int(proposer.preferred)
+        if self.policy.doubt(choice) is None:
+            return Taken(choice.candidate, HAM)
+        return Taken(proposer.preferred, RULES, OUT_OF_RANGE if choice.out_of_range else UNSURE)
 
     @property
     def fallback_rate(self) -> float:
         """Share of the decisions since the reset that the rules took."""
-        total = self.decided.total()
-        return 0.0 if total == 0 else 1.0 - self.decided["ham"] / total
+        return self.tally.summary().fallback_rate
+
+
+def _load(folder: str | Path | None) -> tuple[FrozenPolicy, CandidateKnobs]:
+    if folder is None and not SHIPPED_POLICY.is_dir():
+        raise InputError(
+            "agent ham: expected a frozen policy, found none in this package; name one with --policy DIR, "
+            "as foreshade train and foreshade export write it"
+        )
+    where = SHIPPED_POLICY if folder is None else Path(folder)
+    policy = FrozenPolicy.load(where, backend="numpy")  # it decides one state at a time
+    knobs = _candidates(policy.origin, where)
+    difference = native_schema(knobs.k).difference(policy.schema)
+    if difference is not None:
+        raise InputError(f"{where}: schema: {difference}")
+    return policy, knobs
 
 
 def _candidates(origin: Mapping[str, object], where: Path) -> CandidateKnobs:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from foreshade import _core
 from foreshade._core import ClusterState
+from foreshade.agents.decisions import RULES, Taken, Tally
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, five
@@ -41,12 +42,16 @@ class Decider:
 
     def __init__(self, name: str, knobs: CandidateKnobs) -> None:
         self.name = name  # as on the command line
-        self._knobs = knobs
+        self.knobs = knobs
+        self.tally = Tally()  # since the reset
+        #: Told of every decision, `wait` too, before it is booked.
+        self.on_decision: Callable[[_core.Proposer, Taken], None] | None = None
         self._proposer: _core.Proposer | None = None
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        self._proposer = _core.Proposer(native_site(site), self._knobs.native())
+        self._proposer = _core.Proposer(native_site(site), self.knobs.native())
+        self.tally = Tally()
 
     @property
     def proposer(self) -> _core.Proposer:
@@ -55,9 +60,9 @@ class Decider:
             raise RuntimeError(f"{self.name}: act: expected reset first")
         return self._proposer
 
-    def choose(self) -> int:
-        """Index of the candidate to take; 0 = no more this tick."""
-        return int(self.proposer.preferred)
+    def choose(self) -> Taken:
+        """The candidate to take; 0 = no more this tick."""
+        return Taken(self.proposer.preferred, RULES)
 
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""
@@ -65,12 +70,17 @@ class Decider:
         proposer.observe(state.copy())  # it books there, and the world's own is not to be written
         reasons: list[str] = []
         while proposer.decisions_left > 0:
-            index = self.choose()
-            if index == 0:
+            taken = self.choose()
+            if self.on_decision is not None:
+                self.on_decision(proposer, taken)
+            said = proposer.describe(taken.candidate)
+            if taken.candidate == 0:
+                self.tally.count(taken, said, 0)
                 break
-            said = proposer.describe(index)["reason"]
-            proposer.choose(index)
-            reasons.extend([said] * (len(proposer.plan()) - len(reasons)))
+            proposer.choose(taken.candidate)
+            added = len(proposer.plan()) - len(reasons)
+            self.tally.count(taken, said, added)
+            reasons.extend([said["reason"]] * added)
         return [
             Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation), reason)
             for (kind, vm, host, app, rack, value, value2, allocation), reason in zip(

@@ -707,6 +707,10 @@ class CandidateDict(TypedDict):
     vm: int
     host: int
     source: int
+    plan: int  # which of the knobs' plans; -1 = none
+    z: float  # safety factor of a plan, headroom of right-sizing
+    actions: int
+    ready_h: float  # until it has its effect
     performance: float
     utilisation: float
     cost: float

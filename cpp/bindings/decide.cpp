@@ -146,6 +146,10 @@ void register_decide(py::module_& module) {
                  out["vm"] = c.vm;
                  out["host"] = c.host;
                  out["source"] = c.source;
+                 out["plan"] = c.plan;
+                 out["z"] = c.z;
+                 out["actions"] = c.n_actions;
+                 out["ready_h"] = c.ready_h;
                  out["performance"] = c.performance;
                  out["utilisation"] = c.utilisation;
                  out["cost"] = c.cost;

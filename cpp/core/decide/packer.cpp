@@ -167,10 +167,11 @@ void Packer::reset() {
 }
 
 void Packer::assume_dark(std::span<const std::uint8_t> racks) {
-    if (packing_ && racks.size() != n_racks_)
-        throw std::invalid_argument("packer: assume_dark: expected " + std::to_string(n_racks_) + " racks, got " +
-                                    std::to_string(racks.size()));
+    if (packing_ && racks.size() > n_racks_)
+        throw std::invalid_argument("packer: assume_dark: expected " + std::to_string(n_racks_) +
+                                    " racks at most, got " + std::to_string(racks.size()));
     dark_.assign(racks.begin(), racks.end());
+    if (packing_) dark_.resize(n_racks_); // racks that the site does not tell of are on
 }
 
 std::span<const Action> Packer::plan(const ClusterState& state) {

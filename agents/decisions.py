@@ -1,0 +1,89 @@
+"""Who decided what among candidates, and what a run's decisions came to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from foreshade import _core
+
+HAM, RULES = "ham", "rules"
+
+
+class Taken(NamedTuple):
+    """One decision."""
+
+    candidate: int  # row; 0 = wait
+    by: str  # ``ham`` or ``rules``
+    doubt: str = ""  # why the rules decided instead of HAM; "" = it was theirs to decide, or HAM did
+
+
+@dataclass(slots=True)
+class KindTally:
+    """The decisions of one kind of candidate."""
+
+    by: Counter[str] = field(default_factory=Counter)  # decisions by who took them
+    actions: int = 0  # that they put into plans
+    transition_usd: float = 0.0  # migrations, boots, orders, as reckoned; a whole plan's are in its gain
+    gain_usd: float = 0.0  # the scores: expected over the horizon, transitions paid
+
+
+class Tally:
+    """Decisions of a run, counted as they are taken."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, KindTally] = {}
+        self.doubts: Counter[str] = Counter()  # decisions that the rules took for HAM, by why
+
+    def count(self, taken: Taken, said: _core.CandidateDict, actions: int) -> None:
+        """One decision more: what it was, and how many actions it put into the plan."""
+        kind = self.kinds.setdefault(said["kind"], KindTally())
+        kind.by[taken.by] += 1
+        kind.actions += actions
+        kind.transition_usd += said["cost"]
+        kind.gain_usd += said["score"]
+        if taken.doubt:
+            self.doubts[taken.doubt] += 1
+
+    def summary(self) -> Decisions:
+        """What was counted, by kind, the most frequent first."""
+        total = sum(kind.by.total() for kind in self.kinds.values())
+        order = sorted(self.kinds.items(), key=lambda item: -item[1].by.total())
+        return Decisions(
+            {
+                name: {
+                    **dict(kind.by),
+                    "actions": kind.actions,
+                    "transition_usd": kind.transition_usd,
+                    "gain_usd": kind.gain_usd,
+                }
+                for name, kind in order
+            },
+            dict(self.doubts),
+            self.doubts.total() / total if total else 0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What a run's decisions came to."""
+
+    #: By kind of candidate: decisions of ``ham`` and of ``rules`` (left out where none), ``actions``,
+    #: ``transition_usd`` and ``gain_usd`` as in ``KindTally``.
+    by_kind: Mapping[str, Mapping[str, float]]
+    doubts: Mapping[str, int]  # decisions that the rules took for HAM, by why
+    fallback_rate: float  # their share of all decisions
+
+    @property
+    def by_ham(self) -> int:
+        """Decisions that HAM took."""
+        return int(sum(row.get(HAM, 0) for row in self.by_kind.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return {
+            "by_kind": {kind: dict(row) for kind, row in self.by_kind.items()},
+            "doubts": dict(self.doubts),
+        }
