@@ -27,6 +27,8 @@ DemandWindow::DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float ti
     app_.assign(n_, -1);
     mean_.resize(n_ * kResources);
     variance_.resize(n_ * kResources);
+    for (std::size_t n = 0; n <= knobs.ticks; ++n)
+        trust_.push_back(static_cast<double>(n) / (static_cast<double>(n) + static_cast<double>(knobs.prior_ticks)));
 }
 
 void DemandWindow::reset() {
@@ -41,10 +43,16 @@ void DemandWindow::reset() {
 
 void DemandWindow::forget(std::size_t v) {
     if (count_[v] == 0) return;
-    std::fill_n(there_.begin() + static_cast<std::ptrdiff_t>(v * knobs_.ticks), knobs_.ticks, std::uint8_t{0});
+    for (std::size_t slot = 0; slot < knobs_.ticks; ++slot) there_[slot * n_ + v] = 0;
     std::fill_n(sum_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0);
     std::fill_n(square_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0);
     count_[v] = 0;
+}
+
+// How many resources a VM's sums are kept for: few have a GPU, and without one its numbers are 0.
+std::size_t DemandWindow::resources_of(std::size_t v, float gpus) const {
+    const std::size_t gpu = v * kResources + kDense;
+    return gpus != 0.0F || sum_[gpu] != 0.0 || square_[gpu] != 0.0 ? kResources : kDense;
 }
 
 void DemandWindow::update(const ClusterState& state) {
@@ -54,32 +62,46 @@ void DemandWindow::update(const ClusterState& state) {
                                     std::to_string(state.n_vms()));
     std::array<double, kResources> held{};
     std::array<double, kResources> wanted{};
+    std::uint8_t* const there = there_.data() + slot_ * n_;
+    float* const samples = samples_.data() + slot_ * n_ * kResources;
     for (std::size_t v = 0; v < n_; ++v) {
         const VmState said = vms.state[v];
         if (said == VmState::absent || vms.app[v] != app_[v]) forget(v);
         app_[v] = vms.app[v];
         if (said == VmState::absent) continue;
         const bool fresh = (said == VmState::running || said == VmState::migrating) && vms.age_s[v] < tick_s_;
-        std::uint8_t& there = there_[v * knobs_.ticks + slot_];
-        float* sample = samples_.data() + (v * knobs_.ticks + slot_) * kResources;
-        for (std::size_t r = 0; r < kResources; ++r) {
-            const std::size_t i = v * kResources + r;
-            const float x = std::min(vms.demand[i], vms.allocation[i]);
-            if (there != 0) {
-                const double old = static_cast<double>(sample[r]);
-                sum_[i] -= old;
-                square_[i] -= old * old;
-            }
-            if (!fresh) continue;
-            const double now = static_cast<double>(x);
-            sum_[i] += now;
-            square_[i] += now * now;
-            sample[r] = last_[i] = x;
-            held[r] += static_cast<double>(vms.allocation[i]);
+        const std::size_t first = v * kResources;
+        const float* const allocation = vms.allocation.data() + first;
+        const float* const demand = vms.demand.data() + first;
+        float* const sample = samples + first;
+        double* const sum = sum_.data() + first;
+        double* const square = square_.data() + first;
+        const std::size_t n = resources_of(v, allocation[kDense]);
+        const auto take = [&](std::size_t r) {
+            const auto old = static_cast<double>(sample[r]);
+            sum[r] -= old;
+            square[r] -= old * old;
+        };
+        const auto give = [&](std::size_t r) {
+            const float x = std::min(demand[r], allocation[r]);
+            const auto now = static_cast<double>(x);
+            sum[r] += now;
+            square[r] += now * now;
+            sample[r] = last_[first + r] = x;
+            held[r] += static_cast<double>(allocation[r]);
             wanted[r] += now;
+        };
+        if (there[v] != 0) {
+            for (std::size_t r = 0; r < kDense; ++r) take(r);
+            if (n > kDense) take(kDense);
         }
-        count_[v] += static_cast<std::int32_t>(fresh) - static_cast<std::int32_t>(there != 0);
-        there = fresh ? 1 : 0;
+        if (fresh) {
+            for (std::size_t r = 0; r < kDense; ++r) give(r);
+            sample[kDense] = last_[first + kDense] = 0.0F;
+            if (n > kDense) give(kDense);
+        }
+        count_[v] += static_cast<std::int32_t>(fresh) - static_cast<std::int32_t>(there[v] != 0);
+        there[v] = fresh ? 1 : 0;
     }
     slot_ = (slot_ + 1) % knobs_.ticks;
     if (held[0] > 0.0) ++ticks_seen_;
@@ -87,31 +109,38 @@ void DemandWindow::update(const ClusterState& state) {
     for (std::size_t r = 0; r < kResources; ++r)
         if (held[r] > 0.0)
             share_[r] += static_cast<float>(weight * (wanted[r] / held[r] - static_cast<double>(share_[r])));
+    const auto last = static_cast<double>(knobs_.last);
     for (std::size_t v = 0; v < n_; ++v) {
+        const std::size_t first = v * kResources;
+        float* const mean_out = mean_.data() + first;
+        float* const variance_out = variance_.data() + first;
         if (vms.state[v] == VmState::absent) {
-            std::fill_n(mean_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);
-            std::fill_n(variance_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);
+            std::fill_n(mean_out, kResources, 0.0F);
+            std::fill_n(variance_out, kResources, 0.0F);
             continue;
         }
         const auto n = static_cast<double>(count_[v]);
-        const double trust = n / (n + static_cast<double>(knobs_.prior_ticks));
+        const double divisor = std::max(1.0, n); // of sums that are 0 where there is no sample
+        const double freedom = std::max(1.0, n - 1.0);
+        const double trust = trust_[static_cast<std::size_t>(count_[v])];
+        const double newest = count_[v] > 0 ? last : 0.0;
         const double widen = static_cast<double>(vms.widen[v]) * static_cast<double>(vms.widen[v]);
-        for (std::size_t r = 0; r < kResources; ++r) {
-            const std::size_t i = v * kResources + r;
+        const auto estimate = [&](std::size_t r) {
+            const std::size_t i = first + r;
             const auto allocation = static_cast<double>(vms.allocation[i]);
-            double mean = 0.0;
-            double spread = 0.0;
-            if (count_[v] > 0) {
-                mean = sum_[i] / n;
-                spread = std::max(0.0, square_[i] / n - mean * mean) * n / std::max(1.0, n - 1.0);
-                mean += static_cast<double>(knobs_.last) * (static_cast<double>(last_[i]) - mean);
-            }
+            double mean = sum_[i] / divisor;
+            const double spread = std::max(0.0, square_[i] / divisor - mean * mean) * n / freedom;
+            mean += newest * (static_cast<double>(last_[i]) - mean);
             const double sigma = allocation * static_cast<double>(knobs_.prior_sigma[r]);
             const double floor = allocation * static_cast<double>(knobs_.floor_sigma[r]);
-            mean_[i] = static_cast<float>(trust * mean + (1.0 - trust) * allocation * static_cast<double>(share_[r]));
+            mean_out[r] =
+                static_cast<float>(trust * mean + (1.0 - trust) * allocation * static_cast<double>(share_[r]));
             const double calm = std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor);
-            variance_[i] = static_cast<float>(widen * calm);
-        }
+            variance_out[r] = static_cast<float>(widen * calm);
+        };
+        for (std::size_t r = 0; r < kDense; ++r) estimate(r);
+        mean_out[kDense] = variance_out[kDense] = 0.0F;
+        if (resources_of(v, vms.allocation[first + kDense]) > kDense) estimate(kDense);
     }
     if (knobs_.forecast > 0.0F) blend(state);
 }
