@@ -2,48 +2,74 @@
 
 The plant is that of ``bench step``, with every kind of action allowed. A tick is a few decisions: the
 candidates that the rules like best and that are possible and not ``wait``, one after another, then ``wait``;
-where fewer are possible, ``wait`` comes earlier.
+where fewer are possible, ``wait`` comes earlier. Measured twice: with the candidates that environments have by
+default, whose whole plans are made when a tick begins, and with single candidates alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from foreshade import _core
 from foreshade.adapters.app.bench_step import TICKS, bench_plant
-from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.candidates import DEFAULT, CandidateKnobs
 from foreshade.envs.decision import Decision
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.native_schema import native_schema
 from foreshade.envs.site import native_site, site_of_data_centre
 
 WARM_UP_TICKS = 3
+LEAST_ROUNDS = 5
 
 
 def measure(
     hosts: int, vms: int, envs: int, threads: int, k: int, decisions: int, seconds: float
 ) -> dict[str, float]:
-    """Decisions per second of CPU time (wall time with several threads), and each part's share of a tick.
+    """Decisions per second, and each part's share of a tick with single candidates.
 
-    Choosing among the candidates falls outside the clock. The shares are of single environments whose parts
-    are called one by one, in the same process.
+    CPU time, or wall time with several threads; choosing among the candidates falls outside the clock. The
+    shares are of single environments whose parts are called one by one, in the same process.
     """
     plant, spec = bench_plant(hosts, vms, 0.0, list(range(len(ActionKind))))
     site = native_site(site_of_data_centre(spec, frozenset(ActionKind), TICKS, np.zeros(vms, np.float32)))
-    said = Decision(
-        candidates=CandidateKnobs(k=k, decisions=decisions, plans=()),
+    default = Decision(
+        candidates=DEFAULT.model_copy(update={"k": k, "decisions": decisions}),
         random_start=True,
         placed=True,
         episode_ticks=(TICKS // 2, TICKS // 2),
     )
+    singles = replace(default, candidates=CandidateKnobs(k=k, decisions=decisions, plans=()))
+    told: dict[str, float] = {
+        "hosts": hosts,
+        "vms": vms,
+        "envs": envs,
+        "threads": threads,
+        "k": k,
+        "decisions_per_tick": decisions,
+    }
+    for name, said in (("", default), ("_singles", singles)):
+        rates, mean = _rates(plant, site, said, envs, threads, seconds / 2)
+        told[f"decisions_per_s{name}"] = float(np.median(rates))
+        told[f"best_decisions_per_s{name}"] = max(rates)
+        told[f"mean_decisions_per_s{name}"] = mean
+    shares = _shares(plant, site, singles, min(envs, 64))
+    return told | {f"share_{part}_singles": share for part, share in shares.items()}
+
+
+def _rates(
+    plant: _core.Plant, site: _core.Site, said: Decision, envs: int, threads: int, seconds: float
+) -> tuple[list[float], float]:
+    """Decisions per second of each round after the warm-up, and of all of them together."""
+    decisions = said.candidates.decisions
     batch = _core.DecisionBatch(
         (plant,), (site,), said.candidates.native(), said.episode_knobs(), envs, 0, threads
     )
-    schema = native_schema(k)
+    schema = native_schema(said.k)
     shown = [np.zeros((envs, schema.size), np.float32) for _ in range(2)]
     rewards, discounts = np.zeros((2, envs), np.float32)
     dones, invalid = np.zeros((2, envs), np.uint8)
@@ -51,7 +77,7 @@ def measure(
     clock = time.perf_counter if threads > 1 else time.process_time
     spent, done, ticks, step, made = 0.0, 0, 0, 0, np.zeros(envs, np.int64)
     rates: list[float] = []
-    while spent < seconds or len(rates) < 5:
+    while spent < seconds or len(rates) < LEAST_ROUNDS:
         took, decided, before = 0.0, 0, ticks
         while ticks - before < envs:  # a round is as many ticks as there are environments
             _, rows, mask = schema.split(shown[step % 2])
@@ -68,18 +94,7 @@ def measure(
             spent += took
             done += decided
             rates.append(decided / took)
-    return {
-        "hosts": hosts,
-        "vms": vms,
-        "envs": envs,
-        "threads": threads,
-        "k": k,
-        "decisions_per_tick": decisions,
-        "decisions_per_s": float(np.median(rates)),
-        "best_decisions_per_s": max(rates),
-        "mean_decisions_per_s": done / spent,
-        **{f"share_{part}": share for part, share in _shares(plant, site, said, min(envs, 64)).items()},
-    }
+    return rates, done / spent
 
 
 def best_beside_wait(

@@ -38,6 +38,7 @@ enum class VmState : std::uint8_t {
     paused,    // a warm spare: holds memory, serves nothing
     failed,    // lost its host; waits to be restarted
 };
+inline constexpr std::size_t kVmStates = 8;
 
 enum class VmKind : std::uint8_t {
     production,

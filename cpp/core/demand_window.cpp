@@ -10,6 +10,39 @@ namespace foreshade {
 
 namespace {
 
+using Float2 = float __attribute__((vector_size(8)));
+using Double2 = double __attribute__((vector_size(16)));
+
+// Two numbers side by side, for the resources that every VM has.
+Double2 wide(const float* p) {
+    Float2 v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return __builtin_convertvector(v, Double2);
+}
+
+Double2 load2(const double* p) {
+    Double2 v;
+    __builtin_memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+void store2(double* p, Double2 v) {
+    __builtin_memcpy(p, &v, sizeof(v));
+}
+
+void narrow(float* p, Double2 v) {
+    const Float2 n = __builtin_convertvector(v, Float2);
+    __builtin_memcpy(p, &n, sizeof(n));
+}
+
+Double2 both(double x) {
+    return Double2{x, x};
+}
+
+Double2 larger(Double2 a, Double2 b) {
+    return a < b ? b : a;
+}
+
 constexpr double kShareWeight =
     0.1; // of the newest tick in the cluster's share of use: half gone in half an hour; the first ticks count alike
 
@@ -27,6 +60,8 @@ DemandWindow::DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float ti
     app_.assign(n_, -1);
     mean_.resize(n_ * kResources);
     variance_.resize(n_ * kResources);
+    for (std::size_t n = 0; n <= knobs.ticks; ++n)
+        trust_.push_back(static_cast<double>(n) / (static_cast<double>(n) + static_cast<double>(knobs.prior_ticks)));
 }
 
 void DemandWindow::reset() {
@@ -41,10 +76,16 @@ void DemandWindow::reset() {
 
 void DemandWindow::forget(std::size_t v) {
     if (count_[v] == 0) return;
-    std::fill_n(there_.begin() + static_cast<std::ptrdiff_t>(v * knobs_.ticks), knobs_.ticks, std::uint8_t{0});
+    for (std::size_t slot = 0; slot < knobs_.ticks; ++slot) there_[slot * n_ + v] = 0;
     std::fill_n(sum_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0);
     std::fill_n(square_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0);
     count_[v] = 0;
+}
+
+// How many resources a VM's sums are kept for: few have a GPU, and without one its numbers are 0.
+std::size_t DemandWindow::resources_of(std::size_t v, float gpus) const {
+    const std::size_t gpu = v * kResources + kDense;
+    return gpus != 0.0F || sum_[gpu] != 0.0 || square_[gpu] != 0.0 ? kResources : kDense;
 }
 
 void DemandWindow::update(const ClusterState& state) {
@@ -54,32 +95,63 @@ void DemandWindow::update(const ClusterState& state) {
                                     std::to_string(state.n_vms()));
     std::array<double, kResources> held{};
     std::array<double, kResources> wanted{};
+    std::array<Double2, 2> held2{}, wanted2{};
+    float* const last = last_.data();
+    std::uint8_t* const there = there_.data() + slot_ * n_;
+    float* const samples = samples_.data() + slot_ * n_ * kResources;
     for (std::size_t v = 0; v < n_; ++v) {
         const VmState said = vms.state[v];
         if (said == VmState::absent || vms.app[v] != app_[v]) forget(v);
         app_[v] = vms.app[v];
         if (said == VmState::absent) continue;
         const bool fresh = (said == VmState::running || said == VmState::migrating) && vms.age_s[v] < tick_s_;
-        std::uint8_t& there = there_[v * knobs_.ticks + slot_];
-        float* sample = samples_.data() + (v * knobs_.ticks + slot_) * kResources;
-        for (std::size_t r = 0; r < kResources; ++r) {
-            const std::size_t i = v * kResources + r;
-            const float x = std::min(vms.demand[i], vms.allocation[i]);
-            if (there != 0) {
-                const double old = static_cast<double>(sample[r]);
-                sum_[i] -= old;
-                square_[i] -= old * old;
+        const std::size_t first = v * kResources;
+        const float* const allocation = vms.allocation.data() + first;
+        const float* const demand = vms.demand.data() + first;
+        float* const sample = samples + first;
+        double* const sum = sum_.data() + first;
+        double* const square = square_.data() + first;
+        const std::size_t n = resources_of(v, allocation[kDense]);
+        if (there[v] != 0) {
+            for (std::size_t r = 0; r < kDense; r += 2) {
+                const Double2 old = wide(sample + r);
+                store2(sum + r, load2(sum + r) - old);
+                store2(square + r, load2(square + r) - old * old);
             }
-            if (!fresh) continue;
-            const double now = static_cast<double>(x);
-            sum_[i] += now;
-            square_[i] += now * now;
-            sample[r] = last_[i] = x;
-            held[r] += static_cast<double>(vms.allocation[i]);
-            wanted[r] += now;
+            if (n > kDense) {
+                const auto old = static_cast<double>(sample[kDense]);
+                sum[kDense] -= old;
+                square[kDense] -= old * old;
+            }
         }
-        count_[v] += static_cast<std::int32_t>(fresh) - static_cast<std::int32_t>(there != 0);
-        there = fresh ? 1 : 0;
+        if (fresh) {
+            const Vec4 x = min4(load4(allocation), load4(demand));
+            __builtin_memcpy(sample, &x, sizeof(x));
+            __builtin_memcpy(last + first, &x, sizeof(x));
+            for (std::size_t r = 0; r < kDense; r += 2) {
+                const Double2 now = wide(sample + r);
+                store2(sum + r, load2(sum + r) + now);
+                store2(square + r, load2(square + r) + now * now);
+                held2[r / 2] += wide(allocation + r);
+                wanted2[r / 2] += now;
+            }
+            sample[kDense] = last[first + kDense] = 0.0F;
+            if (n > kDense) {
+                const float gpus = std::min(demand[kDense], allocation[kDense]);
+                const auto now = static_cast<double>(gpus);
+                sum[kDense] += now;
+                square[kDense] += now * now;
+                sample[kDense] = last[first + kDense] = gpus;
+                held[kDense] += static_cast<double>(allocation[kDense]);
+                wanted[kDense] += now;
+            }
+        }
+        count_[v] += static_cast<std::int32_t>(fresh) - static_cast<std::int32_t>(there[v] != 0);
+        there[v] = fresh ? 1 : 0;
+    }
+    for (std::size_t r = 0; r < kDense; ++r) {
+        held[r] = held2[r / 2][r % 2];
+        wanted[r] = wanted2[r / 2][r % 2];
     }
     slot_ = (slot_ + 1) % knobs_.ticks;
     if (held[0] > 0.0) ++ticks_seen_;
@@ -87,31 +159,54 @@ void DemandWindow::update(const ClusterState& state) {
     for (std::size_t r = 0; r < kResources; ++r)
         if (held[r] > 0.0)
             share_[r] += static_cast<float>(weight * (wanted[r] / held[r] - static_cast<double>(share_[r])));
+    const auto weigh_newest = static_cast<double>(knobs_.last);
+    std::array<double, kResources> share{}, prior{}, least{};
+    for (std::size_t r = 0; r < kResources; ++r) {
+        share[r] = static_cast<double>(share_[r]);
+        prior[r] = static_cast<double>(knobs_.prior_sigma[r]);
+        least[r] = static_cast<double>(knobs_.floor_sigma[r]);
+    }
     for (std::size_t v = 0; v < n_; ++v) {
+        const std::size_t first = v * kResources;
+        float* const mean_out = mean_.data() + first;
+        float* const variance_out = variance_.data() + first;
         if (vms.state[v] == VmState::absent) {
-            std::fill_n(mean_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);
-            std::fill_n(variance_.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);
+            std::fill_n(mean_out, kResources, 0.0F);
+            std::fill_n(variance_out, kResources, 0.0F);
             continue;
         }
         const auto n = static_cast<double>(count_[v]);
-        const double trust = n / (n + static_cast<double>(knobs_.prior_ticks));
+        const double divisor = std::max(1.0, n); // of sums that are 0 where there is no sample
+        const double freedom = std::max(1.0, n - 1.0);
+        const double trust = trust_[static_cast<std::size_t>(count_[v])];
+        const double newest = count_[v] > 0 ? weigh_newest : 0.0;
         const double widen = static_cast<double>(vms.widen[v]) * static_cast<double>(vms.widen[v]);
-        for (std::size_t r = 0; r < kResources; ++r) {
-            const std::size_t i = v * kResources + r;
-            const auto allocation = static_cast<double>(vms.allocation[i]);
-            double mean = 0.0;
-            double spread = 0.0;
-            if (count_[v] > 0) {
-                mean = sum_[i] / n;
-                spread = std::max(0.0, square_[i] / n - mean * mean) * n / std::max(1.0, n - 1.0);
-                mean += static_cast<double>(knobs_.last) * (static_cast<double>(last_[i]) - mean);
-            }
-            const double sigma = allocation * static_cast<double>(knobs_.prior_sigma[r]);
-            const double floor = allocation * static_cast<double>(knobs_.floor_sigma[r]);
-            mean_[i] = static_cast<float>(trust * mean + (1.0 - trust) * allocation * static_cast<double>(share_[r]));
-            const double calm = std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor);
-            variance_[i] = static_cast<float>(widen * calm);
+        for (std::size_t r = 0; r < kDense; r += 2) {
+            const std::size_t i = first + r;
+            const Double2 allocation = wide(vms.allocation.data() + i);
+            Double2 mean = load2(sum_.data() + i) / both(divisor);
+            const Double2 spread =
+                larger(both(0.0), load2(square_.data() + i) / both(divisor) - mean * mean) * both(n) / both(freedom);
+            mean += both(newest) * (wide(last + i) - mean);
+            const Double2 sigma = allocation * load2(prior.data() + r);
+            const Double2 floor = allocation * load2(least.data() + r);
+            const Double2 doubt = both(1.0 - trust);
+            narrow(mean_out + r, both(trust) * mean + doubt * allocation * load2(share.data() + r));
+            const Double2 calm = larger(both(trust) * spread + doubt * sigma * sigma, floor * floor);
+            narrow(variance_out + r, both(widen) * calm);
         }
+        mean_out[kDense] = variance_out[kDense] = 0.0F;
+        if (resources_of(v, vms.allocation[first + kDense]) == kDense) continue;
+        constexpr std::size_t r = kDense;
+        const auto allocation = static_cast<double>(vms.allocation[first + r]);
+        double mean = sum_[first + r] / divisor;
+        const double spread = std::max(0.0, square_[first + r] / divisor - mean * mean) * n / freedom;
+        mean += newest * (static_cast<double>(last[first + r]) - mean);
+        const double sigma = allocation * prior[r];
+        const double floor = allocation * least[r];
+        mean_out[r] = static_cast<float>(trust * mean + (1.0 - trust) * allocation * share[r]);
+        const double calm = std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor);
+        variance_out[r] = static_cast<float>(widen * calm);
     }
     if (knobs_.forecast > 0.0F) blend(state);
 }

@@ -42,6 +42,7 @@ class DemandWindow {
 
   private:
     void forget(std::size_t v);
+    std::size_t resources_of(std::size_t v, float gpus) const;
     void blend(const ClusterState& state);
 
     WindowKnobs knobs_;
@@ -50,11 +51,12 @@ class DemandWindow {
     std::size_t slot_ = 0;
     std::size_t ticks_seen_ = 0;            // with telemetry
     Amounts share_;                         // of allocation that serving VMs use, smoothed
-    std::vector<float> samples_;            // (n_vms, ticks, 5)
-    std::vector<std::uint8_t> there_;       // (n_vms, ticks)
+    std::vector<float> samples_;            // (ticks, n_vms, 5)
+    std::vector<std::uint8_t> there_;       // (ticks, n_vms)
     std::vector<double> sum_, square_;      // (n_vms, 5)
     std::vector<float> last_;               // (n_vms, 5)
     std::vector<std::int32_t> count_, app_; // (n_vms,)
+    std::vector<double> trust_;             // (ticks + 1,) by the number of samples: how far they outweigh the prior
     std::vector<float> mean_, variance_;
 };
 

@@ -17,6 +17,7 @@ using Int4 = std::int32_t __attribute__((vector_size(16)));
 
 constexpr float kLeastSigma = 1e-6F; // keeps a = excess / sigma finite where nothing varies
 constexpr float kFarBelow = -5.5F;   // beyond it E(D - C)^+ is less than 2e-9 sigma
+constexpr float kSurelyFar = 31.0F;  // its square, and more than the rounding of any such comparison
 
 Vec4 splat(float x) {
     return Vec4{x, x, x, x};
@@ -109,6 +110,24 @@ void HostSet::add(std::size_t i, const Load& load, float sign) {
     credit[i] += sign * load.credit;
 }
 
+void HostSet::set_sum(std::size_t i, std::span<const std::int32_t> vms, std::span<const Load> loads) {
+    Vec4 means{};
+    Vec4 variances{};
+    float credits = 0.0F;
+    const Vec4 more{overhead[0][i], overhead[1][i], overhead[2][i], overhead[3][i]};
+    for (const std::int32_t vm : vms) { // in the order in which add() would take them, so to the same bits
+        const Load& load = loads[static_cast<std::size_t>(vm)];
+        means += load4(load.mean.data()) + more;
+        variances += load4(load.variance.data());
+        credits += load.credit + more[0];
+    }
+    for (std::size_t r = 0; r < kDense; ++r) {
+        mean[r][i] = means[r];
+        variance[r][i] = variances[r];
+    }
+    credit[i] = credits;
+}
+
 void HostSet::copy_loads(const HostSet& other) {
     for (std::size_t r = 0; r < kDense; ++r) {
         mean[r] = other.mean[r];
@@ -159,6 +178,8 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
 }
 
 void ExpectedCost::set_energy_price(float usd_kwh) {
+    if (usd_kwh == usd_kwh_) return;
+    usd_kwh_ = usd_kwh;
     least_usd_mhz_h_ = std::numeric_limits<float>::infinity();
     for (std::size_t c = 0; c < watts_.size(); ++c) {
         const PowerCurve power(watts_[c]);
@@ -203,7 +224,7 @@ struct ExpectedCost::Four {
     const std::int32_t* curve;
 };
 
-ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) const {
+[[gnu::always_inline]] inline ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) const {
     Four x;
     for (std::size_t r = 0; r < kDense; ++r) {
         x.mean[r] = load4(hosts.mean[r].data() + i);
@@ -216,11 +237,10 @@ ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) 
     return x;
 }
 
-Vec4 ExpectedCost::evaluate(const Four& x) const {
+[[gnu::always_inline]] inline Vec4 ExpectedCost::evaluate(const Four& x) const {
     const Vec4 zero{};
     const Vec4 s2 = splat(prices_.sigma_scale * prices_.sigma_scale);
-    const auto sigma = [&](std::size_t r) { return sqrt4(max4(x.variance[r] * s2, splat(kLeastSigma * kLeastSigma))); };
-    const Vec4 sd = sigma(0);
+    const Vec4 sd = sqrt4(max4(x.variance[0] * s2, splat(kLeastSigma * kLeastSigma)));
     const Vec4 to_steps = x.inverse_cpu * splat(static_cast<float>(kSteps));
     const auto running = [&](Vec4 cpu) {
         const Vec4 at = min4(max4(cpu * to_steps, zero), splat(static_cast<float>(kSteps)));
@@ -235,9 +255,17 @@ Vec4 ExpectedCost::evaluate(const Four& x) const {
         }
         return below + (above - below) * part;
     };
+    // Unmet demand, without a root and a quotient where it is nothing: excess4() is 0 below kFarBelow.
+    const auto short_of = [&](std::size_t r) {
+        const Vec4 excess = x.mean[r] - x.capacity[r];
+        const Vec4 variance = max4(x.variance[r] * s2, splat(kLeastSigma * kLeastSigma));
+        const Vec4 near = splat(kSurelyFar) * variance;
+        if (!any4((excess > zero) | (excess * excess < near))) return zero;
+        return excess4(excess, sqrt4(variance));
+    };
     Vec4 usd = splat(0.5F) * (running(x.mean[0] - sd) + running(x.mean[0] + sd));
-    Vec4 unmet = splat(prices_.unmet_usd_h[0]) * excess4(x.mean[0] - x.capacity[0], sd);
-    const Vec4 short_memory = excess4(x.mean[1] - x.capacity[1], sigma(1));
+    Vec4 unmet = splat(prices_.unmet_usd_h[0]) * short_of(0);
+    const Vec4 short_memory = short_of(1);
     unmet += splat(prices_.unmet_usd_h[1]) * short_memory;
     if (any4(short_memory > zero)) {
         // Not bounded by all of the CPU: a host that swaps must be worth less with each VM more, or nobody would
@@ -245,8 +273,8 @@ Vec4 ExpectedCost::evaluate(const Four& x) const {
         const Vec4 lost = splat(prices_.swap_factor) * short_memory / x.capacity[1];
         unmet += splat(prices_.unmet_usd_h[0]) * max4(x.mean[0], zero) * lost;
     }
-    unmet += splat(prices_.unmet_usd_h[2]) * excess4(x.mean[2] - x.capacity[2], sigma(2));
-    unmet += splat(prices_.unmet_usd_h[3]) * excess4(x.mean[3] - x.capacity[3], sigma(3));
+    unmet += splat(prices_.unmet_usd_h[2]) * short_of(2);
+    unmet += splat(prices_.unmet_usd_h[3]) * short_of(3);
     if (any4(unmet > zero)) usd += unmet * max4(x.credit, zero) / max4(x.mean[0], splat(kLeastSigma));
     return usd;
 }
@@ -258,7 +286,8 @@ void ExpectedCost::of_set(const HostSet& hosts, std::span<float> out) const {
     }
 }
 
-Vec4 ExpectedCost::four_with_vm(const HostSet& hosts, const Load& vm, std::size_t i) const {
+[[gnu::always_inline]] inline Vec4 ExpectedCost::four_with_vm(const HostSet& hosts, const Load& vm,
+                                                              std::size_t i) const {
     Four x = load_four(hosts, i);
     for (std::size_t r = 0; r < kDense; ++r) {
         x.mean[r] += splat(vm.mean[r]) + load4(hosts.overhead[r].data() + i);

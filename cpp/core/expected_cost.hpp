@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -48,6 +49,8 @@ class HostSet {
     void clear_loads();
     void add(std::size_t i, const Load& load, float sign = 1.0F);
 
+    // The sum of those of `loads` that `vms` names, with the hypervisor's overhead of each, instead of what is there.
+    void set_sum(std::size_t i, std::span<const std::int32_t> vms, std::span<const Load> loads);
     // Copies what is borne, not the hosts: for trials that are taken back.
     void copy_loads(const HostSet& other);
 
@@ -124,7 +127,8 @@ class ExpectedCost {
     std::vector<float> late_usd_h_;            // (n_curves * kStride,)
     std::vector<float> cpu_mhz_;               // by curve
     float least_usd_mhz_h_ = 0.0F;
-    std::vector<float> running_; // (n_curves * kStride,) USD/h: energy and lateness
+    float usd_kwh_ = std::numeric_limits<float>::quiet_NaN(); // of which running_ is made
+    std::vector<float> running_;                              // (n_curves * kStride,) USD/h: energy and lateness
 };
 
 // Length that an output for n hosts must have.

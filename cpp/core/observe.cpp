@@ -97,7 +97,7 @@ void Simulator::observe(ClusterState& state) {
         hosts.n_vms[h] = truth.n_vms;
         hosts.arriving[h] = truth.arriving;
         hosts.state[h] = truth.state;
-        if (!on) continue;
+        if (!on || show_quiet_host(h, vms)) continue;
         solve(static_cast<std::int32_t>(h));
         for (const Portion& p : portions_) {
             const auto v = static_cast<std::size_t>(p.vm);
@@ -110,6 +110,42 @@ void Simulator::observe(ClusterState& state) {
         }
     }
     show_forecasts(state.forecasts);
+}
+
+// What solve() would come to where every VM of a host plainly runs and gets what its caps leave it: then usage is
+// demand and nobody waits. False, with nothing shown that solve() does not overwrite, where that is not so.
+bool Simulator::show_quiet_host(std::size_t h, VmColumns& vms) const {
+    const HostTruth& truth = hosts_[h];
+    if (truth.special > 0 || truth.migration_mbit_s > 0.0F || hidden_factor_ != 1.0F) return false;
+    const Plant::HostConstants& constants = plant_->hosts[h];
+    const WorkloadView& work = plant_->work;
+    const float* const demand_row = row();
+    Vec4 wanted{};
+    float wanted_gpu = 0.0F;
+    for (std::int32_t v = truth.first; v >= 0;) {
+        const auto i = static_cast<std::size_t>(v);
+        const Vm& vm = vms_[i];
+        v = vm.host_next;
+        const auto series = static_cast<std::size_t>(work.app_series[static_cast<std::size_t>(vm.app)]);
+        const Vec4 share{vm.share, vm.memory, vm.share, vm.share};
+        const Vec4 used = min4(load4(vm.allocation), load4(demand_row + series * kDense) * share);
+        wanted += used;
+        float gpu = 0.0F;
+        if (const std::int32_t column = work.gpu_column[series]; column >= 0) {
+            const std::size_t first = static_cast<std::size_t>(played_) * work.n_gpu_series;
+            gpu = std::min(vm.share * work.gpu[first + static_cast<std::size_t>(column)], vm.allocation[kDense]);
+            wanted_gpu += gpu;
+        }
+        for (float* out : {vms.usage.data() + i * kResources, vms.demand.data() + i * kResources}) {
+            __builtin_memcpy(out, &used, sizeof(used));
+            out[kDense] = gpu;
+        }
+    }
+    const auto n = static_cast<float>(truth.n_vms);
+    const float cpu = std::max(0.0F, constants.usable[0] - n * constants.vm_cpu_mhz);
+    const float memory = wanted[1] + n * constants.vm_memory_mib + truth.arriving_memory;
+    return wanted[0] <= cpu && memory <= constants.usable[1] && wanted[2] <= constants.usable[2] &&
+           wanted[3] <= std::max(0.0F, constants.usable[3]) && wanted_gpu <= constants.usable_gpu;
 }
 
 // What the run-queue delay shows.

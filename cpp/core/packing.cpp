@@ -98,19 +98,28 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     std::vector<std::int32_t> next(first_.begin(), first_.end() - 1);
     for (std::size_t v = 0; v < n_vms; ++v)
         if (at_[v] >= 0) order_[at(next[at(at_[v])]++)] = static_cast<std::int32_t>(v);
-    for (std::size_t h = 0; h < n_hosts_; ++h) {
-        const auto size = [&](std::int32_t v) {
-            return load_[at(v)].mean[0] * hosts_.inverse_cpu[h] +
-                   allocation_[at(v) * kResources + 1] / limit_[h * kResources + 1];
-        };
-        std::sort(order_.begin() + first_[h], order_.begin() + first_[h + 1], [&](std::int32_t a, std::int32_t b) {
-            const float x = size(a);
-            const float y = size(b);
-            return x != y ? x > y : a < b;
-        });
-    }
+    sorted_.assign(n_hosts_, 0);
     cost_->of_set(hosts_, now_);
+    version_.assign(n_hosts_, ++newest_version_);
+    saves_.resize(n_vms);
+    saves_version_.assign(n_vms, 0);
     list_fours();
+}
+
+// VMs that stood on a host when the plan began, the largest share first; sorted when they are first asked for.
+std::span<const std::int32_t> Packing::largest_first(std::size_t h) {
+    const auto vms = std::span(order_).subspan(at(first_[h]), at(first_[h + 1] - first_[h]));
+    if (sorted_[h] != 0) return vms;
+    sorted_[h] = 1;
+    by_size_.clear();
+    for (const std::int32_t v : vms)
+        by_size_.push_back({load_[at(v)].mean[0] * hosts_.inverse_cpu[h] +
+                                allocation_[at(v) * kResources + 1] / limit_[h * kResources + 1],
+                            v});
+    std::sort(by_size_.begin(), by_size_.end(),
+              [](const Sized& a, const Sized& b) { return a.share != b.share ? a.share > b.share : a.vm < b.vm; });
+    for (std::size_t k = 0; k < vms.size(); ++k) vms[k] = by_size_[k].vm;
+    return vms;
 }
 
 void Packing::list_fours() {
@@ -196,10 +205,12 @@ void Packing::book(std::size_t v, std::size_t to) {
         const std::size_t from = at(at_[v]);
         hosts_.add(from, ExpectedCost::standing(hosts_, from, load_[v]), -1.0F);
         now_[from] = cost_->of_host(hosts_, from, {}, 0.0F);
+        version_[from] = ++newest_version_;
         --n_here_[from];
     }
     hosts_.add(to, ExpectedCost::standing(hosts_, to, load_[v]));
     now_[to] = cost_->of_host(hosts_, to, {}, 0.0F);
+    version_[to] = ++newest_version_;
     for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += reservation(v, to, r);
     at_[v] = static_cast<std::int32_t>(to);
     fixed_[v] = 1;
@@ -243,10 +254,18 @@ void Packing::open(std::int32_t host) {
     list_fours();
 }
 
-// USD/h that its host costs less without it.
-float Packing::leaving_saves(std::size_t v) const {
+// USD/h that its host costs less without it; reckoned once for what the four hosts of a register bear.
+float Packing::leaving_saves(std::size_t v) {
     const std::size_t h = at(at_[v]);
-    return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
+    const std::size_t first = h / 4 * 4;
+    const std::uint64_t version =
+        *std::max_element(version_.begin() + static_cast<std::ptrdiff_t>(first),
+                          version_.begin() + static_cast<std::ptrdiff_t>(std::min(first + 4, n_hosts_)));
+    if (saves_version_[v] != version) {
+        saves_version_[v] = version;
+        saves_[v] = now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
+    }
+    return saves_[v];
 }
 
 float Packing::improve(std::size_t budget, std::int32_t only) {
@@ -259,12 +278,12 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
     std::int32_t to = -1;
     const auto gain_of = [&](std::size_t v) {
         to = -1;
+        if (only >= 0 && (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_))) return -kInfinity;
         // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
         const float most = leaving_saves(v) * knobs_.horizon_h - move_usd_[v];
         const float least = load_[v].mean[0] * cost_->least_usd_mhz_h() * knobs_.horizon_h;
         if (most - least <= knobs_.margin_usd) return -kInfinity;
         if (only >= 0) {
-            if (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_)) return -kInfinity;
             to = only;
             after_[at(to)] = cost_->of_host(hosts_, at(to), load_[v], 1.0F);
         } else {
@@ -306,8 +325,12 @@ std::size_t Packing::relieve(std::size_t budget) {
             // The smallest VM whose leaving is enough, else the largest that finds a place.
             std::int32_t chosen = -1;
             std::int32_t to = -1;
-            for (auto k = at(first_[h]); budget > 0 && k < at(first_[h + 1]); ++k) {
-                const std::size_t v = at(order_[k]);
+            if (budget == 0) {
+                ++left;
+                break;
+            }
+            for (const std::int32_t vm : largest_first(h)) {
+                const std::size_t v = at(vm);
                 if (fixed_[v] != 0 || at_[v] != static_cast<std::int32_t>(h)) continue;
                 Load without; // one VM less, and below() adds one VM's overhead
                 for (std::size_t r = 0; r < kDense; ++r) {
@@ -354,6 +377,9 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
         return gain;
     }
     gain_usd_ = gain_before;
+    for (std::size_t k = n_moves; k < moves_.size(); ++k) // what was reckoned of them in between holds no more
+        for (const std::int32_t h : {moves_[k].source, moves_[k].destination})
+            if (h >= 0) version_[at(h)] = ++newest_version_;
     hosts_.copy_loads(saved_);
     now_ = saved_now_;
     reserved_ = saved_reserved_;
@@ -375,8 +401,8 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
     trial_moves_.clear();
     float added_usd_h = 0.0F;
     float paid_usd = price_usd;
-    for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k) {
-        const std::size_t v = at(order_[k]);
+    for (const std::int32_t vm : largest_first(h)) {
+        const std::size_t v = at(vm);
         if (at_[v] != static_cast<std::int32_t>(h)) continue;
         const std::int32_t to = cheapest(v, trial_, trial_now_, trial_reserved_, static_cast<std::int32_t>(h));
         if (to < 0) return false;
@@ -408,9 +434,8 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
         float paid = price_usd[h];
-        for (auto k = at(first_[h]); k < at(first_[h + 1]); ++k)
-            if (at_[at(order_[k])] == static_cast<std::int32_t>(h))
-                paid += move_usd_[at(order_[k])] + knobs_.margin_usd;
+        for (const std::int32_t vm : largest_first(h)) // in this order, whatever the sum's bits would be in another
+            if (at_[at(vm)] == static_cast<std::int32_t>(h)) paid += move_usd_[at(vm)] + knobs_.margin_usd;
         if ((now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h <= paid) continue;
         hopes.push_back(
             {(cost_->idle_usd_h(h) - kept_usd_h[h]) * knobs_.drain_horizon_h - paid, static_cast<std::int32_t>(h)});

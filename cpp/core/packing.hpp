@@ -110,11 +110,12 @@ class Packing {
     float wasted_gpus(std::size_t v, std::size_t h, const std::vector<float>& reserved) const;
     std::int32_t cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                           const std::vector<float>& reserved, std::int32_t except);
-    float leaving_saves(std::size_t v) const;
+    float leaving_saves(std::size_t v);
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
     void book(std::size_t v, std::size_t to);
     bool try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain);
     void list_fours();
+    std::span<const std::int32_t> largest_first(std::size_t h);
 
     std::shared_ptr<const ExpectedCost> cost_;
     PackingKnobs knobs_;
@@ -124,14 +125,24 @@ class Packing {
     std::vector<std::uint32_t> fours_;                                      // blocks in which some host is a target
     std::vector<float> now_, after_, trial_now_, saved_now_;                // (padded(n_hosts),) USD/h
     std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
-    std::vector<Load> load_;                                                // (n_vms,)
-    std::vector<float> allocation_;                                         // (n_vms, 5)
-    std::vector<float> move_usd_;                                           // (n_vms,)
+    std::vector<std::uint64_t> version_;                                    // (n_hosts,) of what a host bears
+    std::uint64_t newest_version_ = 0;                                      // never used twice
+    std::vector<float> saves_;                      // (n_vms,) USD/h that its host costs less without it,
+    std::vector<std::uint64_t> saves_version_;      // (n_vms,) as of then
+    std::vector<Load> load_;                        // (n_vms,)
+    std::vector<float> allocation_;                 // (n_vms, 5)
+    std::vector<float> move_usd_;                   // (n_vms,)
     std::vector<std::int32_t> at_, away_from_;      // (n_vms,) host or -1; host of the primary or -1
     std::vector<std::int32_t> primary_;             // (n_vms,)
     std::vector<std::uint8_t> fixed_, saved_fixed_; // (n_vms,)
     std::vector<std::int32_t> saved_at_;
-    std::vector<std::int32_t> first_, order_;    // VMs of each host, largest first
+    std::vector<std::int32_t> first_, order_; // VMs of each host; largest first where sorted_
+    std::vector<std::uint8_t> sorted_;        // (n_hosts,)
+    struct Sized {
+        float share;
+        std::int32_t vm;
+    };
+    std::vector<Sized> by_size_;                 // scratch
     std::vector<std::int32_t> n_here_, n_fixed_; // (n_hosts,) VMs that stand there; of those that cannot leave
     std::vector<std::int32_t> saved_here_, saved_nfixed_;
     std::vector<HostUse> saved_use_;

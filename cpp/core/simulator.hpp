@@ -246,6 +246,7 @@ class Simulator {
     };
 
     // observe.cpp
+    bool show_quiet_host(std::size_t host, VmColumns& vms) const;
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
 

@@ -60,14 +60,12 @@ void Planned::begin(ClusterState& state, const DemandView& demand) {
     const VmColumns& vms = state.vms;
     const std::size_t n_vms = state.n_vms();
     for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
-    hosts_.clear_loads();
     load_.resize(n_vms);
     at_.assign(n_vms, -1);
     shadow_of_.assign(n_vms, -1);
     new_shadow_at_.assign(n_vms, -1);
     reshaped_.assign(n_vms, 0);
     first_.assign(n_hosts_ + 1, 0);
-    std::fill(n_here_.begin(), n_here_.end(), 0);
     for (std::size_t v = 0; v < n_vms; ++v) {
         if (vms.state[v] == VmState::absent) continue;
         Load& load = load_[v];
@@ -81,10 +79,9 @@ void Planned::begin(ClusterState& state, const DemandView& demand) {
         if (h < 0 || !has_load(vms.state[v])) continue;
         at_[v] = h;
         ++first_[at(h) + 1];
-        ++n_here_[at(h)];
-        hosts_.add(at(h), ExpectedCost::standing(hosts_, at(h), load));
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) {
+        n_here_[h] = first_[h + 1];
         first_[h + 1] += first_[h];
         // A host whose last VM is on its way out takes none, or it would never come empty.
         takes_[h] = hosts.state[h] == HostState::on && !(hosts.n_vms[h] > 0 && n_here_[h] == 0) ? 1 : 0;
@@ -93,6 +90,7 @@ void Planned::begin(ClusterState& state, const DemandView& demand) {
     order_.resize(at(first_[n_hosts_]));
     for (std::size_t v = 0; v < n_vms; ++v)
         if (at_[v] >= 0) order_[at(next_[at(at_[v])]++)] = static_cast<std::int32_t>(v);
+    for (std::size_t h = 0; h < n_hosts_; ++h) hosts_.set_sum(h, residents(h), load_);
     cost_->of_set(hosts_, now_);
 }
 

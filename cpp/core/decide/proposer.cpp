@@ -240,18 +240,21 @@ void Proposer::survey() {
     // Room is worth what an idle host costs where memory, and not CPU, keeps hosts on.
     memory_usd_mib_h_ = idle_w * 1e-3F * usd_kwh_ / std::max(promisable, 1.0F) *
                         std::clamp((memory_share - cpu_share) * 2.0F, 0.0F, 1.0F);
-    const VmColumns& vms = state.vms;
-    float n_vms = 0.0F, waiting = 0.0F, migrating = 0.0F, newest = 0.0F, expected = 0.0F;
+    std::array<std::size_t, kVmStates> n_of{};
+    float newest = 0.0F, expected = 0.0F;
+    const float* const demand = state.vms.demand.data();
+    const float* const mean_demand = memory_->window().mean().data();
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
-        if (vms.state[v] == VmState::absent) continue;
-        n_vms += 1.0F;
-        if (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed) waiting += 1.0F;
-        if (vms.state[v] == VmState::migrating) migrating += 1.0F;
-        if (serving(vms.state[v])) {
-            newest += vms.demand[v * kResources];
-            expected += memory_->window().mean()[v * kResources];
-        }
+        const VmState said = state.vms.state[v];
+        ++n_of[static_cast<std::size_t>(said)];
+        if (!serving(said)) continue;
+        newest += demand[v * kResources];
+        expected += mean_demand[v * kResources];
     }
+    const auto count = [&](VmState said) { return static_cast<float>(n_of[static_cast<std::size_t>(said)]); };
+    const float n_vms = static_cast<float>(state.n_vms()) - count(VmState::absent);
+    const float waiting = count(VmState::pending) + count(VmState::failed);
+    const float migrating = count(VmState::migrating);
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
     const float week =
         static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) / (7.0F * kDaySeconds);
@@ -373,6 +376,7 @@ void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
 void Proposer::place() {
     const ClusterState& state = planned_->state();
     const VmColumns& vms = state.vms;
+    if (context_[context::waiting] == 0.0F) return;
     ranked_.clear();
     for (std::size_t v = 0; v < state.n_vms(); ++v)
         if (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed)
@@ -545,14 +549,20 @@ bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) 
     const VmColumns& vms = planned_->state().vms;
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
+    const float* demand = vms.demand.data() + v * kResources;
+    const auto tight = [&](std::size_t r) { return demand[r] >= kSaturated * now[r]; };
+    if (!tight(0) && !tight(1)) { // most VMs: nothing grows, so only memory that they never used could go
+        const float wanted =
+            std::clamp(headroom * peak_[v * 2 + 1], knobs_.floor * flavour[1], knobs_.memory_ceiling * flavour[1]);
+        if (!(now[1] - wanted >= knobs_.least_change * flavour[1])) return false;
+    }
     std::copy_n(now, kResources, allocation.begin());
     for (std::size_t r = 0; r < 2; ++r) {
-        const float newest = vms.demand[v * kResources + r];
         float wanted = headroom * peak_[v * 2 + r];
-        if (newest >= kSaturated * now[r]) wanted = std::max(wanted, 1.5F * now[r]);
+        if (tight(r)) wanted = std::max(wanted, 1.5F * now[r]);
         const float most = (r == 0 ? knobs_.ceiling : knobs_.memory_ceiling) * flavour[r];
         wanted = std::clamp(wanted, knobs_.floor * flavour[r], most);
-        const bool grows = wanted > now[r] && newest >= kSaturated * now[r];
+        const bool grows = wanted > now[r] && tight(r);
         const bool shrinks = r == 1 && now[r] - wanted >= knobs_.least_change * flavour[r];
         if (grows || shrinks) allocation[r] = wanted;
     }
@@ -678,7 +688,7 @@ void Proposer::helpers() {
             }
             continue;
         }
-        if (vms.kind[v] != VmKind::production || vms.state[v] != VmState::running) continue;
+        if (free_slots_ == 0 || vms.kind[v] != VmKind::production || vms.state[v] != VmState::running) continue;
         const float now = vms.allocation[v * kResources];
         const float contended = vms.contention[v] * vms.demand[v * kResources];
         const float saturated = vms.demand[v * kResources] >= kSaturated * now ? 0.15F * now : 0.0F;
@@ -687,7 +697,7 @@ void Proposer::helpers() {
         if (want > 0.0F || hazard > 0.05F)
             ranked_.push_back({want + hazard * vms.demand[v * kResources], static_cast<std::int32_t>(v)});
     }
-    if (free_slots_ == 0 || ranked_.empty()) return;
+    if (ranked_.empty()) return;
     const std::size_t n = std::min(knobs_.helpers, ranked_.size());
     std::partial_sort(
         ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
