@@ -256,6 +256,16 @@ def test_coverage_holds_on_a_stationary_load(law):
     assert 0.955 < np.mean(inside) < 0.99
 
 
+def test_a_load_that_comes_to_rest_is_forecast_to_rest():
+    # the smoothed level and the last bursts fade and never reach 0; the answer does
+    values = np.random.default_rng(3).gamma(2, 5, (8, 700)).astype(np.float32)
+    values[:, 400:] = 0
+    forecaster = NativeForecaster(8)
+    forecaster.observe(values)
+    assert (forecaster.experts(1)[:, 5, 3] > 0).all()
+    assert (forecaster.predict()[:, 0, :3] == 0).all()
+
+
 def test_another_shape_is_refused():
     with pytest.raises(ForecastError, match="3 series"):
         NativeForecaster(3).observe(np.zeros(4, np.float32))
