@@ -256,6 +256,20 @@ def test_coverage_holds_on_a_stationary_load(law):
     assert 0.955 < np.mean(inside) < 0.99
 
 
+def test_what_is_next_to_nothing_is_answered_as_nothing():
+    # bursts fade from the experts and their mean never reaches 0, where the load rests
+    rng = np.random.default_rng(3)
+    values = (rng.gamma(2, 5, (8, 400)) * (rng.random((8, 400)) < 0.2)).astype(np.float32)
+    forecaster = NativeForecaster(8)
+    step = np.zeros(8)
+    for t, column in enumerate(values.T):
+        distance = np.abs(column - values[:, max(t - 1, 0)])
+        step += max(1 / (t + 1), 1 / 288) * (distance - step)
+        forecaster.observe(column)
+        forecast = forecaster.predict()
+        assert not ((forecast > 0) & (forecast < 0.0049 * step[:, None, None])).any()
+
+
 def test_another_shape_is_refused():
     with pytest.raises(ForecastError, match="3 series"):
         NativeForecaster(3).observe(np.zeros(4, np.float32))

@@ -108,13 +108,13 @@ class EngineConfig:
         every hour and miss what recurs at the others.
         """
         return self.strides or tuple(
-            5 if h < 3 else 7 if h < 12 else 13 if h < 48 else 97 for h in self.horizons
+            5 if h < 3 else 7 if h < 12 else 13 if h < 48 else 37 for h in self.horizons
         )
 
     @property
     def learning_young_strides(self) -> tuple[int, ...]:
         """Strides in use for a series in its first ``young_steps``."""
-        return self.young_strides or tuple(1 if h < 12 else 3 if h < 48 else 97 for h in self.horizons)
+        return self.young_strides or tuple(1 if h < 48 else 37 for h in self.horizons)
 
     @classmethod
     def of_tick(cls, tick_s: float) -> EngineConfig:

@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]  # ticks done of ticks to do
 Forecast = Literal["none", "table", "online"]
 FORECASTS: tuple[Forecast, ...] = ("none", "table", "online")
 
-FORMAT = 3  # raise it when the engine's forecasts change for the same configuration
+FORMAT = 4  # raise it when the engine's forecasts change for the same configuration
 CACHE_VARIABLE = "FORESHADE_CACHE"
 
 

@@ -77,9 +77,8 @@ class Mixture:
             width = min(max(self.width[level] + pool_width[level], -1.5), 2.5)
             side = (level > MEDIAN) - (level < MEDIAN)
             lift = 0.01 * side * max(width, 0.0) * step
-            out.append(
-                max(0.0, mixture[MEDIAN] + math.exp(width) * (mixture[level] - mixture[MEDIAN]) + lift)
-            )
+            wide = mixture[MEDIAN] + math.exp(width) * (mixture[level] - mixture[MEDIAN]) + lift
+            out.append(wide if wide > 0.005 * step else 0.0)
         for level in range(MEDIAN, 6):
             out[level + 1] = max(out[level + 1], out[level])
         for level in range(MEDIAN, 0, -1):

@@ -24,8 +24,8 @@ struct EngineConfig {
     std::vector<std::uint32_t> horizons{1, 3, 12, 288}; // steps ahead, ascending
     // Learn from one origin in so many. Loads repeat by the hour and its parts, 12 steps and their divisors: a stride
     // that shares a divisor with them would see some minutes of the hour always and others never.
-    std::vector<std::uint32_t> strides{5, 7, 13, 97};
-    std::vector<std::uint32_t> young_strides{1, 1, 3, 97}; // the same in a series' first `young_steps`
+    std::vector<std::uint32_t> strides{5, 7, 13, 37};
+    std::vector<std::uint32_t> young_strides{1, 1, 1, 37}; // the same in a series' first `young_steps`
     std::uint32_t young_steps = kDay;
     std::uint32_t extra_rows = 0;      // experts from outside, see Engine::offer
     float learning_rate = 6.0F;        // of the mixture's weights, in units of each expert's own deviation

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <thread>
@@ -21,6 +20,7 @@ constexpr std::uint32_t kRefresh = 8;      // afterwards once in so many errors,
 constexpr float kPoolFade = 0.9995F;       // of shapes shared by all series, per step: a week
 constexpr float kLevelRate = 0.2F;         // of the smoothed level
 constexpr Row kAside{-0.01F, -0.01F, -0.01F, 0.0F, 0.01F, 0.01F, 0.01F}; // scales per unit of log width
+constexpr float kNothing = 0.005F; // mean steps of the series below which a quantile is 0
 constexpr float kMinWidth = -1.5F;
 constexpr float kMaxWidth = 2.5F;
 constexpr float kLargestFactor = 12.1824940F; // e^kMaxWidth, on the spread of the mixture
@@ -72,16 +72,6 @@ std::uint16_t pack(float value) {
 
 float unpack(std::uint16_t half) {
     return std::bit_cast<float>(static_cast<std::uint32_t>(half) << 16);
-}
-
-template <class T> void put(std::string& bytes, const T* from, std::size_t n) {
-    bytes.append(reinterpret_cast<const char*>(from), n * sizeof(T));
-}
-
-template <class T> void take(const std::string& bytes, std::size_t& at, T* to, std::size_t n) {
-    if (bytes.size() - at < n * sizeof(T)) throw std::invalid_argument("saved forecaster: the bytes end too early");
-    std::memcpy(to, bytes.data() + at, n * sizeof(T));
-    at += n * sizeof(T);
 }
 
 // A row as it is kept until its outcome is known; one that says nothing has no regret.
@@ -177,16 +167,6 @@ void Engine::shape() {
 void Engine::add(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) series_.push_back(unborn(next_phase_++, config_.strides));
     shape();
-}
-
-template <class Self, class Visit> void Engine::each_array(Self& self, const Visit& visit) {
-    const std::size_t horizons = self.n_horizons();
-    visit(self.series_, std::size_t{1});
-    visit(self.horizons_, horizons);
-    visit(self.records_, horizons * self.n_rows());
-    visit(self.open_, self.slots());
-    visit(self.open_rows_, self.slots() * self.n_rows());
-    visit(self.offered_, horizons * self.config_.extra_rows);
 }
 
 void Engine::remove(std::span<const std::size_t> who) {
@@ -440,13 +420,16 @@ void Engine::answer(std::size_t i, std::size_t h, const Row& mixture, Row& out) 
     const Row& own = horizons_[i * n_horizons() + h].width;
     const Row& all = pools_[h].width;
     const float median = mixture[kMedian];
+    // a mean of experts comes near to 0 and never there; a load that rests at 0 would always lie below it
+    const Lanes nothing = all_lanes(kNothing * series_[i].slow);
     for (std::size_t l = 0; l < kRow; l += kLanes) {
         const Lanes width =
             greater(lesser(lanes_at(&own[l]) + lanes_at(&all[l]), all_lanes(kMaxWidth)), all_lanes(kMinWidth));
         const Lanes factor = kLargestFactor * exp_negative(width - kMaxWidth);
         // a mixture without spread has nothing to multiply: what is asked beyond it comes in scales
         const Lanes lift = lanes_at(&kAside[l]) * series_[i].slow * greater(width, Lanes{});
-        store(&out[l], greater(median + factor * (lanes_at(&mixture[l]) - median) + lift, Lanes{}));
+        const Lanes wide = median + factor * (lanes_at(&mixture[l]) - median) + lift;
+        store(&out[l], wide > nothing ? wide : Lanes{});
     }
     for (std::size_t l = kMedian; l + 1 < kLevels; ++l) out[l + 1] = std::max(out[l + 1], out[l]);
     for (std::size_t l = kMedian; l > 0; --l) out[l - 1] = std::min(out[l - 1], out[l]);
@@ -599,62 +582,6 @@ void Engine::experts(std::size_t horizon, std::span<float> out) const {
             std::copy_n(made.rows[e].begin(), kLevels, out.data() + (i * n_rows() + e) * kLevels);
         }
     }
-}
-
-std::string Engine::save() const {
-    std::string bytes;
-    const auto key = configuration();
-    const std::uint64_t count = size();
-    put(bytes, key.data(), key.size());
-    put(bytes, &count, 1);
-    put(bytes, &clock_, 1);
-    put(bytes, &next_phase_, 1);
-    put(bytes, &rejected_, 1);
-    put(bytes, pools_.data(), pools_.size());
-    each_array(*this, [&](const auto& values, std::size_t) { put(bytes, values.data(), values.size()); });
-    return bytes;
-}
-
-void Engine::load(const std::string& bytes) {
-    const std::invalid_argument other("saved forecaster: the bytes are of another configuration or version");
-    std::size_t at = 0;
-    const auto expected = configuration();
-    auto key = expected;
-    std::uint64_t count = 0;
-    take(bytes, at, key.data(), key.size());
-    if (key != expected) throw other;
-    take(bytes, at, &count, 1);
-    const std::size_t body = 2 * sizeof(std::uint32_t) + sizeof(Rejected) + pools_.size() * sizeof(Pool);
-    if (bytes.size() - at < body || bytes.size() - at - body != count * bytes_per_series()) throw other;
-    series_.resize(count);
-    shape();
-    take(bytes, at, &clock_, 1);
-    take(bytes, at, &next_phase_, 1);
-    take(bytes, at, &rejected_, 1);
-    take(bytes, at, pools_.data(), pools_.size());
-    each_array(*this, [&](auto& values, std::size_t) { take(bytes, at, values.data(), values.size()); });
-    refresh_shared();
-}
-
-std::vector<std::uint32_t> Engine::configuration() const {
-    std::vector<std::uint32_t> out{0x32474e45U, static_cast<std::uint32_t>(n_horizons()), config_.young_steps,
-                                   config_.extra_rows};
-    for (const auto* part : {&config_.horizons, &config_.strides, &config_.young_strides}) {
-        out.insert(out.end(), part->begin(), part->end());
-    }
-    return out;
-}
-
-std::size_t Engine::bytes_per_series() const {
-    std::size_t sum = 0;
-    each_array(*this, [&](const auto& values, std::size_t each) { sum += each * sizeof(values[0]); });
-    return sum;
-}
-
-std::size_t Engine::memory_bytes() const {
-    std::size_t sum = (pools_.size() + shared_.size()) * sizeof(Pool);
-    each_array(*this, [&](const auto& values, std::size_t) { sum += values.capacity() * sizeof(values[0]); });
-    return sum;
 }
 
 } // namespace foreshade::forecast

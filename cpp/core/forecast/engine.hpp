@@ -107,4 +107,14 @@ class Engine {
     Rejected rejected_;
 };
 
+template <class Self, class Visit> void Engine::each_array(Self& self, const Visit& visit) {
+    const std::size_t horizons = self.n_horizons();
+    visit(self.series_, std::size_t{1});
+    visit(self.horizons_, horizons);
+    visit(self.records_, horizons * self.n_rows());
+    visit(self.open_, self.slots());
+    visit(self.open_rows_, self.slots() * self.n_rows());
+    visit(self.offered_, horizons * self.config_.extra_rows);
+}
+
 } // namespace foreshade::forecast
