@@ -1,5 +1,5 @@
-"""The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``, ``workload``,
-``scenario``, ``template``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
+"""The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``,
+``workload``, ``scenario``, ``template``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
 and exit status 2.
