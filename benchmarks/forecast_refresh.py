@@ -24,8 +24,7 @@ from foreshade.envs.forecast.forecaster import NativeForecaster
 from foreshade.envs.forecast.learned.frozen_model import read_model
 from foreshade.envs.forecast.selection import Selection
 
-PAST = 2304  # ticks behind the refresh: what learned models look back on
-FILLED = 604  # of them with samples: two days, so that every model has what it needs
+FILLED = 604  # ticks with samples behind the refresh: two days, so that every model has what it needs
 
 
 class Timed:
@@ -63,8 +62,7 @@ def peak_mb() -> float:
 
 def main(folder: Path, n_series: int, rotation_cpu_s: float) -> None:
     imported = peak_mb()
-    values = np.full((n_series, PAST), np.nan, np.float32)
-    values[:, -FILLED:] = np.random.default_rng(0).gamma(2, 5, (n_series, FILLED))
+    values = np.random.default_rng(0).standard_gamma(2, (n_series, FILLED), np.float32) * np.float32(5)
     rotation = Rotation(n_series, config=RotationConfig(budget_cpu_s=rotation_cpu_s))
     experts = {"seasonal naive": Timed(SeasonalExpert())}
     for kind in ("boosted", "lstm"):
