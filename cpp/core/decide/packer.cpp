@@ -5,19 +5,12 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/decide/assumed.hpp"
+
 namespace foreshade {
 
 namespace {
 
-constexpr float kSwapFactor = 90.0F; // slow-down of a VM whose host's memory overflows, per share (docs/physics.md)
-// What a live migration is reckoned to take; the profile of KVM in the catalogue.
-constexpr float kMigrationMbitS = 10'000.0F;
-constexpr float kMigrationSetupS = 1.0F;
-constexpr float kMigrationDowntimeS = 0.5F;
-constexpr float kMigrationSlowdown = 0.1F;
-constexpr float kMbitPerMib = 8.388608F;
-constexpr float kShutdownS = 60.0F;         // a graceful shutdown draws idle power for so long
-constexpr float kUnlimited = 1e3F;          // overcommit from which a limit is none
 constexpr float kAlarmH = 2.0F;             // a foreseen failure is announced about this long ahead
 constexpr float kOpeningShare = 0.6F;       // CPU load at which hosts are ranked for opening
 constexpr double kAlike = 1.05;             // hosts whose watts per VM differ by less are about as good
@@ -221,7 +214,7 @@ void Packer::build(const ClusterState& state) {
         for (std::size_t i = 0; i < 11; ++i) power_w[h * 11 + i] += more;
         // Where allocations have no limit the world does not hold the resource against anybody; CPU is time.
         for (std::size_t r = 1; r < kResources; ++r)
-            if (hosts.overcommit[h * kResources + r] > kUnlimited) capacity[h * kResources + r] = 1e12F;
+            if (hosts.overcommit[h * kResources + r] > kUnlimited) capacity[h * kResources + r] = kNoCapacity;
     }
     CostPrices prices;
     if (!knobs_.peaks) {

@@ -4,14 +4,13 @@
 #include <cmath>
 #include <limits>
 
+#include "core/decide/assumed.hpp"
+
 namespace foreshade {
 
 namespace {
 
 constexpr float kSlack = 1.0F + 5e-7F; // of limits: half the world's, so that rounding is never its refusal
-constexpr float kUnlimited = 1e3F;     // overcommit from which a limit is none
-constexpr float kNoCapacity = 1e12F;
-constexpr float kSwapFactor = 90.0F; // tenfold slow-down at 10 % of overflow (docs/physics.md)
 
 std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);

@@ -1,0 +1,17 @@
+// What every decision maker reckons with, in one place.
+#pragma once
+
+namespace foreshade {
+
+inline constexpr float kSwapFactor = 90.0F; // slow-down by overflow of memory: tenfold at 10 % (docs/physics.md)
+inline constexpr float kUnlimited = 1e3F;   // overcommit from which a limit is none
+inline constexpr float kNoCapacity = 1e12F; // of a resource that is held against nobody
+// What a live migration is reckoned to take; the profile of KVM in the catalogue.
+inline constexpr float kMigrationMbitS = 10'000.0F;
+inline constexpr float kMigrationSetupS = 1.0F;
+inline constexpr float kMigrationDowntimeS = 0.5F;
+inline constexpr float kMigrationSlowdown = 0.1F;
+inline constexpr float kMbitPerMib = 8.388608F;
+inline constexpr float kShutdownS = 60.0F; // a graceful shutdown draws idle power for so long
+
+} // namespace foreshade

@@ -1,0 +1,502 @@
+// The proposer's candidates, one function for each sort, and what each is worth.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/decide/assumed.hpp"
+#include "core/decide/proposer.hpp"
+#include "core/decide/scaled.hpp"
+
+namespace foreshade {
+
+namespace {
+
+constexpr float kSaturated = 0.95F; // of its allocation: a VM that gets so much may want more
+
+} // namespace
+
+// Price of migrating a VM: the declared one and its slow-down; its downtime apart.
+float Proposer::move_usd(std::size_t v, float& dark_usd) const {
+    const Economy& e = priced_->economy;
+    const Load& load = planned_->load(v);
+    const float credit = planned_->state().vms.credit[v];
+    const float seconds = kMigrationSetupS + load.mean[1] * kMbitPerMib / kMigrationMbitS;
+    dark_usd = e.downtime_usd_h * kMigrationDowntimeS / 3600.0F * credit;
+    return e.migration_usd + kMigrationSlowdown * load.mean[0] * e.unmet_usd_h[0] * seconds / 3600.0F * credit;
+}
+
+float Proposer::boot_usd(std::size_t h) const {
+    const HostColumns& hosts = planned_->state().hosts;
+    const float kwh = (hosts.peak_w[h] * hosts.boot_s[h] + hosts.idle_w[h] * kShutdownS) / 3.6e6F;
+    return priced_->economy.boot_usd + kwh * usd_kwh_;
+}
+
+// Expected price of what a VM wants beyond an allocation, USD/h.
+float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const {
+    const Load& load = planned_->load(v);
+    float mean = load.mean[r];
+    float sigma = std::sqrt(std::max(0.0F, load.variance[r]));
+    const VmColumns& vms = planned_->state().vms;
+    const float newest = vms.demand[v * kResources + r];
+    const float now = vms.allocation[v * kResources + r];
+    if (newest >= kSaturated * now) { // it is seen at its limit: what it wants is above
+        mean = std::max(mean, newest);
+        sigma = std::max(sigma, 0.15F * now);
+    }
+    return priced_->economy.unmet_usd_h[r] * vms.credit[v] * expected_excess(mean - allocation, sigma);
+}
+
+void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
+    const HostSet& loads = planned_->loads();
+    const Load& load = planned_->load(v);
+    const auto from = planned_->place(v);
+    ExpectedCost::Split before = cost_->split_host(loads, to, {}, 0.0F);
+    // of_host() counts the overhead of one VM more for an empty load too: sign 0 leaves it out.
+    ExpectedCost::Split after = cost_->split_host(loads, to, load, 1.0F);
+    if (from >= 0) {
+        const ExpectedCost::Split there = cost_->split_host(loads, at(from), {}, 0.0F);
+        const ExpectedCost::Split left = cost_->split_host(loads, at(from), load, -1.0F);
+        before.energy += there.energy;
+        before.late += there.late;
+        before.unmet += there.unmet;
+        after.energy += left.energy;
+        after.late += left.late;
+        after.unmet += left.unmet;
+    }
+    c.performance = (before.unmet - after.unmet) * horizon_h_;
+    c.utilisation = (before.energy - after.energy) * horizon_h_;
+    c.latency = (after.late - before.late) * horizon_h_;
+}
+
+void Proposer::place() {
+    const ClusterState& state = planned_->state();
+    const VmColumns& vms = state.vms;
+    if (context_[context::waiting] == 0.0F) return;
+    ranked_.clear();
+    for (std::size_t v = 0; v < state.n_vms(); ++v)
+        if (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed)
+            ranked_.push_back({vms.allocation[v * kResources + 1], static_cast<std::int32_t>(v)});
+    if (ranked_.empty()) return;
+    const auto larger = [](const Ranked& a, const Ranked& b) {
+        return a.value != b.value ? a.value > b.value : a.id < b.id;
+    };
+    const std::size_t n = std::min(knobs_.arrivals, ranked_.size());
+    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(), larger);
+    for (std::size_t i = 0; i < n; ++i) {
+        float added = 0.0F;
+        const std::int32_t to = planned_->cheapest(at(ranked_[i].id), -1, added);
+        if (to < 0) continue;
+        Candidate& c = offer(CandidateKind::place);
+        c.vm = ranked_[i].id;
+        c.host = to;
+        Action& action = act(c, ActionKind::spawn);
+        action.vm = c.vm;
+        action.host = to;
+        if (!evaluate(c)) pool_.pop_back();
+    }
+}
+
+void Proposer::relieve() {
+    const auto worse = [](const Ranked& a, const Ranked& b) {
+        return a.value != b.value ? a.value > b.value : a.id < b.id;
+    };
+    const std::size_t n = std::min(knobs_.crowded_hosts, crowded_.size());
+    std::partial_sort(crowded_.begin(), crowded_.begin() + static_cast<std::ptrdiff_t>(n), crowded_.end(), worse);
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::int32_t host = crowded_[i].id;
+        ranked_.clear();
+        for (const std::int32_t vm : planned_->residents(at(host)))
+            if (planned_->place(at(vm)) == host && planned_->movable(at(vm))) {
+                float dark = 0.0F;
+                const float gain = planned_->leaving_saves(at(vm)) * horizon_h_ - move_usd(at(vm), dark);
+                ranked_.push_back({gain, vm});
+            }
+        const std::size_t m = std::min(knobs_.leavers, ranked_.size());
+        std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(), worse);
+        for (std::size_t j = 0; j < m; ++j) {
+            float added = 0.0F;
+            const std::int32_t to = planned_->cheapest(at(ranked_[j].id), host, added);
+            if (to < 0) continue;
+            Candidate& c = offer(CandidateKind::migrate);
+            c.vm = ranked_[j].id;
+            c.host = to;
+            c.source = host;
+            Action& action = act(c, ActionKind::migrate);
+            action.vm = c.vm;
+            action.host = to;
+            if (!evaluate(c)) pool_.pop_back();
+        }
+    }
+}
+
+void Proposer::drain() {
+    if (!site_->can(ActionKind::power)) return;
+    const auto less = [](const Ranked& a, const Ranked& b) {
+        return a.value != b.value ? a.value < b.value : a.id < b.id;
+    };
+    const std::size_t n = std::min(knobs_.drains, idle_.size());
+    std::partial_sort(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n), idle_.end(), less);
+    const float off_h = static_cast<float>(knobs_.off_ticks) * site_->tick_s / 3600.0F;
+    for (std::size_t i = 0; i < n; ++i) {
+        const auto h = at(idle_[i].id);
+        if (!planned_->takes(h) || planned_->here(h) == 0) continue;
+        Candidate& c = offer(CandidateKind::drain);
+        c.source = idle_[i].id;
+        float added = 0.0F;
+        if (!planned_->empty_out(h, actions_, added)) {
+            pool_.pop_back();
+            continue;
+        }
+        c.n_actions = static_cast<std::uint32_t>(actions_.size()) - c.first_action;
+        const ExpectedCost::Split now = cost_->split_host(planned_->loads(), h, {}, 0.0F);
+        const float off = site_->off_w[h] * usd_kwh_ * 1e-3F;
+        c.performance = now.unmet * off_h;
+        c.latency = -now.late * off_h;
+        c.utilisation = (now.energy - off - added) * off_h;
+        c.cost = boot_usd(h);
+        for (std::uint32_t k = 0; k < c.n_actions; ++k) {
+            float dark = 0.0F;
+            c.cost += move_usd(at(actions_[c.first_action + k].vm), dark);
+            c.latency += dark;
+        }
+        c.host = actions_[c.first_action].host;
+        c.ready_h = site_->tick_s / 3600.0F;
+    }
+}
+
+void Proposer::switches() {
+    const HostColumns& hosts = planned_->state().hosts;
+    const float off_h = static_cast<float>(knobs_.off_ticks) * site_->tick_s / 3600.0F;
+    std::size_t off_offered = 0, hire_offered = 0;
+    const float room_usd =
+        context_[context::memory_reserved] > 0.97F || context_[context::waiting] > 0.0F ? unit_usd_ * horizon_h_ : 0.0F;
+    const float unmet_usd = [&] {
+        float sum = 0.0F;
+        for (std::size_t i = 0; i < std::min(knobs_.crowded_hosts, crowded_.size()); ++i)
+            sum += cost_->split_host(planned_->loads(), at(crowded_[i].id), {}, 0.0F).unmet;
+        return sum * horizon_h_;
+    }();
+    ranked_.clear();
+    for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
+        const auto host = static_cast<std::int32_t>(h);
+        const HostState s = hosts.state[h];
+        const bool empty = hosts.n_vms[h] == 0 && hosts.arriving[h] == 0 && planned_->here(h) == 0;
+        if (site_->rented[h] != 0) {
+            if (!site_->can(ActionKind::rent)) continue;
+            const bool back = s == HostState::on && empty;
+            if ((!back && s != HostState::unrented) || hire_offered >= knobs_.switches) continue;
+            ++hire_offered;
+            Candidate& c = offer(back ? CandidateKind::give_back : CandidateKind::rent);
+            c.host = host;
+            Action& action = act(c, ActionKind::rent);
+            action.host = host;
+            action.value = back ? 0.0F : 1.0F;
+            const float hire = hosts.price_usd_h[h] * horizon_h_;
+            c.utilisation = back ? hire : -hire;
+            c.performance = back ? 0.0F : room_usd + 0.5F * unmet_usd;
+            c.ready_h = back ? 0.0F : hours(hosts.boot_s[h]);
+            continue;
+        }
+        if (!site_->can(ActionKind::power)) continue;
+        if (s == HostState::on && empty && off_offered < knobs_.switches) {
+            ++off_offered;
+            for (const bool sleep : {false, true}) {
+                if (sleep && (site_->sleep_w.empty() || site_->sleep_w[h] <= 0.0F)) continue;
+                Candidate& c = offer(sleep ? CandidateKind::sleep : CandidateKind::power_off);
+                c.host = host;
+                Action& action = act(c, ActionKind::power);
+                action.host = host;
+                action.value = static_cast<float>(sleep ? PowerTarget::sleep : PowerTarget::off);
+                const float rest = sleep ? site_->sleep_w[h] : site_->off_w[h];
+                c.utilisation = (hosts.idle_w[h] - rest) * usd_kwh_ * 1e-3F * off_h;
+                c.cost = sleep ? 0.0F : boot_usd(h);
+            }
+        }
+        if (s == HostState::off || s == HostState::asleep)
+            ranked_.push_back({hosts.peak_w[h] / std::max(hosts.capacity[h * kResources], 1.0F), host});
+    }
+    const std::size_t n = std::min(knobs_.switches, ranked_.size());
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value < b.value : a.id < b.id; });
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::size_t h = at(ranked_[i].id);
+        const bool asleep = hosts.state[h] == HostState::asleep;
+        Candidate& c = offer(CandidateKind::power_on);
+        c.host = ranked_[i].id;
+        if (is_dark(hosts.rack[h])) {
+            Action& rack = act(c, ActionKind::power);
+            rack.rack = hosts.rack[h];
+            rack.value = static_cast<float>(PowerTarget::on);
+        }
+        Action& action = act(c, ActionKind::power);
+        action.host = c.host;
+        action.value = static_cast<float>(PowerTarget::on);
+        c.performance = room_usd + 0.5F * unmet_usd;
+        c.utilisation = -(hosts.idle_w[h] - site_->off_w[h]) * usd_kwh_ * 1e-3F * horizon_h_;
+        c.cost = asleep ? 0.0F : boot_usd(h);
+        c.ready_h = hours(asleep && !site_->wake_s.empty() ? site_->wake_s[h] : hosts.boot_s[h]);
+    }
+}
+
+// What the VM is seen to need: more where it is at its limit, less memory where it never used it.
+bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) const {
+    const VmColumns& vms = planned_->state().vms;
+    const float* now = vms.allocation.data() + v * kResources;
+    const float* flavour = vms.flavour.data() + v * kResources;
+    const float* demand = vms.demand.data() + v * kResources;
+    const auto tight = [&](std::size_t r) { return demand[r] >= kSaturated * now[r]; };
+    if (!tight(0) && !tight(1)) { // most VMs: nothing grows, so only memory that they never used could go
+        const float wanted =
+            std::clamp(headroom * peak_[v * 2 + 1], knobs_.floor * flavour[1], knobs_.memory_ceiling * flavour[1]);
+        if (!(now[1] - wanted >= knobs_.least_change * flavour[1])) return false;
+    }
+    std::copy_n(now, kResources, allocation.begin());
+    for (std::size_t r = 0; r < 2; ++r) {
+        float wanted = headroom * peak_[v * 2 + r];
+        if (tight(r)) wanted = std::max(wanted, 1.5F * now[r]);
+        const float most = (r == 0 ? knobs_.ceiling : knobs_.memory_ceiling) * flavour[r];
+        wanted = std::clamp(wanted, knobs_.floor * flavour[r], most);
+        const bool grows = wanted > now[r] && tight(r);
+        const bool shrinks = r == 1 && now[r] - wanted >= knobs_.least_change * flavour[r];
+        if (grows || shrinks) allocation[r] = wanted;
+    }
+    if (!site_->largest_vm.empty() && vms.host[v] >= 0)
+        allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
+    return allocation[0] != now[0] || allocation[1] != now[1];
+}
+
+void Proposer::right_size(float headroom) {
+    const ClusterState& state = planned_->state();
+    const VmColumns& vms = state.vms;
+    Candidate all; // every VM that gains
+    std::vector<Action>& out = actions_;
+    ranked_.clear();
+    room_ = state.hosts.allocated; // as it is once the actions before have been carried out
+    const auto first = static_cast<std::uint32_t>(out.size());
+    for (std::size_t v = 0; v < state.n_vms(); ++v) {
+        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
+        if (planned_->reshaped(v)) continue;
+        if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) continue;
+        Amounts allocation;
+        if (!wanted_shape(v, headroom, allocation)) continue;
+        const std::size_t h = at(vms.host[v]);
+        const float* now = vms.allocation.data() + v * kResources;
+        float performance = 0.0F;
+        bool room = true;
+        for (std::size_t r = 0; r < 2; ++r) {
+            if (allocation[r] == now[r]) continue;
+            performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
+            room = room && (allocation[r] < now[r] ||
+                            room_[h * kResources + r] - now[r] + allocation[r] <= planned_->limit(h, r));
+        }
+        if (!room) continue;
+        const float utilisation = (now[1] - allocation[1]) * memory_usd_mib_h_ * horizon_h_;
+        const float score = performance + utilisation;
+        if (score <= 0.0F) continue;
+        planned_->exchange(room_.data() + h * kResources, h, now, allocation.data());
+        Action& action = out.emplace_back();
+        action.kind = ActionKind::reshape;
+        action.vm = static_cast<std::int32_t>(v);
+        action.allocation = allocation;
+        all.performance += performance;
+        all.utilisation += utilisation;
+        ranked_.push_back({score, static_cast<std::int32_t>(out.size() - 1)});
+    }
+    if (ranked_.empty()) return;
+    all.kind = CandidateKind::right_size;
+    all.first_action = first;
+    all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
+    all.z = headroom;
+    pool_.push_back(all);
+}
+
+void Proposer::reshape() {
+    for (const float headroom : knobs_.headrooms) right_size(headroom);
+    right_size(knobs_.headroom);
+    if (ranked_.empty()) return;
+    const VmColumns& vms = planned_->state().vms;
+    const std::vector<Action>& out = actions_;
+    const std::size_t n = std::min(knobs_.reshapes, ranked_.size());
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
+    for (std::size_t i = 0; i < n; ++i) {
+        const Action chosen = out[at(ranked_[i].id)];
+        const std::size_t v = at(chosen.vm);
+        Candidate& c = offer(chosen.allocation[1] < vms.allocation[v * kResources + 1] ? CandidateKind::shrink
+                                                                                       : CandidateKind::grow);
+        c.vm = chosen.vm;
+        c.host = c.source = vms.host[v];
+        actions_.push_back(chosen);
+        c.n_actions = 1;
+        if (!evaluate(c)) pool_.pop_back();
+    }
+}
+
+// Micro-VMs and shadows for VMs that want more than they get, or whose host may fail; traffic to and from shadows.
+void Proposer::helpers() {
+    const ClusterState& state = planned_->state();
+    const VmColumns& vms = state.vms;
+    const bool shadows = site_->can(ActionKind::shadow), micros = site_->can(ActionKind::microvm);
+    const bool shifts = site_->can(ActionKind::shift), ends = site_->can(ActionKind::despawn);
+    const bool spawns = site_->can(ActionKind::spawn);
+    if (!shadows && !micros && !shifts && !ends && !spawns) return;
+    // What a host of a VM may lose in the horizon: unmet demand by crowding, and all of it by a failure.
+    const auto threat_usd = [&](std::size_t h) {
+        const HostSet& loads = planned_->loads();
+        const float here = static_cast<float>(std::max(1, planned_->here(h)));
+        const float fails = 1.0F - std::exp(-state.hosts.hazard_per_h[h] * horizon_h_);
+        const float dark_h = (state.hosts.boot_s[h] + 0.5F * site_->tick_s) / 3600.0F;
+        return cost_->split_host(loads, h, {}, 0.0F).unmet * horizon_h_ / here +
+               fails * priced_->economy.downtime_usd_h * dark_h;
+    };
+    ranked_.clear();
+    std::size_t shown = 0;
+    for (std::size_t v = 0; v < state.n_vms(); ++v) {
+        if (!serving(vms.state[v]) || vms.host[v] < 0) continue;
+        if (vms.kind[v] == VmKind::shadow && vms.primary[v] >= 0) {
+            const std::size_t primary = at(vms.primary[v]);
+            if (vms.host[primary] < 0 || shown >= knobs_.helpers) continue;
+            ++shown;
+            const float threat = threat_usd(at(vms.host[primary]));
+            const bool takes = vms.weight[v] > 0.0F;
+            if (shifts) {
+                Candidate& c = offer(CandidateKind::shift);
+                c.vm = static_cast<std::int32_t>(v);
+                c.host = vms.host[v];
+                c.source = vms.host[primary];
+                Action& action = act(c, ActionKind::shift);
+                action.vm = c.vm;
+                action.value = takes ? 0.0F
+                                     : vms.weight[primary] * vms.allocation[v * kResources] /
+                                           std::max(vms.allocation[primary * kResources], 1.0F);
+                c.performance = (takes ? -0.5F : 0.5F) * threat;
+            }
+            if (ends && !takes && vms.state[v] == VmState::running && vms.destination[v] < 0) {
+                Candidate& c = offer(CandidateKind::release);
+                c.vm = static_cast<std::int32_t>(v);
+                c.host = vms.host[v];
+                act(c, ActionKind::despawn).vm = c.vm;
+                c.performance = -0.5F * threat;
+                c.utilisation = vms.allocation[v * kResources + 1] * memory_usd_mib_h_ * horizon_h_;
+            }
+            continue;
+        }
+        if (free_slots_ == 0 || vms.kind[v] != VmKind::production || vms.state[v] != VmState::running) continue;
+        const float now = vms.allocation[v * kResources];
+        const float contended = vms.contention[v] * vms.demand[v * kResources];
+        const float saturated = vms.demand[v * kResources] >= kSaturated * now ? 0.15F * now : 0.0F;
+        const float want = (contended + saturated) * vms.credit[v];
+        const float hazard = state.hosts.hazard_per_h[at(vms.host[v])];
+        if (want > 0.0F || hazard > 0.05F)
+            ranked_.push_back({want + hazard * vms.demand[v * kResources], static_cast<std::int32_t>(v)});
+    }
+    if (ranked_.empty()) return;
+    const std::size_t n = std::min(knobs_.helpers, ranked_.size());
+    std::partial_sort(
+        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
+        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
+    for (std::size_t i = 0; i < n; ++i) {
+        const std::int32_t vm = ranked_[i].id;
+        const std::size_t v = at(vm);
+        const auto part_of = [&](float share, Load& load) {
+            Amounts part;
+            for (std::size_t r = 0; r < kResources; ++r) part[r] = vms.allocation[v * kResources + r] * share;
+            for (std::size_t r = 0; r < kDense; ++r) {
+                load.mean[r] = planned_->load(v).mean[r] * share;
+                load.variance[r] = planned_->load(v).variance[r] * share * share;
+            }
+            load.credit = planned_->load(v).credit * share;
+            return part;
+        };
+        const float threat = threat_usd(at(vms.host[v]));
+        const float capped = unmet_usd(v, 0, vms.allocation[v * kResources]) * horizon_h_;
+        const auto helper = [&](CandidateKind kind, float share, float worth, float memory) {
+            Load load;
+            Amounts part = part_of(share, load);
+            part[1] *= memory;
+            part[4] = 0.0F;
+            if (!(part[0] > 0.0F && part[1] > 0.0F)) return;
+            float added = 0.0F;
+            const std::int32_t to = planned_->cheapest(load, part, vms.host[v], added);
+            if (to < 0) return;
+            Candidate& c = offer(kind);
+            c.vm = vm;
+            c.host = to;
+            c.source = vms.host[v];
+            Action& action = act(c, kind == CandidateKind::shadow    ? ActionKind::shadow
+                                    : kind == CandidateKind::microvm ? ActionKind::microvm
+                                                                     : ActionKind::spawn);
+            action.host = to;
+            action.allocation = part;
+            if (kind == CandidateKind::shadow) {
+                action.vm = vm;
+                action.value = share;
+            } else {
+                action.app = vms.app[v];
+                if (kind == CandidateKind::microvm) action.value2 = knobs_.micro_life_s;
+            }
+            c.performance = worth;
+            c.utilisation = -(added + part[1] * memory_usd_mib_h_) * horizon_h_;
+            c.ready_h = 0.02F;
+        };
+        if (shadows && !planned_->shadowed(v)) helper(CandidateKind::shadow, knobs_.shadow_share, 0.5F * threat, 1.0F);
+        const auto app = static_cast<std::size_t>(std::max(0, vms.app[v]));
+        const float offload = app < site_->offloadable.size() ? site_->offloadable[app] : 0.0F;
+        if (micros && offload > 0.0F)
+            helper(CandidateKind::microvm, knobs_.micro_share, std::min(1.0F, offload / knobs_.micro_share) * capped,
+                   0.5F);
+        if (spawns) helper(CandidateKind::spawn, 1.0F, capped, 1.0F);
+    }
+}
+
+// Score of a candidate of a single action, from the planned state as it is now; false where it cannot be done.
+bool Proposer::evaluate(Candidate& c) {
+    const ClusterState& state = planned_->state();
+    const VmColumns& vms = state.vms;
+    c.performance = c.utilisation = c.cost = c.latency = 0.0F;
+    if (c.kind == CandidateKind::migrate || c.kind == CandidateKind::place) {
+        const std::size_t v = at(c.vm);
+        const std::size_t to = at(c.host);
+        const bool waits = vms.state[v] == VmState::pending || vms.state[v] == VmState::failed;
+        if (c.kind == CandidateKind::place ? !waits : !planned_->movable(v) || planned_->place(v) != c.source)
+            return false;
+        if (!planned_->takes(to) || !planned_->fits(v, to)) return false;
+        price_move(v, to, c);
+        if (c.kind == CandidateKind::place) {
+            // Waiting is downtime, and its demand is unmet.
+            c.performance += (priced_->economy.downtime_usd_h * vms.credit[v] +
+                              planned_->load(v).credit * priced_->economy.unmet_usd_h[0]) *
+                             horizon_h_;
+            c.ready_h = 0.01F;
+        } else {
+            float dark = 0.0F;
+            c.cost = move_usd(v, dark);
+            c.latency += dark;
+            c.ready_h = planned_->load(v).mean[1] * kMbitPerMib / kMigrationMbitS / 3600.0F;
+        }
+        return true;
+    }
+    if (c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) {
+        const Action& action = actions_[c.first_action];
+        const std::size_t v = at(c.vm);
+        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || planned_->reshaped(v)) return false;
+        const std::size_t h = at(vms.host[v]);
+        const float* now = vms.allocation.data() + v * kResources;
+        bool changes = false;
+        for (std::size_t r = 0; r < 2; ++r) {
+            if (action.allocation[r] == now[r]) continue;
+            changes = true;
+            if (action.allocation[r] > now[r] &&
+                state.hosts.allocated[h * kResources + r] - now[r] + action.allocation[r] > planned_->limit(h, r))
+                return false;
+            c.performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, action.allocation[r])) * horizon_h_;
+        }
+        c.utilisation = (now[1] - action.allocation[1]) * memory_usd_mib_h_ * horizon_h_;
+        return changes;
+    }
+    return true;
+}
+
+} // namespace foreshade
