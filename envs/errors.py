@@ -8,6 +8,7 @@ ForeshadeError
 ├── ActionError       an action on something that cannot take it
 ├── ForecastError     a forecaster that is used against its contract
 ├── SimulationError   a simulated day that cannot go on
+├── WorldError        a live world that does not answer
 └── MissingExtraError an optional dependency that is not installed
 """
 
@@ -44,6 +45,10 @@ class ForecastError(ForeshadeError):
 
 class SimulationError(ForeshadeError):
     """A simulated day reached a state that its model rejects."""
+
+
+class WorldError(ForeshadeError):
+    """A live world does not answer, so nothing is known of it."""
 
 
 class MissingExtraError(InputError):

@@ -58,6 +58,10 @@ Policy = Annotated[
 RulesFile = Annotated[
     Path | None, typer.Option("--rules", help="YAML for the agent rules; default: the one that ships.")
 ]
+Components = Annotated[
+    str | None,
+    typer.Option(help="Of rules and ham: names, all, none, or a YAML file; default: those that are enabled."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 
@@ -98,6 +102,7 @@ def evaluate(
     ] = "all",
     policy: Policy = None,
     rules: RulesFile = None,
+    components: Components = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
@@ -151,7 +156,7 @@ def evaluate(
             on_progress,
             anomalies=anomalies,
             forecast=forecast,
-            files=AgentFiles(policy, rules),
+            files=AgentFiles(policy, rules, components),
             say=say,
             changed=changed,
         )
@@ -177,6 +182,7 @@ def explain(
     agent: Annotated[str, typer.Option(help="ham or rules; default: ham where there is a policy.")] = "",
     policy: Policy = None,
     rules: RulesFile = None,
+    components: Components = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     forecast: Annotated[
         str | None, typer.Option(help="What the state shows: table, online or none; default: table.")
@@ -200,7 +206,7 @@ def explain(
             label,
             tick,
             said.seed if seed is None else seed,
-            files=AgentFiles(policy, rules),
+            files=AgentFiles(policy, rules, components),
             forecast=forecast,
             on_progress=lambda done, total: progress.update(TaskID(task), completed=done, total=total),
             say=lambda line: progress.console.print(line, soft_wrap=True, highlight=False),

@@ -35,15 +35,17 @@ def _expected_cost() -> Agent:
 
 
 def _rules(files: AgentFiles) -> Agent:
+    from foreshade.agents.managers.registry import load_components  # noqa: PLC0415 - as above
     from foreshade.agents.rules.rules import Rules, load_rules  # noqa: PLC0415 - as above
 
-    return Rules(load_rules(files.rules))
+    return Rules(load_rules(files.rules), load_components(files.components))
 
 
 def _ham(files: AgentFiles) -> Agent:
     from foreshade.agents.ham.agent import Ham  # noqa: PLC0415 - as above
+    from foreshade.agents.managers.registry import load_components  # noqa: PLC0415 - as above
 
-    return Ham(files.policy)
+    return Ham(files.policy, managers=load_components(files.components))
 
 
 def _ilp() -> Agent:
@@ -62,13 +64,19 @@ class AgentFiles:
 
     policy: Path | None = None  # folder of a frozen policy, for `ham`
     rules: Path | None = None  # YAML, for `rules`
+    components: str | None = None  # of `rules` and `ham`, as `load_components` reads it
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise InputError where a file is named and no agent of ``labels`` reads it."""
-        for option, file, label in (("--policy", self.policy, "ham"), ("--rules", self.rules, "rules")):
-            if file is not None and label not in labels:
+        for option, file, readers in (
+            ("--policy", self.policy, ("ham",)),
+            ("--rules", self.rules, ("rules",)),
+            ("--components", self.components, ("rules", "ham")),
+        ):
+            if file is not None and not set(readers) & set(labels):
                 raise InputError(
-                    f"{option} {file}: expected the agent {label} to read it, found {', '.join(labels)}"
+                    f"{option} {file}: expected the agent {' or '.join(readers)} to read it, "
+                    f"found {', '.join(labels)}"
                 )
 
 

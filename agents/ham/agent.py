@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from foreshade.agents.baselines.registry import SHIPPED_POLICY
 from foreshade.agents.decisions import HAM, RULES, Taken
 from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.agents.managers.manager import Manager
 from foreshade.agents.rules.rules import Decider, load_rules
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
@@ -26,11 +27,18 @@ _log = logging.getLogger(__name__)
 class Ham(Decider):
     """Takes the policy's choice among the candidates that it was trained on."""
 
-    def __init__(self, folder: str | Path | None = None, *, fallback: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        fallback: bool = False,
+        managers: Sequence[Manager] = (),
+    ) -> None:
         """Load a frozen policy.
 
         Args:
             folder: of the policy; None = the one that comes with the package.
+            managers: components that offer candidates beside the proposer's own.
             fallback: where the policy does not verify, let the rules decide everything, and log once why,
                 instead of raising.
 
@@ -47,7 +55,7 @@ class Ham(Decider):
                 raise
             self.unverified, knobs = str(error), load_rules()
             _log.warning("HAM hands over to the rules: %s", error)
-        super().__init__("ham", knobs)
+        super().__init__("ham", knobs, managers)
         self._flat: F32 = np.zeros(native_schema(knobs.k).size, dtype=np.float32)
 
     def choose(self) -> Taken:

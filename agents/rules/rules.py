@@ -9,6 +9,7 @@ from pathlib import Path
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.decisions import RULES, Taken, Tally
+from foreshade.agents.managers.manager import Manager
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, five
@@ -40,9 +41,10 @@ class Decider:
 
     power_managed = True
 
-    def __init__(self, name: str, knobs: CandidateKnobs) -> None:
+    def __init__(self, name: str, knobs: CandidateKnobs, managers: Sequence[Manager] = ()) -> None:
         self.name = name  # as on the command line
         self.knobs = knobs
+        self.managers = managers  # components that offer candidates beside the proposer's own
         self.tally = Tally()  # since the reset
         #: Told of every decision, `wait` too, before it is booked.
         self.on_decision: Callable[[_core.Proposer, Taken], None] | None = None
@@ -51,6 +53,8 @@ class Decider:
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
         self._proposer = _core.Proposer(native_site(site), self.knobs.native())
+        for manager in self.managers:
+            manager.reset(site)
         self.tally = Tally()
 
     @property
@@ -68,6 +72,9 @@ class Decider:
         """The actions of this tick."""
         proposer = self.proposer
         proposer.observe(state.copy())  # it books there, and the world's own is not to be written
+        offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state)]
+        if offers:
+            proposer.add([offer.native(manager.name) for manager, offer in offers])
         reasons: list[str] = []
         while proposer.decisions_left > 0:
             taken = self.choose()
@@ -77,6 +84,9 @@ class Decider:
             if taken.candidate == 0:
                 self.tally.count(taken, said, 0)
                 break
+            if said["offer"] >= 0:
+                manager, offer = offers[said["offer"]]
+                manager.taken(offer)
             proposer.choose(taken.candidate)
             added = len(proposer.plan()) - len(reasons)
             self.tally.count(taken, said, added)
@@ -92,5 +102,5 @@ class Decider:
 class Rules(Decider):
     """Arg-max of the score."""
 
-    def __init__(self, knobs: CandidateKnobs | None = None) -> None:
-        super().__init__("rules", load_rules() if knobs is None else knobs)
+    def __init__(self, knobs: CandidateKnobs | None = None, managers: Sequence[Manager] = ()) -> None:
+        super().__init__("rules", load_rules() if knobs is None else knobs, managers)

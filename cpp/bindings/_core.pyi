@@ -701,9 +701,15 @@ ActionTuple: TypeAlias = tuple[
     int, int, int, int, int, float, float, list[float]
 ]  # kind, vm, host, app, rack, value, value2, allocation
 
+OfferTuple: TypeAlias = tuple[
+    int, tuple[int, int, int], tuple[float, float, float, float], float, bool, str, str, list[ActionTuple]
+]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, by, reason, actions
+
 class CandidateDict(TypedDict):
     kind: str
     reason: str
+    by: str  # the component that offered it; "" = the proposer itself
+    offer: int  # which of the offers that were added; -1 = none
     vm: int
     host: int
     source: int
@@ -723,6 +729,7 @@ class Proposer:
     def __init__(self, site: Site, knobs: ProposerKnobs) -> None: ...
     def reset(self, factors: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> None: ...
     def observe(self, state: ClusterState) -> None: ...
+    def add(self, offers: Sequence[OfferTuple]) -> None: ...
     def choose(self, index: int) -> None: ...
     def possible(self, index: int) -> bool: ...
     @property

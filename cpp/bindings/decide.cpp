@@ -56,6 +56,42 @@ py::dict sums_of(const EpisodeSums& sums) {
     return out;
 }
 
+using ActionTuple = std::tuple<int, int, int, int, int, float, float, Amounts>;
+// kind, (vm, host, source), (performance, utilisation, cost, latency) in USD, ready_h, preferred, by, reason, actions
+using OfferTuple = std::tuple<std::uint32_t, std::array<std::int32_t, 3>, std::array<float, 4>, float, bool,
+                              std::string, std::string, std::vector<ActionTuple>>;
+
+Offer offer_of(const OfferTuple& said) {
+    Offer offer;
+    Candidate& c = offer.candidate;
+    const auto& [kind, about, usd, ready_h, preferred, by, reason, actions] = said;
+    if (kind >= kCandidateKinds) throw std::invalid_argument("offer: no such kind of candidate");
+    c.kind = static_cast<CandidateKind>(kind);
+    c.vm = about[0];
+    c.host = about[1];
+    c.source = about[2];
+    c.performance = usd[0];
+    c.utilisation = usd[1];
+    c.cost = usd[2];
+    c.latency = usd[3];
+    c.ready_h = ready_h;
+    offer.preferred = preferred;
+    offer.by = by;
+    offer.reason = reason;
+    for (const auto& [what, vm, host, app, rack, value, value2, allocation] : actions) {
+        Action& action = offer.actions.emplace_back();
+        action.kind = static_cast<ActionKind>(what);
+        action.vm = vm;
+        action.host = host;
+        action.app = app;
+        action.rack = rack;
+        action.value = value;
+        action.value2 = value2;
+        action.allocation = allocation;
+    }
+    return offer;
+}
+
 // A proposer and the state that it books on.
 struct HeldProposer : Proposer {
     using Proposer::Proposer;
@@ -119,6 +155,14 @@ void register_decide(py::module_& module) {
                 self.held = state;
             },
             py::arg("state"), "A tick begins; the state is booked on until the next call.")
+        .def(
+            "add",
+            [](HeldProposer& self, const std::vector<OfferTuple>& offers) {
+                std::vector<Offer> out;
+                for (const OfferTuple& offer : offers) out.push_back(offer_of(offer));
+                self.add(std::move(out));
+            },
+            py::arg("offers"), "Candidates of components beside the proposer's own, before any was chosen.")
         .def("choose", &Proposer::choose, py::arg("index"))
         .def("possible", &Proposer::possible, py::arg("index"))
         .def_property_readonly("preferred", &Proposer::preferred)
@@ -143,6 +187,8 @@ void register_decide(py::module_& module) {
                  py::dict out;
                  out["kind"] = candidate_kind_name(c.kind);
                  out["reason"] = self.reason(index);
+                 out["by"] = self.by(index);
+                 out["offer"] = c.offered;
                  out["vm"] = c.vm;
                  out["host"] = c.host;
                  out["source"] = c.source;

@@ -115,6 +115,7 @@ void Proposer::observe(ClusterState& state) {
     learn(state);
     planned_->begin(state, {memory_->window().mean(), memory_->window().variance()});
     plan_.clear();
+    offers_.clear();
     whole_ = false;
     left_ = knobs_.decisions;
     survey();
@@ -288,8 +289,59 @@ void Proposer::generate() {
         switches();
         if (site_->can(ActionKind::reshape)) reshape();
         helpers();
+        show_offers();
     }
     show();
+}
+
+void Proposer::add(std::vector<Offer> offers) {
+    const ClusterState& state = planned_->state();
+    const auto within = [](const char* what, std::int32_t id, std::size_t n) {
+        if (id >= 0 && at(id) >= n)
+            throw std::invalid_argument(std::string("offer: expected a ") + what + " below " + std::to_string(n) +
+                                        ", found " + std::to_string(id));
+    };
+    for (const Offer& offer : offers) {
+        if (offer.actions.empty()) throw std::invalid_argument("offer: expected at least one action, found none");
+        for (const Action& action : offer.actions) {
+            within("VM", action.vm, state.n_vms());
+            within("host", action.host, state.n_hosts());
+        }
+        within("VM", offer.candidate.vm, state.n_vms());
+        within("host", offer.candidate.host, state.n_hosts());
+        within("host", offer.candidate.source, state.n_hosts());
+    }
+    for (Offer& offer : offers) offers_.push_back(std::move(offer));
+    generate();
+}
+
+// Whether what was booked since leaves room for all of it.
+bool Proposer::stands(const Offer& offer) const {
+    const VmColumns& vms = planned_->state().vms;
+    for (const Action& action : offer.actions) {
+        if (!planned_->allows(action)) return false;
+        if (makes_vm(action)) {
+            if (free_slots_ == 0 || !planned_->takes(at(action.host))) return false;
+            if (action.kind != ActionKind::shadow && !planned_->holds(action.allocation, at(action.host))) return false;
+        }
+        const bool moves = action.kind == ActionKind::migrate || (action.kind == ActionKind::spawn && action.vm >= 0);
+        if (moves && (!planned_->takes(at(action.host)) || !planned_->fits(at(action.vm), at(action.host))))
+            return false;
+        if (action.kind == ActionKind::despawn && vms.state[at(action.vm)] == VmState::stopping) return false;
+    }
+    return true;
+}
+
+void Proposer::show_offers() {
+    for (std::size_t i = 0; i < offers_.size(); ++i) {
+        const Offer& offer = offers_[i];
+        if (offer.taken || !stands(offer)) continue;
+        Candidate& c = pool_.emplace_back(offer.candidate);
+        c.offered = static_cast<std::int32_t>(i);
+        c.first_action = static_cast<std::uint32_t>(actions_.size());
+        c.n_actions = static_cast<std::uint32_t>(offer.actions.size());
+        actions_.insert(actions_.end(), offer.actions.begin(), offer.actions.end());
+    }
 }
 
 float Proposer::squash(float usd) const {
@@ -306,6 +358,7 @@ float Proposer::preference_of(const Candidate& c) const {
     const float score = squash(c.score() - knobs_.threshold * unit_usd_);
     bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
     if (c.kind == CandidateKind::right_size) taken = taken && c.z == knobs_.headroom;
+    if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
     if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
     return taken ? kStep + std::max(score, 0.0F) / kLargest : -kStep + std::min(score, 0.0F) / kLargest;
 }
@@ -355,6 +408,7 @@ void Proposer::choose(std::size_t index) {
     }
     --left_;
     const Candidate chosen = shown_[index];
+    if (chosen.offered >= 0) offers_[at(chosen.offered)].taken = true;
     if (left_ == 0 || chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
         survey();
         generate();
@@ -374,6 +428,10 @@ void Proposer::choose(std::size_t index) {
             same = touches(action.vm, action.host);
         }
         if (!same) continue;
+        if (c.offered >= 0) {
+            c.possible = i != index && stands(offers_[at(c.offered)]);
+            continue;
+        }
         c.possible = i != index && c.n_actions == 1 &&
                      (c.kind == CandidateKind::migrate || c.kind == CandidateKind::place ||
                       c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) &&
@@ -385,11 +443,17 @@ void Proposer::choose(std::size_t index) {
 
 std::string Proposer::reason(std::size_t index) const {
     const Candidate& c = shown_.at(index);
+    if (c.offered >= 0) return offers_[at(c.offered)].reason;
     std::string text = candidate_kind_name(c.kind);
     if (c.vm >= 0) text += " vm " + std::to_string(c.vm);
     if (c.source >= 0 && c.source != c.host) text += " from host " + std::to_string(c.source);
     if (c.host >= 0) text += " host " + std::to_string(c.host);
     return text;
+}
+
+std::string Proposer::by(std::size_t index) const {
+    const Candidate& c = shown_.at(index);
+    return c.offered < 0 ? "" : offers_[at(c.offered)].by;
 }
 
 void Proposer::write_row(const Candidate& c, float* row) const {

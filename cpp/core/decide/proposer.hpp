@@ -62,12 +62,22 @@ struct Candidate {
     std::uint32_t first_action = 0, n_actions = 0;
     float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
     float preference = 0.0F;
-    std::int32_t plan = -1; // which of the plans
-    float z = 0.0F;         // of a plan; of right-sizing the headroom
-    float ready_h = 0.0F;   // until it has its effect
+    std::int32_t plan = -1;    // which of the plans
+    float z = 0.0F;            // of a plan; of right-sizing the headroom
+    float ready_h = 0.0F;      // until it has its effect
+    std::int32_t offered = -1; // which of the offers from outside; -1 = the proposer's own
     bool possible = true;
 
     float score() const { return performance + utilisation - cost - latency; }
+};
+
+// A candidate from outside, with its actions: of a component that watches the cluster beside the proposer.
+struct Offer {
+    Candidate candidate; // kind, what it is about, score terms and readiness
+    std::vector<Action> actions;
+    bool preferred = true; // the rules may take it where its score is above the threshold
+    std::string by, reason;
+    bool taken = false;
 };
 
 class Proposer {
@@ -83,6 +93,10 @@ class Proposer {
     // A tick begins: `state` is kept and booked on until the next call.
     void observe(ClusterState& state);
 
+    // Adds candidates to this tick's, before any was chosen; they stay until they are chosen or cannot be any more.
+    // std::invalid_argument for a VM, host or rack that there is not, or without actions.
+    void add(std::vector<Offer> offers);
+
     // Books candidate `index` (not 0 = wait, not masked; std::invalid_argument else) and looks again.
     void choose(std::size_t index);
 
@@ -97,6 +111,7 @@ class Proposer {
     double expected_usd_h() const { return planned_->total_usd_h(); } // of the cluster as planned
     float unit_usd() const { return unit_usd_; }                      // an idle host hour: what features are scaled by
     std::string reason(std::size_t index) const;
+    std::string by(std::size_t index) const; // the component that offered it; "" = the proposer itself
 
     // Writes the numbers of docs/ham.md: context (context::count,), candidates (k, feature::count), mask (k,).
     void write(float* context, float* candidates, float* mask) const;
@@ -109,6 +124,8 @@ class Proposer {
     void survey();
     void generate();
     void offer_plans();
+    void show_offers();
+    bool stands(const Offer& offer) const;
     bool is_dark(std::int32_t rack) const;
     void fill_plan(Candidate& c);
     void remember_racks(const ClusterState& state);
@@ -155,7 +172,8 @@ class Proposer {
     std::vector<Candidate> pool_, shown_;
     std::vector<Action> actions_;
     std::vector<Action> plan_;
-    bool whole_ = false; // a whole plan was chosen this tick
+    std::vector<Offer> offers_; // of this tick
+    bool whole_ = false;        // a whole plan was chosen this tick
     struct Ranked {
         float value;
         std::int32_t id;

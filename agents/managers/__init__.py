@@ -1,0 +1,1 @@
+"""Components that watch the cluster beside the proposer and offer candidates of their own."""

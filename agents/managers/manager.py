@@ -1,0 +1,74 @@
+"""What a component offers, and the port through which it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from foreshade import _core
+from foreshade._core import ClusterState
+from foreshade.envs.candidates import KINDS
+from foreshade.envs.model.action import Action
+from foreshade.envs.site import Site
+
+_NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A candidate with its actions and what it is worth; chosen whole, or not at all.
+
+    It is weighed against all other candidates by ``performance + utilisation - cost - latency``, expected USD
+    over the proposer's horizon, and leaves the tick's candidates once what was booked leaves no room for it.
+    """
+
+    kind: str  # of ``foreshade.envs.candidates.KINDS``
+    actions: tuple[Action, ...]  # in order; at least one
+    reason: str  # one line, for people
+    vm: int = -1  # what it is about, for the features: VM, where it goes, where it leaves
+    host: int = -1
+    source: int = -1
+    performance: float = 0.0  # USD of unmet demand avoided
+    utilisation: float = 0.0  # USD of energy, hire and room saved
+    cost: float = 0.0  # USD of the transition
+    latency: float = 0.0  # USD of lateness and downtime added
+    ready_h: float = 0.0  # until it has its effect
+    preferred: bool = True  # whether the rules may take it
+
+    def native(self, by: str) -> _core.OfferTuple:
+        """The same for the proposer."""
+        return (
+            KINDS.index(self.kind),
+            (self.vm, self.host, self.source),
+            (self.performance, self.utilisation, self.cost, self.latency),
+            self.ready_h,
+            self.preferred,
+            by,
+            self.reason,
+            [
+                (int(a.kind), a.vm, a.host, a.app, a.rack, a.value, a.value2, list(a.allocation or _NOTHING))
+                for a in self.actions
+            ],
+        )
+
+
+class Manager(Protocol):
+    """A component: asked once a tick, told which of its offers entered the plan; does no I/O."""
+
+    @property
+    def name(self) -> str:
+        """As in ``evaluate --components`` and in reports."""
+        ...
+
+    def reset(self, site: Site) -> None:
+        """Forget everything; a run on ``site`` begins."""
+        ...
+
+    def offers(self, state: ClusterState) -> Sequence[Offer]:
+        """What could be done this tick; ``state`` is valid during the call only and may not be written."""
+        ...
+
+    def taken(self, offer: Offer) -> None:
+        """One of this tick's offers entered the plan; whether the world took it shows in later states."""
+        ...

@@ -1,0 +1,84 @@
+"""Components by name: which there are, which are on, with the knobs of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from foreshade.agents.managers.manager import Manager
+from foreshade.envs.errors import InputError
+from foreshade.envs.yaml_document import Document, build, parse
+
+SHIPPED = "components.yaml"
+
+
+class ManagerKnobs(BaseModel):
+    """What every component's section of the file may say; its own knobs are added by subclasses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = False  # whether it is on where nobody names components
+
+
+class Component(NamedTuple):
+    """How a component is made."""
+
+    knobs: type[ManagerKnobs]
+    make: Callable[[Any], Manager]  # of such knobs
+
+
+#: Every component by its name; each stands in a module of its own.
+COMPONENTS: Mapping[str, Component] = {}
+
+
+def load_components(
+    said: str | None = None, known: Mapping[str, Component] = COMPONENTS
+) -> tuple[Manager, ...]:
+    """The components that are on, in the order of the file.
+
+    Args:
+        said: None = those that ``components.yaml`` of the package enables; ``none``; ``all``; names, separated
+            by commas, with the knobs of that file; or the path of a YAML file like it.
+        known: components by name.
+
+    Raises:
+        InputError: there is no such component, or a file, key or value is not what it should be.
+
+    """
+    if said == "none":
+        return ()
+    path = Path(said) if said is not None and said.endswith((".yaml", ".yml")) else None
+    document = _document(path)
+    sections = document.value
+    if not isinstance(sections, Mapping):
+        raise InputError(f"{document.name}:1: expected components with their knobs, found {sections!r}")
+    for name in sections:
+        _require(name, known, f"{document.name}:{document.line((name,))}: ")
+    knobs = {name: build(known[name].knobs, document, sections.get(name) or {}, (name,)) for name in sections}
+    if said is None or path is not None:
+        chosen = [name for name, said_of in knobs.items() if said_of.enabled]
+    elif said == "all":
+        chosen = list(known)
+    else:
+        chosen = [name.strip() for name in said.split(",")]
+    for name in chosen:
+        _require(name, known, "--components: ")
+    return tuple(known[name].make(knobs.get(name) or known[name].knobs()) for name in chosen)
+
+
+def _document(path: Path | None) -> Document:
+    if path is None:
+        return parse(files(__package__).joinpath(SHIPPED).read_text(encoding="utf-8"), SHIPPED)
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: expected a file of components, {error.strerror}") from error
+
+
+def _require(name: str, known: Mapping[str, Component], where: str) -> None:
+    if name not in known:
+        raise InputError(f"{where}expected components of {', '.join(known) or 'none'}, found {name!r}")
