@@ -187,9 +187,15 @@ def cut(workload: Workload, n_ticks: int | None) -> int:
 
 
 def plant(
-    scenario: Scenario, workload: Workload, *, power_managed: bool = True, forecast: Forecast = "none"
+    scenario: Scenario,
+    workload: Workload,
+    *,
+    power_managed: bool = True,
+    forecast: Forecast | _core.ForecastTable = "none",
 ) -> _core.Plant:
     """The native plant of a scenario under a workload, with the forecasts that its environments show.
+
+    A table of one's own has a row for each tick of the workload that is played, and one more.
 
     Raises ScenarioError where the two do not go together.
     """
@@ -216,7 +222,7 @@ def plant(
             workload.vms.departure_tick,
             workload.vms.credit,
             allowed,
-            forecast_source(forecast, workload, n_ticks),
+            forecast_source(forecast, workload, n_ticks) if isinstance(forecast, str) else forecast,
         )
     except ValueError as error:
         raise ScenarioError(f"scenario {scenario.name}: {error}") from error

@@ -27,7 +27,7 @@ class SimulatedWorld:
         *,
         power_managed: bool = True,
         anomalies: bool = False,
-        forecast: Forecast = "none",
+        forecast: Forecast | _core.ForecastTable = "none",
     ) -> None:
         """Build the plant and reset to its first tick.
 
@@ -40,7 +40,8 @@ class SimulatedWorld:
                 and ``widen``; their price is in docs/anomaly.md.
             forecast: what the state shows of demand to come: nothing; the workload's table, made first where
                 the cache does not have it (minutes for a month of many VMs); or the engine's, fed inside with
-                the demand that is observed (docs/forecasting.md has the price).
+                the demand that is observed (docs/forecasting.md has the price); or what a table of
+                one's own says.
 
         Raises:
             ScenarioError: the scenario and the workload do not go together.
