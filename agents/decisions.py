@@ -22,7 +22,7 @@ class Taken(NamedTuple):
 
 @dataclass(slots=True)
 class KindTally:
-    """The decisions of one kind of candidate."""
+    """The decisions of one kind of candidate, or of those that one component offered."""
 
     by: Counter[str] = field(default_factory=Counter)  # decisions by who took them
     actions: int = 0  # that they put into plans
@@ -35,35 +35,44 @@ class Tally:
 
     def __init__(self) -> None:
         self.kinds: dict[str, KindTally] = {}
+        self.components: dict[str, KindTally] = {}  # of candidates that components offered
         self.doubts: Counter[str] = Counter()  # decisions that the rules took for HAM, by why
 
     def count(self, taken: Taken, said: _core.CandidateDict, actions: int) -> None:
         """One decision more: what it was, and how many actions it put into the plan."""
-        kind = self.kinds.setdefault(said["kind"], KindTally())
-        kind.by[taken.by] += 1
-        kind.actions += actions
-        kind.transition_usd += said["cost"]
-        kind.gain_usd += said["score"]
+        counted = [self.kinds.setdefault(said["kind"], KindTally())]
+        if said["by"]:
+            counted.append(self.components.setdefault(said["by"], KindTally()))
+        for tally in counted:
+            tally.by[taken.by] += 1
+            tally.actions += actions
+            tally.transition_usd += said["cost"]
+            tally.gain_usd += said["score"]
         if taken.doubt:
             self.doubts[taken.doubt] += 1
 
     def summary(self) -> Decisions:
         """What was counted, by kind, the most frequent first."""
         total = sum(kind.by.total() for kind in self.kinds.values())
-        order = sorted(self.kinds.items(), key=lambda item: -item[1].by.total())
         return Decisions(
-            {
-                name: {
-                    **dict(kind.by),
-                    "actions": kind.actions,
-                    "transition_usd": kind.transition_usd,
-                    "gain_usd": kind.gain_usd,
-                }
-                for name, kind in order
-            },
+            _rows(self.kinds),
             dict(self.doubts),
             self.doubts.total() / total if total else 0.0,
+            _rows(self.components),
         )
+
+
+def _rows(tallies: Mapping[str, KindTally]) -> dict[str, dict[str, float]]:
+    order = sorted(tallies.items(), key=lambda item: -item[1].by.total())
+    return {
+        name: {
+            **dict(tally.by),
+            "actions": tally.actions,
+            "transition_usd": tally.transition_usd,
+            "gain_usd": tally.gain_usd,
+        }
+        for name, tally in order
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class Decisions:
     by_kind: Mapping[str, Mapping[str, float]]
     doubts: Mapping[str, int]  # decisions that the rules took for HAM, by why
     fallback_rate: float  # their share of all decisions
+    #: Likewise by component, of the candidates that it offered; those that took none are not here.
+    by_component: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def by_ham(self) -> int:
@@ -85,5 +96,6 @@ class Decisions:
         """What JSON can hold."""
         return {
             "by_kind": {kind: dict(row) for kind, row in self.by_kind.items()},
+            "by_component": {name: dict(row) for name, row in self.by_component.items()},
             "doubts": dict(self.doubts),
         }

@@ -193,16 +193,17 @@ def test_one_candidate_is_too_few() -> None:
 
 def test_tally_counts_decisions_by_kind_and_by_who_took_them() -> None:
     tally = Tally()
-    move = {"kind": "migrate", "cost": 0.5, "score": 2.0}
-    tally.count(Taken(3, "ham"), move, 1)  # type: ignore[arg-type]
+    move = {"kind": "migrate", "by": "", "cost": 0.5, "score": 2.0}
+    tally.count(Taken(3, "ham"), {**move, "by": "racks"}, 1)  # type: ignore[arg-type]
     tally.count(Taken(2, "rules", "low confidence"), move, 1)  # type: ignore[arg-type]
-    tally.count(Taken(0, "ham"), {"kind": "wait", "cost": 0.0, "score": 0.0}, 0)  # type: ignore[arg-type]
+    tally.count(Taken(0, "ham"), {**move, "kind": "wait", "cost": 0.0, "score": 0.0}, 0)  # type: ignore[arg-type]
     said = tally.summary()
     assert said.to_dict() == {
         "by_kind": {
             "migrate": {"ham": 1, "rules": 1, "actions": 2, "transition_usd": 1.0, "gain_usd": 4.0},
             "wait": {"ham": 1, "actions": 0, "transition_usd": 0.0, "gain_usd": 0.0},
         },
+        "by_component": {"racks": {"ham": 1, "actions": 1, "transition_usd": 0.5, "gain_usd": 2.0}},
         "doubts": {"low confidence": 1},
     }
     assert said.fallback_rate == pytest.approx(1 / 3)

@@ -50,6 +50,7 @@ def test_a_row_has_the_promised_keys_in_order_and_then_the_further_ones() -> Non
         "forecast",
         "fallback_rate",
         "decisions",
+        "components",
         "what_if",
     ]
 

@@ -117,11 +117,20 @@ def evaluate(
         str | None,
         typer.Option(help="Play again with changes: host+2,price.spot=0.03,demand*1.2; shown beside."),
     ] = None,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate", help="Play rules (or ham, where named) with and without each component, and show it."
+        ),
+    ] = False,
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
 ) -> None:
     """Play a scenario with one or more agents and show what each cost."""
-    from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415  keeps --help fast
+    from foreshade.adapters.app.ablation import ablate as ablated  # noqa: PLC0415  keeps --help fast
+    from foreshade.adapters.app.ablation import print_ablation, subjects  # noqa: PLC0415
+    from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415
+    from foreshade.adapters.app.evaluate import forecast_of, workloads_of  # noqa: PLC0415
     from foreshade.adapters.app.report import check_folder, write_report  # noqa: PLC0415
     from foreshade.adapters.app.results import to_json  # noqa: PLC0415
     from foreshade.adapters.app.table import print_results  # noqa: PLC0415
@@ -138,6 +147,8 @@ def evaluate(
     if agent == "all":
         labels = list(dict.fromkeys([*agent_names(), *(["ham"] if policy is not None else [])]))
     first = said.seed if seed is None else seed
+    tried = subjects(labels, everyone=agent == "all") if ablate else ()
+    files = AgentFiles(policy, rules, components)
     quiet = as_json or not sys.stderr.isatty()
     with _bar(f"{said.name}: {len(labels)} agents", hidden=quiet) as (progress, task):
 
@@ -156,18 +167,35 @@ def evaluate(
             on_progress,
             anomalies=anomalies,
             forecast=forecast,
-            files=AgentFiles(policy, rules, components),
+            files=files,
             say=say,
             changed=changed,
         )
+        ablations = [
+            ablated(
+                said,
+                workloads_of(said, workload, range(first, first + seeds)),
+                name,
+                forecast_of(said, forecast),
+                jobs,
+                on_progress,
+                files=files,
+                say=say,
+            )
+            for name in tried
+        ]
     if as_json:
-        _say(json.dumps({**to_json(results), **to_rows(results)}, indent=1))
+        added = {"ablations": [one.to_dict() for one in ablations]} if ablate else {}
+        _say(json.dumps({**to_json(results), **to_rows(results), **added}, indent=1))
     else:
         print_results(results)
         print_changes(results)
+        for one in ablations:
+            print_ablation(one)
     if report is not None:
         command = shlex.join(["foreshade", *sys.argv[1:]])
-        path = write_report(results, report, command=command, written=datetime.now().astimezone())
+        now = datetime.now().astimezone()
+        path = write_report(results, report, command=command, written=now, ablations=ablations)
         print(f"report: {path}", file=sys.stderr)  # noqa: T201
 
 

@@ -93,9 +93,9 @@ def evaluate(
     workloads = workloads_of(scenario, workload_spec, seeds)
     runs = [Job(agent, seed, anomalies, files) for seed in seeds for agent in agents]
     if changed is None:
-        return _play(scenario, workloads, runs, shown, jobs, on_progress, say)
-    plain = _play(scenario, workloads, runs, shown, jobs, lambda k, n: on_progress(k, 2 * n), say)
-    other = _play(
+        return play_jobs(scenario, workloads, runs, shown, jobs, on_progress, say)
+    plain = play_jobs(scenario, workloads, runs, shown, jobs, lambda k, n: on_progress(k, 2 * n), say)
+    other = play_jobs(
         changed.scenario,
         _changed_workloads(workloads, changed),
         runs,
@@ -107,7 +107,7 @@ def evaluate(
     return plain + [replace(result, what_if=changed.said) for result in other]
 
 
-def _play(
+def play_jobs(
     scenario: Scenario,
     workloads: Mapping[int, Loaded],
     runs: Sequence[Job],
@@ -116,6 +116,7 @@ def _play(
     on_progress: Progress,
     say: Say,
 ) -> list[RunResult]:
+    """Play every run on the workload of its seed, in so many processes; results in the same order."""
     if shown == "table":
         make_tables(scenario, workloads, on_progress, say)
     total = sum(_ticks(scenario, workloads[run.seed]) for run in runs)
@@ -228,6 +229,7 @@ def _run(
         start=scenario.start,
         forecast=forecast,
         decisions=agent.tally.summary() if isinstance(agent, Decider) else None,
+        components=tuple(m.name for m in agent.managers) if isinstance(agent, Decider) else (),
     )
 
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from foreshade.adapters.app.ablation import Ablation, cells
 from foreshade.adapters.app.column import Column, Figures, share
 from foreshade.adapters.app.comparison import COMPARED, MEASURES, Case, cases
 from foreshade.adapters.app.results import RunResult
@@ -53,6 +54,7 @@ def write_report(
     command: str = "",
     reference: str | None = None,
     written: datetime | None = None,
+    ablations: Sequence[Ablation] = (),
 ) -> Path:
     """Write ``directory/index.html``, whole or not at all, and return its path.
 
@@ -62,12 +64,13 @@ def write_report(
         command: as typed, to be shown.
         reference: agent to compare with; ``npa`` if it took part, else each case's first agent, unless given.
         written: when, to be shown.
+        ablations: of components, shown after the cases.
 
     Raises:
         InputError: no results, two runs of one agent and seed, an unknown reference, or nowhere to write.
 
     """
-    text = render(results, command=command, reference=reference, written=written)
+    text = render(results, command=command, reference=reference, written=written, ablations=ablations)
     target = directory / "index.html"
     partial = directory / f".index.html.{os.getpid()}.partial"
     try:
@@ -90,6 +93,7 @@ def render(
     command: str = "",
     reference: str | None = None,
     written: datetime | None = None,
+    ablations: Sequence[Ablation] = (),
 ) -> str:
     """The report's HTML; the arguments are those of ``write_report``."""
     found = cases(results)
@@ -105,6 +109,7 @@ def render(
             for case, against in zip(found, references, strict=True)
         ],
         data=[_data(case, against) for case, against in zip(found, references, strict=True)],
+        ablations=[(one, *cells(one)) for one in ablations],
         command=command,
         version=_version(),
         written=written.strftime("%Y-%m-%d %H:%M %Z").strip() if written else "",
@@ -147,6 +152,7 @@ def _view(case: Case, reference: str, change: Change | None) -> Mapping[str, Any
         "terms": _term_table(case),
         "change": rows(change) if change else None,
         "decisions": _decision_rows(case),
+        "components": _component_rows(case),
         "fallbacks": fallback_sentences(case),
     }
 
@@ -156,16 +162,30 @@ def _decision_rows(case: Case) -> list[tuple[str, str, list[str]]]:
     rows = []
     for agent in case.agents:
         said = [run.decisions for run in case.runs[agent].values() if run.decisions is not None]
-        if not said:
-            continue
         kinds = dict.fromkeys(kind for one in said for kind in one.by_kind)
-        for kind in kinds:
-            cells = []
-            for key in ("ham", "rules", "actions", "transition_usd", "gain_usd"):
-                mean = sum(one.by_kind.get(kind, {}).get(key, 0.0) for one in said) / len(said)
-                cells.append(f"{mean:,.2f}" if key.endswith("usd") else f"{mean:,.1f}".removesuffix(".0"))
-            rows.append((agent, kind, cells))
+        rows += [(agent, kind, _means([one.by_kind.get(kind, {}) for one in said])) for kind in kinds]
     return rows
+
+
+def _component_rows(case: Case) -> list[tuple[str, str, list[str]]]:
+    """Likewise by component that was on, also where nothing that it offered was taken."""
+    rows = []
+    for agent in case.agents:
+        runs = [run for run in case.runs[agent].values() if run.decisions is not None]
+        names = dict.fromkeys(name for run in runs for name in run.components)
+        for name in names:
+            said = [run.decisions.by_component.get(name, {}) for run in runs if run.decisions is not None]
+            rows.append((agent, name, _means(said)))
+    return rows
+
+
+def _means(said: Sequence[Mapping[str, float]]) -> list[str]:
+    """What the tables of decisions show of tallies, means over runs."""
+    means = []
+    for key in ("ham", "rules", "actions", "transition_usd", "gain_usd"):
+        mean = sum(one.get(key, 0.0) for one in said) / len(said)
+        means.append(f"{mean:,.2f}" if key.endswith("usd") else f"{mean:,.1f}".removesuffix(".0"))
+    return means
 
 
 def _facts(case: Case) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ class RunResult:
     start: datetime | None = None  # of the scenario's first tick; None = unknown, times count from 0
     forecast: str = "none"  # what the state showed of demand to come: none, table or online
     decisions: Decisions | None = None  # of an agent that chooses among candidates
+    components: tuple[str, ...] = ()  # that were on
     what_if: str = ""  # changes laid over the scenario; "" = as it stands
 
 
@@ -73,6 +74,7 @@ def _row(result: RunResult) -> dict[str, Any]:
         "forecast": result.forecast,
         "fallback_rate": None if result.decisions is None else _finite(result.decisions.fallback_rate),
         "decisions": None if result.decisions is None else result.decisions.to_dict(),
+        "components": list(result.components),
         "what_if": result.what_if,
     }
 

@@ -38,14 +38,14 @@ def _rules(files: AgentFiles) -> Agent:
     from foreshade.agents.managers.registry import load_components  # noqa: PLC0415 - as above
     from foreshade.agents.rules.rules import Rules, load_rules  # noqa: PLC0415 - as above
 
-    return Rules(load_rules(files.rules), load_components(files.components))
+    return Rules(load_rules(files.rules), load_components(files.components, only=files.only))
 
 
 def _ham(files: AgentFiles) -> Agent:
     from foreshade.agents.ham.agent import Ham  # noqa: PLC0415 - as above
     from foreshade.agents.managers.registry import load_components  # noqa: PLC0415 - as above
 
-    return Ham(files.policy, managers=load_components(files.components))
+    return Ham(files.policy, managers=load_components(files.components, only=files.only))
 
 
 def _ilp() -> Agent:
@@ -65,6 +65,9 @@ class AgentFiles:
     policy: Path | None = None  # folder of a frozen policy, for `ham`
     rules: Path | None = None  # YAML, for `rules`
     components: str | None = None  # of `rules` and `ham`, as `load_components` reads it
+    only: tuple[str, ...] | None = (
+        None  # components that are on, whatever `components` enables; None = as it says
+    )
 
     def check(self, labels: Sequence[str]) -> None:
         """Raise InputError where a file is named and no agent of ``labels`` reads it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,9 @@ COMPONENTS: Mapping[str, Component] = {}
 
 
 def load_components(
-    said: str | None = None, known: Mapping[str, Component] = COMPONENTS
+    said: str | None = None,
+    known: Mapping[str, Component] = COMPONENTS,
+    only: Sequence[str] | None = None,
 ) -> tuple[Manager, ...]:
     """The components that are on, in the order of the file.
 
@@ -44,13 +46,26 @@ def load_components(
         said: None = those that ``components.yaml`` of the package enables; ``none``; ``all``; names, separated
             by commas, with the knobs of that file; or the path of a YAML file like it.
         known: components by name.
+        only: those that are on whatever ``said`` enables, with the knobs that it gives them; None = as said.
 
     Raises:
         InputError: there is no such component, or a file, key or value is not what it should be.
 
     """
-    if said == "none":
-        return ()
+    knobs, chosen = _read(said, known)
+    names = chosen if only is None else tuple(only)
+    return tuple(known[name].make(knobs.get(name) or known[name].knobs()) for name in names)
+
+
+def components_on(said: str | None = None, known: Mapping[str, Component] = COMPONENTS) -> tuple[str, ...]:
+    """The names of what ``load_components`` would make."""
+    return _read(said, known)[1]
+
+
+def _read(
+    said: str | None, known: Mapping[str, Component]
+) -> tuple[dict[str, ManagerKnobs], tuple[str, ...]]:
+    """Knobs by component, and which are on."""
     path = Path(said) if said is not None and said.endswith((".yaml", ".yml")) else None
     document = _document(path)
     sections = document.value
@@ -60,14 +75,13 @@ def load_components(
         _require(name, known, f"{document.name}:{document.line((name,))}: ")
     knobs = {name: build(known[name].knobs, document, sections.get(name) or {}, (name,)) for name in sections}
     if said is None or path is not None:
-        chosen = [name for name, said_of in knobs.items() if said_of.enabled]
-    elif said == "all":
-        chosen = list(known)
-    else:
-        chosen = [name.strip() for name in said.split(",")]
+        return knobs, tuple(name for name, said_of in knobs.items() if said_of.enabled)
+    if said == "all":
+        return knobs, tuple(known)
+    chosen = () if said == "none" else tuple(name.strip() for name in said.split(","))
     for name in chosen:
         _require(name, known, "--components: ")
-    return tuple(known[name].make(knobs.get(name) or known[name].knobs()) for name in chosen)
+    return knobs, chosen
 
 
 def _document(path: Path | None) -> Document:

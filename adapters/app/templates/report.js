@@ -185,7 +185,7 @@
   const redrawn = [];
   const drawAll = () => redrawn.forEach((redraw) => redraw(true));
 
-  document.querySelectorAll("section.case").forEach((section) => {
+  document.querySelectorAll("section.case[data-case]").forEach((section) => {
     const data = cases[Number(section.dataset.case)];
     let queued = 0;
     const state = { drawn: new Set(data.drawn), seed: "", range: null };
