@@ -128,6 +128,25 @@ class ClusterState:
     def vms(self) -> VmColumns: ...
     def show_anomalies(self, vm: U8, vm_p: F32, vm_widen: F32, host: U8) -> None: ...
     def show_hazards(self, per_h: F32, confidence: F32) -> None: ...
+    def fill(
+        self,
+        time_s: float,
+        tick: int,
+        n_hosts: int,
+        n_vms: int,
+        hosts: dict[str, npt.NDArray[np.generic]],
+        vms: dict[str, npt.NDArray[np.generic]],
+    ) -> None: ...
+    def show_forecasts(
+        self,
+        moments: F32,
+        quantiles: F32,
+        horizons: I32,
+        levels: F32,
+        series: I32,
+        share: F32,
+        memory_share: F32,
+    ) -> None: ...
     @property
     def forecasts(self) -> ForecastColumns: ...
     def copy(self) -> ClusterState: ...

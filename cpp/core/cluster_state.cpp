@@ -5,6 +5,7 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace foreshade {
 
@@ -77,6 +78,69 @@ void ClusterState::show_hazards(std::span<const float> per_h, std::span<const fl
     require("hosts.hazard_confidence", confidence, n_hosts(), "a share", is_share);
     hosts.hazard_per_h.assign(per_h.begin(), per_h.end());
     hosts.hazard_confidence.assign(confidence.begin(), confidence.end());
+}
+
+void ClusterState::resize(std::size_t n_hosts, std::size_t n_vms) {
+    hosts.resize(n_hosts);
+    vms.resize(n_vms);
+    forecasts.resize(n_vms);
+}
+
+void ClusterState::validate() const {
+    const auto amounts = [](const char* what, const std::vector<float>& column) {
+        require(what, column, column.size(), "a finite amount of at least 0",
+                [](float x) { return x >= 0.0F && std::isfinite(x); });
+    };
+    // A time that nobody knows is infinite.
+    const auto times = [](const char* what, const std::vector<float>& column) {
+        require(what, column, column.size(), "a time of at least 0", [](float x) { return x >= 0.0F; });
+    };
+    const auto indices = [](const char* what, const std::vector<std::int32_t>& column, std::size_t n) {
+        require(what, column, column.size(), "-1 or an index",
+                [n](std::int32_t x) { return x >= -1 && x < static_cast<std::int32_t>(n); });
+    };
+    amounts("hosts.capacity", hosts.capacity);
+    amounts("hosts.allocated", hosts.allocated);
+    amounts("hosts.usage", hosts.usage);
+    amounts("hosts.overcommit", hosts.overcommit);
+    amounts("hosts.power_w", hosts.power_w);
+    amounts("hosts.idle_w", hosts.idle_w);
+    amounts("hosts.peak_w", hosts.peak_w);
+    amounts("hosts.boot_s", hosts.boot_s);
+    amounts("hosts.price_usd_h", hosts.price_usd_h);
+    amounts("vms.flavour", vms.flavour);
+    amounts("vms.allocation", vms.allocation);
+    amounts("vms.usage", vms.usage);
+    amounts("vms.demand", vms.demand);
+    amounts("vms.weight", vms.weight);
+    amounts("vms.credit", vms.credit);
+    times("hosts.since_s", hosts.since_s);
+    times("hosts.age_s", hosts.age_s);
+    times("vms.since_move_s", vms.since_move_s);
+    times("vms.age_s", vms.age_s);
+    require("hosts.contention", hosts.contention, n_hosts(), "a share", is_share);
+    require("vms.contention", vms.contention, n_vms(), "a share", is_share);
+    indices("vms.host", vms.host, n_hosts());
+    indices("vms.destination", vms.destination, n_hosts());
+    indices("vms.primary", vms.primary, n_vms());
+    require("hosts.state", hosts.state, n_hosts(), "a host state",
+            [](HostState s) { return s <= HostState::maintenance; });
+    require("vms.state", vms.state, n_vms(), "a VM state", [](VmState s) { return s <= VmState::failed; });
+    require("vms.kind", vms.kind, n_vms(), "a VM kind", [](VmKind k) { return k <= VmKind::micro; });
+}
+
+void ClusterState::show_forecasts(ForecastColumns said) {
+    const std::size_t n_rows = said.n_rows();
+    const auto rows = [n_rows](std::int32_t x) { return x >= -1 && x < static_cast<std::int32_t>(n_rows); };
+    require("forecasts.series", said.series, n_vms(), "-1 or a row", rows);
+    require("forecasts.share", said.share, n_vms(), "a share", is_share);
+    require("forecasts.memory_share", said.memory_share, n_vms(), "a share", is_share);
+    const std::size_t cells = said.horizons.size() * n_rows * kDense;
+    require("forecasts.moments", said.moments, cells * 2, "a finite amount", [](float x) { return std::isfinite(x); });
+    if (!said.quantiles.empty())
+        require("forecasts.quantiles", said.quantiles, cells * said.levels.size(), "a finite amount",
+                [](float x) { return std::isfinite(x); });
+    forecasts = std::move(said);
 }
 
 void ForecastColumns::resize(std::size_t n_vms) {

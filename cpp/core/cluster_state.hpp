@@ -124,6 +124,12 @@ struct ClusterState {
     std::size_t n_hosts() const { return hosts.state.size(); }
     std::size_t n_vms() const { return vms.state.size(); }
 
+    // Room for so many hosts and VMs; columns of new ones say what nobody has told yet.
+    void resize(std::size_t n_hosts, std::size_t n_vms);
+    // Throws std::invalid_argument where a code is none, an index points nowhere, an amount is negative or not a
+    // number, or a share is none: what a telemetry adapter may get wrong.
+    void validate() const;
+
     // What a detector beside the world says: labels, p-values and widening of VMs, labels of hosts. Columns that
     // nobody fills stay at normal, 1 and 1. Throws std::invalid_argument, changing nothing, on a wrong length or a
     // value out of range.
@@ -131,6 +137,9 @@ struct ClusterState {
                         std::span<const AnomalyLabel> host);
     // What health signals say: (n_hosts,) failures per hour and confidence in [0, 1]. Throws likewise.
     void show_hazards(std::span<const float> per_h, std::span<const float> confidence);
+    // What a forecaster beside the world says; `said` has one entry per VM in series, share and memory_share. Throws
+    // likewise.
+    void show_forecasts(ForecastColumns said);
 };
 
 } // namespace foreshade
