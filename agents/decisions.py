@@ -36,10 +36,13 @@ class Tally:
     def __init__(self) -> None:
         self.kinds: dict[str, KindTally] = {}
         self.components: dict[str, KindTally] = {}  # of candidates that components offered
+        self.rules: Counter[str] = Counter()  # decisions for candidates whose preference a rule changed
         self.doubts: Counter[str] = Counter()  # decisions that the rules took for HAM, by why
 
-    def count(self, taken: Taken, said: _core.CandidateDict, actions: int) -> None:
-        """One decision more: what it was, and how many actions it put into the plan."""
+    def count(self, taken: Taken, said: _core.CandidateDict, actions: int, rule: str = "") -> None:
+        """One decision more: what it was, how many actions it put into the plan, which rule changed it."""
+        if rule:
+            self.rules[rule] += 1
         counted = [self.kinds.setdefault(said["kind"], KindTally())]
         if said["by"]:
             counted.append(self.components.setdefault(said["by"], KindTally()))
@@ -59,6 +62,7 @@ class Tally:
             dict(self.doubts),
             self.doubts.total() / total if total else 0.0,
             _rows(self.components),
+            dict(self.rules.most_common()),
         )
 
 
@@ -86,6 +90,8 @@ class Decisions:
     fallback_rate: float  # their share of all decisions
     #: Likewise by component, of the candidates that it offered; those that took none are not here.
     by_component: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    #: Decisions by the rule of the file that changed the preference of what was taken.
+    by_rule: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def by_ham(self) -> int:
@@ -97,5 +103,6 @@ class Decisions:
         return {
             "by_kind": {kind: dict(row) for kind, row in self.by_kind.items()},
             "by_component": {name: dict(row) for name, row in self.by_component.items()},
+            "by_rule": dict(self.by_rule),
             "doubts": dict(self.doubts),
         }

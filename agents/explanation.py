@@ -125,6 +125,8 @@ def _row_of(decision: Explained, mine: _core.CandidateDict) -> int:
 def _left_by_rules(said: _core.CandidateDict, knobs: CandidateKnobs) -> str:
     """Why the rules do not take a candidate for itself; "" = they would."""
     kind = said["kind"]
+    if said["rule"] >= 0 and said["preference"] <= 0.0:
+        return f"a rule decides: {knobs.rule_labels[said['rule']]}"
     if kind == "wait" or said["preference"] > 0.0:
         return ""
     if kind == "plan":

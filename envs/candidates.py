@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshade import _core
 from foreshade.envs.packers import EXPECTED_COST, N_SIGMA, PackerKnobs, WindowKnobs
+from foreshade.envs.rule_tree import Node, Rule, compiled
 
 #: Kinds of candidates, in the order of their flags among the columns.
 KINDS: tuple[str, ...] = tuple(_core.candidate_kinds())
@@ -65,6 +66,13 @@ class CandidateKnobs(BaseModel):
     preferred: tuple[str, ...] = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it
     plans: tuple[PlanKnobs, ...] = (EXPECTED_COST_PLAN,)
+    rules: tuple[Rule, ...] = ()  # what changes preferences: the first that fits a candidate
+    tree: Node | None = None  # likewise where none fits
+
+    @property
+    def rule_labels(self) -> tuple[str, ...]:
+        """What people call each rule and each leaf of the tree, by the number that a candidate carries."""
+        return compiled(self.rules, self.tree).labels
 
     @field_validator("preferred")
     @classmethod
@@ -78,7 +86,7 @@ class CandidateKnobs(BaseModel):
         """The same knobs for the native generator."""
         native = _core.ProposerKnobs()
         for name in type(self).model_fields:
-            if name not in ("window", "preferred", "plans"):
+            if name not in ("window", "preferred", "plans", "rules", "tree"):
                 setattr(native, name, getattr(self, name))
         native.window = self.window.native()
         native.preferred = sum(1 << KINDS.index(kind) for kind in self.preferred)
@@ -88,6 +96,7 @@ class CandidateKnobs(BaseModel):
             one.packer, one.preferred, one.eager = plan.packer.native(), plan.preferred, plan.eager
             plans.append(one)
         native.plans = plans
+        native.rules = compiled(self.rules, self.tree).nodes
         return native
 
 

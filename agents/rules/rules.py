@@ -13,6 +13,7 @@ from foreshade.agents.managers.manager import Manager
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, five
+from foreshade.envs.rule_reach import unreachable
 from foreshade.envs.site import Site, native_site
 from foreshade.envs.yaml_document import Document, build, parse
 
@@ -21,7 +22,8 @@ def load_rules(path: str | Path | None = None) -> CandidateKnobs:
     """The rules of a YAML file, or those that come with the package.
 
     Raises:
-        InputError: the file cannot be read, or a key or value is not what it should be.
+        InputError: the file cannot be read, a key or value is not what it should be, or no candidate can come
+            to a rule or a branch.
 
     """
     if path is None:
@@ -33,7 +35,11 @@ def load_rules(path: str | Path | None = None) -> CandidateKnobs:
         except OSError as error:
             raise InputError(f"{name}: expected a file of rules, {error.strerror}") from error
     document: Document = parse(text, name)
-    return build(CandidateKnobs, document)
+    knobs = build(CandidateKnobs, document)
+    if (found := unreachable(knobs.rules, knobs.tree)) is not None:
+        where, why = found
+        raise InputError(f"{name}:{document.line(where)}: {why}")
+    return knobs
 
 
 class Decider:
@@ -49,6 +55,7 @@ class Decider:
         #: Told of every decision, `wait` too, before it is booked.
         self.on_decision: Callable[[_core.Proposer, Taken], None] | None = None
         self._proposer: _core.Proposer | None = None
+        self._labels = knobs.rule_labels
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
@@ -81,6 +88,7 @@ class Decider:
             if self.on_decision is not None:
                 self.on_decision(proposer, taken)
             said = proposer.describe(taken.candidate)
+            rule = self._labels[said["rule"]] if said["rule"] >= 0 else ""
             if taken.candidate == 0:
                 self.tally.count(taken, said, 0)
                 break
@@ -89,7 +97,7 @@ class Decider:
                 manager.taken(offer)
             proposer.choose(taken.candidate)
             added = len(proposer.plan()) - len(reasons)
-            self.tally.count(taken, said, added)
+            self.tally.count(taken, said, added, rule)
             reasons.extend([said["reason"]] * added)
         return [
             Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation), reason)

@@ -687,9 +687,22 @@ class PlanKnobs:
     preferred: bool
     eager: bool
 
+class RuleNode:
+    def __init__(self) -> None: ...
+    verdict: int  # 0 test, 1 add, 2 never, 3 score, 4 first
+    feature: int
+    low: float
+    high: float
+    kinds: int
+    then: int
+    otherwise: int
+    value: float
+    rule: int
+
 class ProposerKnobs:
     def __init__(self) -> None: ...
     plans: list[PlanKnobs]
+    rules: list[RuleNode]
     k: int
     decisions: int
     horizon_ticks: int
@@ -742,6 +755,7 @@ class CandidateDict(TypedDict):
     latency: float
     score: float
     preference: float
+    rule: int  # whose word changed the preference; -1 = none did
     possible: bool
 
 class Proposer:
@@ -820,6 +834,7 @@ class DecisionBatch:
 ColumnTuple: TypeAlias = tuple[str, str, float, float, str]  # name, unit, low, high, doc
 
 def context_columns() -> list[ColumnTuple]: ...
+def rule_columns() -> list[tuple[str, str, float, float, str]]: ...
 def candidate_columns() -> list[ColumnTuple]: ...
 def candidate_kinds() -> list[str]: ...
 def cost_terms() -> list[str]: ...

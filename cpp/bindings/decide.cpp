@@ -110,6 +110,23 @@ void register_decide(py::module_& module) {
         .def_readwrite("packer", &PlanKnobs::packer)
         .def_readwrite("preferred", &PlanKnobs::preferred)
         .def_readwrite("eager", &PlanKnobs::eager);
+    py::class_<RuleNode>(module, "RuleNode")
+        .def(py::init<>())
+        .def_property(
+            "verdict", [](const RuleNode& self) { return static_cast<int>(self.verdict); },
+            [](RuleNode& self, int said) {
+                if (said < 0 || said > static_cast<int>(RuleVerdict::first))
+                    throw std::invalid_argument("rule: no such verdict");
+                self.verdict = static_cast<RuleVerdict>(said);
+            })
+        .def_readwrite("feature", &RuleNode::feature)
+        .def_readwrite("low", &RuleNode::low)
+        .def_readwrite("high", &RuleNode::high)
+        .def_readwrite("kinds", &RuleNode::kinds)
+        .def_readwrite("then", &RuleNode::then)
+        .def_readwrite("otherwise", &RuleNode::otherwise)
+        .def_readwrite("value", &RuleNode::value)
+        .def_readwrite("rule", &RuleNode::rule);
     py::class_<ProposerKnobs>(module, "ProposerKnobs")
         .def(py::init<>())
         .def_readwrite("k", &ProposerKnobs::k)
@@ -138,7 +155,8 @@ void register_decide(py::module_& module) {
         .def_readwrite("micro_life_s", &ProposerKnobs::micro_life_s)
         .def_readwrite("preferred", &ProposerKnobs::preferred)
         .def_readwrite("threshold", &ProposerKnobs::threshold)
-        .def_readwrite("plans", &ProposerKnobs::plans);
+        .def_readwrite("plans", &ProposerKnobs::plans)
+        .def_readwrite("rules", &ProposerKnobs::rules);
     py::class_<HeldProposer>(module, "Proposer")
         .def(py::init([](const std::shared_ptr<Site>& site, const ProposerKnobs& knobs) {
                  return std::make_unique<HeldProposer>(std::make_shared<const Site>(*site), knobs);
@@ -202,6 +220,7 @@ void register_decide(py::module_& module) {
                  out["latency"] = c.latency;
                  out["score"] = c.score();
                  out["preference"] = c.preference;
+                 out["rule"] = c.rule;
                  out["possible"] = self.possible(index);
                  return out;
              })
@@ -285,6 +304,9 @@ void register_decide(py::module_& module) {
     module.def(
         "context_columns", [] { return columns_of(context_columns()); }, "(name, unit, low, high, doc) of each.");
     module.def("candidate_columns", [] { return columns_of(candidate_columns()); });
+    module.def(
+        "rule_columns", [] { return columns_of(rule_columns()); },
+        "What rules may test beside the columns of context and candidates, in this order behind them.");
     module.def("candidate_kinds", [] {
         std::vector<std::string> names;
         for (std::size_t k = 0; k < kCandidateKinds; ++k)

@@ -26,6 +26,7 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     : site_(std::move(site)), priced_(std::make_shared<Site>(*site_)), knobs_(knobs) {
     if (knobs_.k < 2) throw std::invalid_argument("k: expected at least 2 candidates, wait and one more");
     if (knobs_.decisions == 0) throw std::invalid_argument("decisions: expected at least 1 a tick");
+    check_rules(knobs_.rules);
     if (site_->economy.usd_kwh.empty())
         throw std::invalid_argument("site: expected a price for every tick, found none");
     reset({});
@@ -352,21 +353,60 @@ float Proposer::squash(float usd) const {
 // What the rules take is above 0 by a step, what they leave below by the same: a policy that starts as the rules and
 // draws at random departs from them rarely. A plan is taken as it is: placing what waits and switching off what is
 // empty earn nothing by its measure.
-float Proposer::preference_of(const Candidate& c) const {
+float Proposer::stepped(float score, bool taken) const {
     constexpr float kStep = 0.7F;
+    return taken ? kStep + std::max(score, 0.0F) / kLargest : -kStep + std::min(score, 0.0F) / kLargest;
+}
+
+float Proposer::preference_of(const Candidate& c) const {
     if (c.kind == CandidateKind::wait) return 0.0F;
     const float score = squash(c.score() - knobs_.threshold * unit_usd_);
     bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
     if (c.kind == CandidateKind::right_size) taken = taken && c.z == knobs_.headroom;
     if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
     if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
-    return taken ? kStep + std::max(score, 0.0F) / kLargest : -kStep + std::min(score, 0.0F) / kLargest;
+    return stepped(score, taken);
+}
+
+// The preference, and what the rules that people wrote make of it.
+void Proposer::prefer(Candidate& c) const {
+    c.preference = preference_of(c);
+    c.rule = -1;
+    if (knobs_.rules.empty() || c.kind == CandidateKind::wait) return;
+    constexpr float kFirst = 5.0F; // above any step and score, below the largest
+    const ClusterState& state = planned_->state();
+    std::array<float, rule_feature::count> x{};
+    std::memcpy(x.data(), context_.data(), sizeof(float) * context::count);
+    x[context::planned] = whole_ ? 1.0F : 0.0F;
+    x[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
+    write_row(c, x.data() + rule_feature::first_candidate);
+    constexpr double kDay = kDaySeconds;
+    x[rule_feature::hour] = static_cast<float>(std::fmod(state.time_s, kDay) / 3600.0);
+    x[rule_feature::weekday] = static_cast<float>(std::fmod(state.time_s, 7.0 * kDay) / kDay);
+    x[rule_feature::vm] = static_cast<float>(c.vm);
+    x[rule_feature::app] = c.vm >= 0 ? static_cast<float>(state.vms.app[at(c.vm)]) : -1.0F;
+    x[rule_feature::host] = static_cast<float>(c.host);
+    x[rule_feature::source] = static_cast<float>(c.source);
+    const RuleNode& leaf = leaf_of(knobs_.rules, c.kind, x.data());
+    c.rule = leaf.rule;
+    const float score = squash(c.score() - knobs_.threshold * unit_usd_);
+    switch (leaf.verdict) {
+    case RuleVerdict::never:
+        c.preference = -kLargest;
+        break;
+    case RuleVerdict::score:
+        c.preference = stepped(score, score > 0.0F);
+        break;
+    case RuleVerdict::first:
+        c.preference = kFirst + score / kLargest;
+        break;
+    default:
+        c.preference = std::clamp(c.preference + leaf.value, -kLargest, kLargest);
+    }
 }
 
 void Proposer::show() {
-    for (Candidate& c : pool_) {
-        c.preference = preference_of(c);
-    }
+    for (Candidate& c : pool_) prefer(c);
     shown_ = pool_;
     if (shown_.size() <= knobs_.k) return;
     std::stable_sort(shown_.begin() + 1, shown_.end(), [](const Candidate& a, const Candidate& b) {
@@ -436,9 +476,11 @@ void Proposer::choose(std::size_t index) {
                      (c.kind == CandidateKind::migrate || c.kind == CandidateKind::place ||
                       c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) &&
                      evaluate(c);
-        if (!c.possible) continue;
-        c.preference = preference_of(c);
+        if (c.possible) prefer(c);
     }
+    if (knobs_.rules.empty()) return;
+    for (Candidate& c : shown_) // rules may ask for the decisions that are left, or for what a host is now
+        if (c.possible) prefer(c);
 }
 
 std::string Proposer::reason(std::size_t index) const {

@@ -16,6 +16,7 @@
 #include "core/decide/columns.hpp"
 #include "core/decide/packer.hpp"
 #include "core/decide/planned.hpp"
+#include "core/decide/rule_tree.hpp"
 #include "core/decide/site.hpp"
 
 namespace foreshade {
@@ -52,6 +53,7 @@ struct ProposerKnobs {
     std::uint32_t preferred = ~0U; // bit per CandidateKind
     float threshold = 0.0F;        // idle host hours
     std::vector<PlanKnobs> plans;  // they share `window`
+    std::vector<RuleNode> rules;   // what changes preferences, candidate by candidate; none = nothing does
 };
 
 struct Candidate {
@@ -66,6 +68,7 @@ struct Candidate {
     float z = 0.0F;            // of a plan; of right-sizing the headroom
     float ready_h = 0.0F;      // until it has its effect
     std::int32_t offered = -1; // which of the offers from outside; -1 = the proposer's own
+    std::int32_t rule = -1;    // whose word changed its preference; -1 = none did
     bool possible = true;
 
     float score() const { return performance + utilisation - cost - latency; }
@@ -148,6 +151,8 @@ class Proposer {
     void write_row(const Candidate& c, float* row) const;
     float squash(float usd) const;
     float preference_of(const Candidate& c) const;
+    float stepped(float score, bool taken) const;
+    void prefer(Candidate& c) const;
 
     std::shared_ptr<const Site> site_;
     std::shared_ptr<Site> priced_; // the site at this episode's prices
