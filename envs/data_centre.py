@@ -137,6 +137,7 @@ def data_centre(scenario: Scenario, n_ticks: int, n_vms: int, *, power_managed: 
     failures.lead_h = max(scenario.failures.lead_h, 1e-3)
     spec.failures = failures
     spec.maintenance = _maintenance(scenario, [host.rack for host in hosts])
+    spec.guest_cpu = scenario.guest_cpu or 0.0
     spec.spare_slots = max(LEAST_SPARE_SLOTS, n_vms // 4)
     return spec
 

@@ -51,6 +51,7 @@ class Site:
     offloadable: F32 | None = None  # (n_apps,) share of an application's work that micro-VMs can take
     #: (n_racks,) what each rack draws by itself until it is switched off; None = not told
     rack_w: F32 | None = None
+    guest_cpu: float | None = None  # largest CPU allocation of a VM over its flavour; None = any
 
 
 def site_of(world: SimulatedWorld, seed: int) -> Site:
@@ -109,6 +110,7 @@ def site_of_data_centre(
         wake_s=np.array([m.wake_s for m in models], dtype=np.float32),
         offloadable=offloadable,
         rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
+        guest_cpu=spec.guest_cpu or None,
     )
 
 
@@ -136,5 +138,6 @@ def native_site(site: Site) -> _core.Site:
     native.sleep_w = [] if site.sleep_w is None else site.sleep_w.tolist()
     native.wake_s = [] if site.wake_s is None else site.wake_s.tolist()
     native.offloadable = [] if site.offloadable is None else site.offloadable.tolist()
+    native.guest_cpu = site.guest_cpu or 0.0
     native.rack_w = [] if site.rack_w is None else site.rack_w.tolist()
     return native

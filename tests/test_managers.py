@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def test_the_better_of_two_offers_for_one_vm_is_taken_and_the_other_is_gone() ->
     manager = Fixed(move(1.0), move(2.0))
     assert stage(manager).ask() == [("migrate", 0, 1)]
     assert manager.told == [manager.said[1]]
+
+
+def test_of_two_offers_that_meet_one_need_the_better_is_taken_alone() -> None:
+    offers = [replace(move(gain, vm), claim="room of host 0") for vm, gain in ((0, 1.0), (1, 2.0))]
+    assert stage(Fixed(*offers)).ask() == [("migrate", 1, 1)]
+    assert stage(Fixed(*offers, move(0.5))).ask() == [("migrate", 1, 1), ("migrate", 0, 1)]
+    several = replace(offers[0], actions=(migrate(0, 1), migrate(1, 1)), performance=3.0)
+    assert stage(Fixed(several, offers[1])).ask() == [("migrate", 0, 1), ("migrate", 1, 1)]
 
 
 def test_offer_of_several_actions_is_taken_whole() -> None:

@@ -211,3 +211,16 @@ def test_a_reshape_is_held_to_what_the_hypervisor_can_plug_and_the_host_can_hold
     world.must(kind=RESHAPE, vm=0, allocation=[40_000, 2_048, 100, 100, 0])
     np.testing.assert_allclose(world.look().hosts.allocated[0, :2], [40_000, 2_048])
     np.testing.assert_allclose(world.state.vms.flavour[0], SMALL)
+
+
+def test_no_guest_grows_beyond_what_it_was_booted_with_and_a_clone_as_far_as_its_primary() -> None:
+    world = served(App([2_000.0, 1_000.0, 10.0, 10.0]), guest_cpu=1.5)
+    world.tick()
+    grown = [6_000.0, *SMALL[1:]]
+    assert "hypervisor cannot" in world.do(kind=RESHAPE, vm=0, allocation=[6_001.0, *SMALL[1:]])[0]
+    world.must(kind=RESHAPE, vm=0, allocation=grown)
+    clone = world.must(kind=SHADOW, vm=0, host=1, value=0.1)
+    world.tick()
+    size = [float(x) for x in world.look().vms.allocation[clone][1:]]
+    assert "hypervisor cannot" in world.do(kind=RESHAPE, vm=clone, allocation=[6_001.0, *size])[0]
+    world.must(kind=RESHAPE, vm=clone, allocation=[6_000.0, *size])

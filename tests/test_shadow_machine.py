@@ -169,7 +169,11 @@ def test_room_comes_before_traffic_and_goes_after_it() -> None:
         (ActionKind.RESHAPE, 7),
     ]
     assert [a.value for a in up[1:]] == pytest.approx([0.2, 1.8])
-    assert actions(ready.on(E.RAISE), E.RAISE, ALLOCATION)[0].allocation == (250.0, 500.0, 25.0, 50.0, 0.1)
+    assert actions(ready.on(E.RAISE), E.RAISE, (900.0, 1_800.0, 90.0, 180.0, 1.0))[
+        0
+    ].allocation == pytest.approx(
+        (300.0, 600.0, 30.0, 60.0, 0.1)  # a quarter of the traffic beside three quarters
+    )
 
 
 def test_reports_ask_for_nothing_and_what_no_action_does_is_said() -> None:

@@ -234,6 +234,7 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
             for h, start, end in windows
         ],
         spare_slots=7,
+        guest_cpu=1.0 if seed % 4 == 1 else 0.0,
         prices={
             "electricity_usd_kwh": [0.1 + 0.01 * k for k in range(n_ticks)],
             "carbon_g_kwh": [300.0 - k for k in range(n_ticks)],

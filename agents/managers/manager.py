@@ -35,6 +35,8 @@ class Offer:
     latency: float = 0.0  # USD of lateness and downtime added
     ready_h: float = 0.0  # until it has its effect
     preferred: bool = True  # whether the rules may take it
+    #: The need that it meets, e.g. ``capacity of app 3``: of the offers that claim the same one is taken.
+    claim: str = ""
 
     def native(self, by: str) -> _core.OfferTuple:
         """The same for the proposer."""
@@ -46,6 +48,7 @@ class Offer:
             self.preferred,
             by,
             self.reason,
+            self.claim,
             [
                 (int(a.kind), a.vm, a.host, a.app, a.rack, a.value, a.value2, list(a.allocation or _NOTHING))
                 for a in self.actions

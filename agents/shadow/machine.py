@@ -250,7 +250,7 @@ def actions(
 
 
 def _size(said: Shadow, allocation: Allocation) -> Allocation:
-    """Its allocation at its step: that share of its primary's; GPUs cannot be plugged while it runs."""
-    share = max(said.share, said.traffic)
+    """Its allocation at its step: as heavily used as its primary then is; GPUs cannot be plugged while it runs."""
+    share = max(said.share, min(1.0, said.traffic / max(1.0 - said.traffic, 1e-9)))
     *plugged, gpus = allocation
     return five([*(share * amount for amount in plugged), said.share * gpus])

@@ -246,6 +246,7 @@ class DataCentre:
     scheduler: Scheduler
     slo_stretch: float
     knee: float
+    guest_cpu: float
     spare_slots: int
 
 class Plant:
@@ -496,6 +497,7 @@ class Site:
     largest_vm: list[float]
     rack_w: list[float]
     offloadable: list[float]
+    guest_cpu: float
 
 class PackerKnobs:
     def __init__(self) -> None: ...
@@ -734,8 +736,8 @@ ActionTuple: TypeAlias = tuple[
 ]  # kind, vm, host, app, rack, value, value2, allocation
 
 OfferTuple: TypeAlias = tuple[
-    int, tuple[int, int, int], tuple[float, float, float, float], float, bool, str, str, list[ActionTuple]
-]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, by, reason, actions
+    int, tuple[int, int, int], tuple[float, float, float, float], float, bool, str, str, str, list[ActionTuple]
+]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, by, reason, claim, actions
 
 class CandidateDict(TypedDict):
     kind: str

@@ -109,6 +109,7 @@ void register_data_centre(py::module_& module) {
         .def_readwrite("scheduler", &DataCentre::scheduler)
         .def_readwrite("slo_stretch", &DataCentre::slo_stretch)
         .def_readwrite("knee", &DataCentre::knee)
+        .def_readwrite("guest_cpu", &DataCentre::guest_cpu)
         .def_readwrite("spare_slots", &DataCentre::spare_slots);
 }
 

@@ -30,7 +30,8 @@ void register_packer(py::module_& module) {
         .def_readwrite("rack_w", &Site::rack_w)
         .def_readwrite("sleep_w", &Site::sleep_w)
         .def_readwrite("wake_s", &Site::wake_s)
-        .def_readwrite("offloadable", &Site::offloadable);
+        .def_readwrite("offloadable", &Site::offloadable)
+        .def_readwrite("guest_cpu", &Site::guest_cpu);
     py::class_<PackerKnobs>(module, "PackerKnobs")
         .def(py::init<>())
         .def_readwrite("window", &PackerKnobs::window)

@@ -170,6 +170,10 @@ ActionResult Simulator::act_reshape(const Action& action) {
                           (wanted[2] == vm.allocation[2] || hypervisor.disk) &&
                           (wanted[3] == vm.allocation[3] || hypervisor.network) && wanted[4] == vm.allocation[4];
     if (!possible) return {Refusal::not_hotpluggable, -1};
+    // A clone boots from its primary's image: it may become as large.
+    const float born = vm.primary >= 0 ? vms_[at(vm.primary)].flavour[0] : vm.flavour[0];
+    const float most = plant_->spec.guest_cpu * born * (1.0F + 1e-6F);
+    if (most > 0.0F && wanted[0] > vm.allocation[0] && wanted[0] > most) return {Refusal::not_hotpluggable, -1};
     if (played_ >= 0 && wanted[1] < vm.allocation[1] && wanted[1] < portion_of(vm, action.vm).capped[1])
         return {Refusal::below_usage, -1};
     const HostTruth& truth = hosts_[at(vm.host)];

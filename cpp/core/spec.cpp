@@ -56,6 +56,7 @@ void DataCentre::validate(std::size_t n_ticks) const {
     require(prices.pue >= 1.0F, "prices: PUE must be at least 1");
     require(knee > 0.0F && knee < 1.0F, "response: the knee must lie between 0 and 1");
     require(slo_stretch > 1.0F, "response: the stretch must be above 1");
+    require(guest_cpu == 0.0F || guest_cpu >= 1.0F, "guest_cpu: expected at least 1, or 0 for any");
     require(failures.mtbf_h >= 0.0 && failures.recall >= 0.0 && failures.recall <= 1.0 && failures.lead_h > 0.0 &&
                 failures.false_alarms_per_host_day >= 0.0,
             "failures: a number is out of range");

@@ -113,6 +113,7 @@ struct DataCentre {
     Scheduler scheduler = Scheduler::worst_fit;
     float slo_stretch = 5.0F;
     float knee = 0.8F;
+    float guest_cpu = 0.0F;      // largest CPU allocation over the flavour: a guest's maximum of vCPUs; 0 = any
     std::size_t spare_slots = 0; // VM slots beyond the workload's, for VMs that actions make
 
     // Throws std::invalid_argument, naming what is wrong, unless every number can be simulated.

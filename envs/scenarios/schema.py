@@ -171,6 +171,7 @@ class Scenario(Entry):
     workload: str | None = None  # e.g. generated:enterprise
     needs: Literal["planetlab", "bitbrains", "google_vms", "alibaba_gpu"] | None = None  # trace not shipped
     overcommit: Overcommit = Overcommit()
+    guest_cpu: Factor | None = None  # most CPU over the flavour: what guests are booted with; null = any
     scheduler: Literal["first-fit", "best-fit", "worst-fit"] = "worst-fit"  # spreads, as OpenStack does
     fleet: Annotated[tuple[RackGroup, ...], Field(min_length=1)]
     rented: tuple[RentedGroup, ...] = ()

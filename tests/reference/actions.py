@@ -196,6 +196,9 @@ class Acting(Lives):
             2: profile.disk, 3: profile.network, 4: False,
         }  # fmt: skip
         need(all(new[r] == old[r] or possible[r] for r in RESOURCES), "not_hotpluggable")
+        born = (self.vms[vm.primary] if vm.primary >= 0 else vm).flavour[CPU]
+        most = self.dc.guest_cpu * born * (1 + 1e-6) if self.dc.guest_cpu else float("inf")
+        need(new[CPU] <= max(old[CPU], most), "not_hotpluggable")
         if self.played >= 0 and new[MEMORY] < old[MEMORY]:
             need(new[MEMORY] >= min(wants(self, vm)[0][MEMORY], old[MEMORY]), "below_usage")
         now = self.allocated(vm.host)

@@ -255,7 +255,8 @@ bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) 
     for (std::size_t r = 0; r < 2; ++r) {
         float wanted = headroom * peak_[v * 2 + r];
         if (tight(r)) wanted = std::max(wanted, 1.5F * now[r]);
-        const float most = (r == 0 ? knobs_.ceiling : knobs_.memory_ceiling) * flavour[r];
+        float most = (r == 0 ? knobs_.ceiling : knobs_.memory_ceiling) * flavour[r];
+        if (r == 0 && site_->guest_cpu > 0.0F) most = std::min(most, site_->guest_cpu * flavour[r]);
         wanted = std::clamp(wanted, knobs_.floor * flavour[r], most);
         const bool grows = wanted > now[r] && tight(r);
         const bool shrinks = r == 1 && now[r] - wanted >= knobs_.least_change * flavour[r];

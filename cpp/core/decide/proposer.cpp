@@ -448,7 +448,12 @@ void Proposer::choose(std::size_t index) {
     }
     --left_;
     const Candidate chosen = shown_[index];
-    if (chosen.offered >= 0) offers_[at(chosen.offered)].taken = true;
+    if (chosen.offered >= 0) {
+        offers_[at(chosen.offered)].taken = true;
+        const std::string& claim = offers_[at(chosen.offered)].claim;
+        for (Offer& offer : offers_)
+            if (!claim.empty() && offer.claim == claim) offer.taken = true;
+    }
     if (left_ == 0 || chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
         survey();
         generate();
@@ -461,6 +466,10 @@ void Proposer::choose(std::size_t index) {
     for (std::size_t i = 1; i < shown_.size(); ++i) {
         Candidate& c = shown_[i];
         if (!c.possible) continue;
+        if (c.offered >= 0 && offers_[at(c.offered)].taken) {
+            c.possible = false;
+            continue;
+        }
         bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source) ||
                     (free_slots_ == 0 && c.n_actions == 1 && makes_vm(actions_[c.first_action]));
         for (std::uint32_t k = 0; k < c.n_actions && !same; ++k) {

@@ -80,6 +80,7 @@ struct Offer {
     std::vector<Action> actions;
     bool preferred = true; // the rules may take it where its score is above the threshold
     std::string by, reason;
+    std::string claim; // what need it meets; of the offers that claim the same one is taken; "" = a need of its own
     bool taken = false;
 };
 

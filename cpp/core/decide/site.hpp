@@ -35,6 +35,8 @@ struct Site {
     std::vector<float> rack_w;        // (n_racks,) of the rack itself while it is on; empty = not told
     std::vector<float> offloadable;   // (n_apps,) share of an application's work that micro-VMs can take; empty = none
 
+    float guest_cpu = 0.0F; // largest CPU allocation of a VM over its flavour; 0 = any
+
     bool can(ActionKind kind) const { return (capabilities >> static_cast<unsigned>(kind) & 1U) != 0; }
 };
 
