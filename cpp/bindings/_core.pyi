@@ -736,7 +736,15 @@ ActionTuple: TypeAlias = tuple[
 ]  # kind, vm, host, app, rack, value, value2, allocation
 
 OfferTuple: TypeAlias = tuple[
-    int, tuple[int, int, int], tuple[float, float, float, float], float, bool, str, str, str, list[ActionTuple]
+    int,
+    tuple[int, int, int],
+    tuple[float, float, float, float],
+    float,
+    bool,
+    str,
+    str,
+    str,
+    list[ActionTuple],
 ]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, by, reason, claim, actions
 
 class CandidateDict(TypedDict):
