@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,8 @@ class Site:
     #: (n_racks,) what each rack draws by itself until it is switched off; None = not told
     rack_w: F32 | None = None
     guest_cpu: float | None = None  # largest CPU allocation of a VM over its flavour; None = any
+    app_kinds: tuple[str, ...] = ()  # (n_apps,) type of each application, "" = unknown; empty = not told
+    hypervisors: tuple[str, ...] = ()  # (n_hosts,) name in the catalogue; empty = not told
 
 
 def site_of(world: SimulatedWorld, seed: int) -> Site:
@@ -60,7 +62,8 @@ def site_of(world: SimulatedWorld, seed: int) -> Site:
     # Placing what waits is always possible; making VMs is what a scenario may forbid.
     kinds = {ActionKind[kind.upper()] for kind in world.scenario.actions}
     offloadable = world.workload.apps.offloadable.astype(np.float32)
-    return site_of_data_centre(spec, frozenset(kinds | {ActionKind.WAIT}), world.n_ticks, offloadable, seed)
+    told = site_of_data_centre(spec, frozenset(kinds | {ActionKind.WAIT}), world.n_ticks, offloadable, seed)
+    return replace(told, app_kinds=world.workload.apps.kind)
 
 
 def site_of_data_centre(
@@ -111,6 +114,7 @@ def site_of_data_centre(
         offloadable=offloadable,
         rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
         guest_cpu=spec.guest_cpu or None,
+        hypervisors=tuple(profile.name for profile in profiles),
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from foreshade._core import ClusterState
-from foreshade.agents.managers.manager import Offer
-from foreshade.agents.managers.registry import Component, ManagerKnobs, load_components
+from foreshade.agents.managers.manager import ManagerKnobs, Offer
+from foreshade.agents.managers.registry import Component, load_components
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import PLACEMENT
 from foreshade.envs.errors import InputError

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import BaseModel, ConfigDict
+
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.envs.candidates import KINDS
@@ -54,6 +56,14 @@ class Offer:
                 for a in self.actions
             ],
         )
+
+
+class ManagerKnobs(BaseModel):
+    """What every component's section of the file may say; its own knobs are added by subclasses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = False  # whether it is on where nobody names components
 
 
 class Manager(Protocol):

@@ -7,21 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
-from foreshade.agents.managers.manager import Manager
+from foreshade.agents.managers.manager import Manager, ManagerKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.yaml_document import Document, build, parse
 
 SHIPPED = "components.yaml"
-
-
-class ManagerKnobs(BaseModel):
-    """What every component's section of the file may say; its own knobs are added by subclasses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    enabled: bool = False  # whether it is on where nobody names components
 
 
 class Component(NamedTuple):

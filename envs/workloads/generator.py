@@ -165,4 +165,5 @@ def _app_rows(apps: Sequence[Application], short: ShortVms) -> WorkloadApps:
         members=np.array([app.members for app in apps] + [1] * n_short, dtype=np.int32),
         memory_floor=np.array([kind.memory_floor for kind in kinds], dtype=np.float32),
         offloadable=np.array([kind.offloadable for kind in kinds], dtype=np.float32),
+        kind=tuple(kind.name for kind in kinds),
     )

@@ -39,6 +39,9 @@ class WorkloadApps:
     members: I32  # (n_apps,) VMs among which the load is split at first
     memory_floor: F32  # (n_apps,) share of the memory demand that each member needs whatever its traffic
     offloadable: F32  # (n_apps,) largest share of the load that micro-VMs can take
+    kind: tuple[
+        str, ...
+    ] = ()  # (n_apps,) type of each, as templates name them, "" = unknown; empty = all unknown
 
     def __len__(self) -> int:
         """Number of applications."""
