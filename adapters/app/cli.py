@@ -1,5 +1,5 @@
 """The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``,
-``workload``, ``scenario``, ``template``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
+``workload``, ``scenario``, ``template``, ``rules``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
 and exit status 2.
@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
 from foreshade.adapters.app.recommend import recommend
+from foreshade.adapters.app.rules_commands import rules_app
 from foreshade.adapters.app.template_commands import template_app
 from foreshade.adapters.app.training_commands import bench_train, export, train, tune
 from foreshade.envs.errors import ForeshadeError
@@ -41,6 +42,7 @@ bench_app = typer.Typer(help="Measure the speed of the core on this machine.", n
 app.add_typer(workload_app, name="workload")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(template_app, name="template")
+app.add_typer(rules_app, name="rules")
 app.add_typer(bench_app, name="bench")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")

@@ -1,0 +1,109 @@
+"""``foreshade rules show|validate|tune``: rules that a person reads, and rules that tune themselves."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+rules_app = typer.Typer(help="Show, check, tune, distil and propose rules.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+Scenario = Annotated[
+    str, typer.Option(help="enterprise, planetlab, bitbrains, mixed, or any whose workload differs by seed.")
+]
+RulesFile = Annotated[
+    Path | None, typer.Option("--rules", help="YAML to begin with; default: the one that ships.")
+]
+Components = Annotated[
+    str | None, typer.Option(help="That are on beside the rules: names, all, none, or a YAML file.")
+]
+
+
+@rules_app.command("show")
+def rules_show(
+    file: Annotated[Path | None, typer.Argument(help="YAML; default: the one that ships.")] = None,
+) -> None:
+    """A file of rules as it is understood: what differs from the defaults, rules, tree."""
+    from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415  keeps --help fast
+    from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
+
+    _say(to_yaml(load_rules(file)).rstrip())
+
+
+@rules_app.command("validate")
+def rules_validate(files: Annotated[list[Path], typer.Argument(help="Files of rules.")]) -> None:
+    """Check files of rules; the first error ends it with status 2."""
+    from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
+
+    for file in files:
+        knobs = load_rules(file)
+        leaves = knobs.tree.leaves() if knobs.tree is not None else 0
+        _say(f"{file}: ok, {len(knobs.rules)} rules and a tree of {leaves} leaves")
+
+
+@rules_app.command("tune")
+def rules_tune(
+    scenario: Scenario = "enterprise",
+    trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall hold.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the study; one that is there goes on.")] = Path(
+        "runs/rules"
+    ),
+    rules: RulesFile = None,
+    components: Components = None,
+    objectives: Annotated[
+        str, typer.Option(help="What is made small: some of cost, energy, unmet, worst, migrations.")
+    ] = "cost,unmet,migrations",
+    worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to train on, at most.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Search for thresholds and weights; the front as HTML, JSON and a YAML for each point."""
+    from foreshade.adapters.app.rules_front import write_front  # noqa: PLC0415
+    from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
+    from foreshade.envs.extras import require  # noqa: PLC0415
+    from foreshade.training.rules.ground import Ground  # noqa: PLC0415
+    from foreshade.training.rules.search import search  # noqa: PLC0415
+
+    require("optuna", "rules", "rules tune")  # before the worlds are built
+    knobs = load_rules(rules)
+    train = Ground.of(scenario, "train", components=components, most=worlds)
+    validate = Ground.of(scenario, "validate", components=components)
+    with _bar(f"tune the rules on {scenario}") as on_progress:
+        front = search(
+            out,
+            scenario,
+            knobs,
+            train,
+            validate,
+            n_trials=trials,
+            seed=seed,
+            objectives=[name.strip() for name in objectives.split(",")],
+            on_progress=on_progress,
+        )
+    page = write_front(front, out)
+    if as_json:
+        _say(json.dumps(front.to_dict(), indent=1))
+    else:
+        _say(front.sentence)
+    print(f"front: {page}", file=sys.stderr)  # noqa: T201
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f}"))
+    clocks = (TimeElapsedColumn(), TimeRemainingColumn())
+    hidden = not sys.stderr.isatty()
+    with Progress(*columns, *clocks, console=Console(stderr=True), disable=hidden) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
