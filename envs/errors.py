@@ -6,6 +6,9 @@ ForeshadeError
 │   ├── ScenarioError     a scenario file
 │   └── TemplateError     a demand that no template can hold
 ├── ActionError       an action on something that cannot take it
+├── PlanError         a step of a plan or action that its states do not allow
+├── JournalError      a journal that cannot be written or read, so that nothing may be touched
+├── FenceError        a lease that another controller has, so that nothing may be touched
 ├── ForecastError     a forecaster that is used against its contract
 ├── SimulationError   a simulated day that cannot go on
 ├── WorldError        a live world that does not answer
@@ -37,6 +40,18 @@ class TemplateError(InputError):
 
 class ActionError(ForeshadeError):
     """An action names something that is gone or cannot take it."""
+
+
+class PlanError(ForeshadeError):
+    """A plan or action cannot go from its state to the one that is wanted."""
+
+
+class JournalError(ForeshadeError):
+    """The store cannot be written or read; nothing may be touched while that is so."""
+
+
+class FenceError(ForeshadeError):
+    """Another controller has the lease of this cluster; nothing may be touched."""
 
 
 class ForecastError(ForeshadeError):

@@ -50,6 +50,7 @@ class Result:
 
     standing: Standing
     error: str = ""  # one line where it failed: what, expected, found
+    again: bool = False  # whether the same call may succeed soon: the world was busy or out of reach
 
 
 class DurableWorld(World, Protocol):

@@ -21,12 +21,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from foreshade.adapters.app.control_commands import explain_plan
+from foreshade.adapters.app.control_commands import register as register_control
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
 from foreshade.adapters.app.recommend import recommend
 from foreshade.adapters.app.rules_commands import rules_app
 from foreshade.adapters.app.template_commands import template_app
 from foreshade.adapters.app.training_commands import bench_train, export, train, tune
-from foreshade.envs.errors import ForeshadeError
+from foreshade.envs.errors import ForeshadeError, InputError
 
 app = typer.Typer(
     name="foreshade",
@@ -47,6 +49,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")
 app.add_typer(hazard_app, name="hazard")
+register_control(app, forecast_app)
 app.command()(train)
 app.command()(tune)
 app.command()(export)
@@ -203,7 +206,11 @@ def evaluate(
 
 @app.command()
 def explain(
-    tick: Annotated[int, typer.Option(help="Tick to look at, from 0.")],
+    tick: Annotated[int | None, typer.Option(help="Tick to look at, from 0.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="A plan of the controller instead: why it is as it is.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="With --plan: configuration of the controller.")] = None,
     scenario: Annotated[str, typer.Option(help="A shipped scenario's name, or a YAML file.")] = "enterprise",
     variant: Annotated[str, typer.Option(help="A variant of the scenario.")] = "",
     workload: Annotated[
@@ -226,6 +233,11 @@ def explain(
     from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
 
+    if plan is not None and tick is None:
+        explain_plan(plan, config, top, as_json=as_json)
+        return
+    if tick is None or plan is not None:
+        raise InputError("explain: expected one of --tick and --plan")
     said = load_scenario(scenario, variant)
     label = agent or ("ham" if policy is not None or SHIPPED_POLICY.is_dir() else "rules")
     quiet = as_json or not sys.stderr.isatty()

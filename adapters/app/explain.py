@@ -135,7 +135,7 @@ def to_json(said: Explanation) -> dict[str, Any]:
         "agent": said.agent,
         "tick": said.tick,
         "time": said.time.isoformat(),
-        "decisions": [_decision(decision) for decision in said.decisions],
+        "decisions": [decision_to_json(decision) for decision in said.decisions],
         "plan": [
             {
                 "kind": action.kind.name.lower(),
@@ -148,7 +148,8 @@ def to_json(said: Explanation) -> dict[str, Any]:
     }
 
 
-def _decision(decision: Explained) -> dict[str, Any]:
+def decision_to_json(decision: Explained) -> dict[str, Any]:
+    """One decision as plain values: every candidate with all its features."""
     return {
         "chosen": decision.taken.candidate,
         "by": decision.taken.by,

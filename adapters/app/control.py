@@ -1,0 +1,293 @@
+"""The daemon behind ``foreshade control``: puts the parts together and turns the loop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from foreshade.adapters.app.control_config import ControlConfig
+from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.executor import PlanExecutor
+from foreshade.adapters.simulated_durable import DurableSimulatedWorld
+from foreshade.adapters.store.lease import Lease, read_lease
+from foreshade.adapters.store.snapshots import write_snapshot
+from foreshade.adapters.store.store import Store
+from foreshade.agents.controller import Controller, Minds
+from foreshade.agents.explanation import Explained
+from foreshade.agents.guard import Guard, Seen
+from foreshade.agents.ham.agent import Ham
+from foreshade.agents.journal import TickRecord
+from foreshade.agents.managers.registry import load_components
+from foreshade.agents.plan import Mode
+from foreshade.agents.rules.rules import Rules, load_rules
+from foreshade.envs.errors import FenceError, ForeshadeError, InputError, JournalError, WorldError
+from foreshade.envs.inventory import ControlledWorld
+from foreshade.envs.scenarios.load import load_scenario
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.snapshot import Snapshot
+from foreshade.envs.workloads.of_scenario import workload_of
+from foreshade.envs.workloads.workload import Workload
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Running:
+    """A controller with everything around it; what stands beside the loop is given this."""
+
+    config: ControlConfig
+    store: Store
+    lease: Lease
+    world: ControlledWorld
+    controller: Controller
+    service: ControlService
+    interval_s: float  # of the wall clock
+    reloading: threading.Event = field(default_factory=threading.Event)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event = field(default_factory=threading.Event)
+
+
+Beside = Callable[[Running], Callable[[], None]]
+"""Starts something beside the loop (an API, metrics), and returns what stops it."""
+
+
+def assemble(config: ControlConfig) -> Running:
+    """Open the store, take the lease, reach the world; nothing is touched.
+
+    Raises:
+        InputError: something of the configuration cannot be used, or another controller has the lease.
+        JournalError: the store cannot be opened.
+
+    """
+    config.folder.mkdir(parents=True, exist_ok=True)
+    store = Store(config.store_url)
+    lease = Lease(store, config.cluster, length_s=config.lease.length_s)
+    _take(lease, store, config)
+    world, interval_s = make_world(config)
+    service = ControlService(store, config.cluster)
+    executor = PlanExecutor(world, service.journal, config.executor, sleep=time.sleep, fence=lease.fence)
+    controller = Controller(
+        world,
+        service.journal,
+        executor,
+        _minds(config),
+        Guard(config.guard),
+        breaker=config.breaker,
+        stopwatch=time.perf_counter,
+        explain=_explained if config.agent.explain else None,
+    )
+    _configured_mode(service, config.mode)
+    running = Running(config, store, lease, world, controller, service, interval_s)
+    service.wake = running.woken.set
+    return running
+
+
+def make_world(config: ControlConfig) -> tuple[ControlledWorld, float]:
+    """The world that the configuration names, and how long an interval takes by the wall clock."""
+    said = config.simulated
+    if said is None:
+        raise InputError("configuration: expected a section simulated, found none")
+    scenario = load_scenario(said.scenario, said.variant)
+    if scenario.engine != "foreshade":
+        raise InputError(
+            f"simulated.scenario {scenario.name}: expected engine foreshade, found {scenario.engine}"
+        )
+    scenario = scenario.model_copy(update={"days": None, "ticks": None}) if said.workload else scenario
+    loaded = workload_of(scenario, said.workload, said.seed)
+    if not isinstance(loaded.played, Workload):
+        raise InputError(f"simulated.workload: expected a workload, found {loaded.spec}")
+    simulated = SimulatedWorld(scenario, loaded.played, said.seed, forecast=said.forecast)
+    world = DurableSimulatedWorld(simulated, config.folder / "world.jsonl", said.seed)
+    return world, world.tick_s / said.acceleration
+
+
+def run(
+    running: Running,
+    *,
+    ticks: int | None = None,
+    beside: Sequence[Beside] = (),
+    reread: Callable[[], ControlConfig] | None = None,
+) -> int:
+    """Tick until told to stop; returns the number of ticks that were played.
+
+    A store that cannot be written or a world that does not answer is said and counted, and tried again in the next
+    tick. Without the lease nothing is done: the loop waits for it as a standby, or ends.
+    """
+    stops = [start(running) for start in beside]
+    played = 0
+    try:
+        while not running.stopping.is_set() and (ticks is None or played < ticks) and not running.world.done:
+            begun = time.monotonic()
+            if running.reloading.is_set() and reread is not None:
+                _reload(running, reread)
+            _tick(running)
+            played += 1
+            _wait(running, begun + running.interval_s)
+            if not running.stopping.is_set():
+                running.controller.cost_usd = running.world.advance()
+        if running.world.done:
+            log.info("the simulated workload has ended after %d ticks", played)
+    finally:
+        for stop in reversed(stops):
+            stop()
+        running.lease.release()
+        running.world.close()
+        running.store.close()
+    return played
+
+
+def install_signals(running: Running) -> None:
+    """SIGTERM and SIGINT end the loop after the tick; SIGHUP has the configuration read again between ticks."""
+
+    def stop(number: int, _frame: Any) -> None:
+        log.info("stopping: %s", signal.Signals(number).name)
+        running.stopping.set()
+        running.woken.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: running.reloading.set())
+
+
+def _reload(running: Running, reread: Callable[[], ControlConfig]) -> None:
+    running.reloading.clear()
+    try:
+        reconfigure(running, reread())
+    except ForeshadeError as error:
+        log.error("reload: the configuration before stays in force: %s", error)
+
+
+def reconfigure(running: Running, config: ControlConfig) -> None:
+    """Take over what can change while it runs: mode, guard, levels, log; the rest waits for a restart."""
+    running.controller.guard = Guard(config.guard)
+    _configured_mode(running.service, config.mode)
+    for name in ("store", "lease", "agent", "simulated", "cluster", "state_dir", "executor"):
+        if getattr(config, name) != getattr(running.config, name):
+            log.warning("reload: %s has changed: it is taken over by a restart", name)
+    running.config = config
+    log.info("reload: the configuration was read again")
+
+
+def _tick(running: Running) -> TickRecord | None:
+    try:
+        running.lease.renew()
+        record = running.controller.tick()
+        view = running.controller.view
+        if view is not None:
+            seen = view.seen
+            snapshot = Snapshot.of(seen.state, seen.inventory, view.site, seen.now_s)
+            running.service.show(snapshot)
+            write_snapshot(running.store, running.config.cluster, snapshot)
+        running.service.publish()
+    except (JournalError, WorldError) as error:
+        log.error("tick: nothing was begun: %s", error, extra={"counted": type(error).__name__})
+        return None
+    except FenceError as error:
+        log.error("tick: nothing is touched any more: %s", error)
+        running.stopping.set()
+        return None
+    _say(record)
+    return record
+
+
+def _wait(running: Running, until: float) -> None:
+    """Until the next tick is due: what people approve is begun at once, and the lease is kept."""
+    renewed = time.monotonic()
+    while not running.stopping.is_set():
+        left = until - time.monotonic()
+        if left <= 0.0:
+            return
+        running.woken.wait(min(left, 0.5))
+        running.woken.clear()
+        try:
+            if time.monotonic() - renewed > running.config.lease.length_s / 3.0:
+                running.lease.renew()
+                renewed = time.monotonic()
+            running.controller.serve()
+            running.service.publish()
+        except FenceError as error:
+            log.error("nothing is touched any more: %s", error)
+            running.stopping.set()
+        except ForeshadeError as error:
+            log.error("nothing was begun: %s", error, extra={"counted": type(error).__name__})
+
+
+def _take(lease: Lease, store: Store, config: ControlConfig) -> None:
+    said = False
+    while not lease.acquire():
+        row = read_lease(store, config.cluster)
+        holder = row.holder if row is not None else "another"
+        if not config.lease.standby:
+            raise InputError(
+                f"cluster {config.cluster}: expected no other controller, found {holder}; "
+                "a second one waits with lease.standby: true"
+            )
+        if not said:
+            log.info("standby: waiting for the lease of %s", holder)
+            said = True
+        time.sleep(min(1.0, config.lease.length_s / 3.0))
+
+
+def _minds(config: ControlConfig) -> Minds:
+    said = config.agent
+    rules = Rules(load_rules(said.rules), load_components(said.components))
+    if said.name == "rules":
+        return Minds(rules)
+    return Minds(rules, Ham(said.policy, fallback=True, managers=load_components(said.components)))
+
+
+def _configured_mode(service: ControlService, mode: Mode) -> None:
+    """The file's mode counts when it is new there; what people said since counts until then."""
+    if service.journal.configured_mode() != mode:
+        service.journal.say("configured mode", mode.value, "configuration")
+        service.journal.say("mode", mode.value, "configuration")
+
+
+def _explained(decision: Explained, seen: Seen) -> dict[str, Any]:
+    from foreshade.adapters.app.explain import decision_to_json  # noqa: PLC0415  keeps the start short
+
+    said = decision_to_json(decision)
+    for candidate in said["candidates"]:
+        for key, names in (
+            ("vm", [vm.name for vm in seen.inventory.vms]),
+            ("host", _hosts(seen)),
+            ("source", _hosts(seen)),
+        ):
+            slot = candidate[key]
+            candidate[f"{key}_name"] = names[slot] if 0 <= slot < len(names) else ""
+    return said
+
+
+def _hosts(seen: Seen) -> list[str]:
+    return [host.name for host in seen.inventory.hosts]
+
+
+def _say(record: TickRecord) -> None:
+    if record.idle:
+        log.info("tick %d: %s", record.tick, record.idle)
+        return
+    counts = ", ".join(
+        f"{count} {kind}" for kind, count in (record.choices[0].actions.items() if record.choices else ())
+    )
+    refused = sum(record.refused.values())
+    text = f"tick {record.tick} {record.mode} {record.by}: {counts or 'nothing to do'}"
+    if refused:
+        text += f"; the guard refused {refused}"
+    if record.why:
+        text += f"; {record.why}"
+    log.info(
+        text,
+        extra={
+            "tick": record.tick,
+            "mode": record.mode,
+            "by": record.by,
+            "plans": record.plans,
+            "refused": record.refused,
+            "agreement": record.agreement,
+        },
+    )

@@ -1,0 +1,225 @@
+"""The configuration of ``foreshade control``: one YAML file, strict, with the environment laid over it.
+
+``FORESHADE_CONTROL__GUARD__ACTIONS_PER_TICK=5`` replaces ``guard.actions_per_tick``; values are read as YAML. An
+error names the file with line and key, or the variable. Secrets stand in files of their own, named by keys that end
+in ``_file``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from foreshade.adapters.executor import ExecutorKnobs
+from foreshade.agents.breaker import BreakerKnobs
+from foreshade.agents.guard import GuardKnobs
+from foreshade.agents.plan import Mode
+from foreshade.envs.errors import InputError, ScenarioError
+from foreshade.envs.yaml_document import Document, build, parse
+
+PREFIX = "FORESHADE_CONTROL__"
+
+
+class Section(BaseModel):
+    """Base of all sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SimulatedSection(Section):
+    """A simulated cluster instead of a real one."""
+
+    scenario: str = Field(default="enterprise", description="A shipped scenario's name, or a YAML file.")
+    variant: str = Field(default="", description="A variant of the scenario.")
+    workload: str | None = Field(
+        default="generated:enterprise?days=14", description="KIND:PATH?key=value; null = the scenario's own."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Of failures and of a generated workload."
+    )
+    acceleration: Annotated[float, Field(gt=0)] = Field(
+        default=60.0,
+        description="Simulated seconds in a second: at 60 a tick of five minutes takes five seconds.",
+    )
+    forecast: Literal["none", "online"] = Field(
+        default="online", description="Whether the native engine forecasts demand from what is observed."
+    )
+
+
+class StoreSection(Section):
+    """Where journal, history and what people said are kept."""
+
+    url: str | None = Field(
+        default=None, description="A path (SQLite) or a database URL; null = control.db in the state folder."
+    )
+    url_file: Path | None = Field(
+        default=None, description="File that holds the URL, where it has a password."
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> StoreSection:
+        if self.url is not None and self.url_file is not None:
+            raise ValueError("expected one of url, url_file, found both")
+        return self
+
+
+class LeaseSection(Section):
+    """Who may act, where more than one controller is started."""
+
+    length_s: Annotated[float, Field(ge=1)] = Field(
+        default=30.0,
+        description="How long a holder that falls silent is waited for; renewed at a third of it.",
+    )
+    standby: bool = Field(
+        default=False, description="Wait for the lease instead of refusing where another controller holds it."
+    )
+
+
+class AgentSection(Section):
+    """Who decides."""
+
+    name: Literal["ham", "rules"] = Field(
+        default="ham", description="ham decides and is compared with the rules; or the rules."
+    )
+    policy: Path | None = Field(
+        default=None, description="Folder of a frozen policy; null = the one that ships."
+    )
+    rules: Path | None = Field(default=None, description="YAML of the rules; null = those that ship.")
+    components: str | None = Field(
+        default=None, description="Names, all, none or a YAML file; null = those that are enabled."
+    )
+    explain: bool = Field(
+        default=True, description="Keep every candidate of every decision, for `foreshade explain --plan`."
+    )
+
+
+class HistorySection(Section):
+    """Series of what was measured, kept for people and for forecasts."""
+
+    raw_days: Annotated[float, Field(gt=0)] = Field(default=7.0, description="How long every sample is kept.")
+    hourly_days: Annotated[float, Field(gt=0)] = Field(
+        default=90.0, description="How long means and peaks by the hour are kept."
+    )
+
+
+class LogSection(Section):
+    """What the controller says."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is written."
+    )
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto", description="JSON lines, or text for people; auto = text on a terminal."
+    )
+
+
+class ControlConfig(Section):
+    """Everything that ``foreshade control`` can be told."""
+
+    cluster: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        default="cluster", description="Name of what is controlled: of its lease, and in metrics."
+    )
+    state_dir: Path | None = Field(
+        default=None,
+        description="Folder for the store and the simulated world; null = systemd's STATE_DIRECTORY, or a "
+        "folder of the user's own.",
+    )
+    mode: Mode = Field(
+        default=Mode.OBSERVE,
+        description="observe: plans are written down; advise: they wait for approval; auto: they are carried out.",
+    )
+    tick_s: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Control interval; null = the world's own (300)."
+    )
+    simulated: SimulatedSection | None = Field(default=None, description="Control a simulated cluster.")
+    store: StoreSection = StoreSection()
+    lease: LeaseSection = LeaseSection()
+    agent: AgentSection = AgentSection()
+    guard: GuardKnobs = GuardKnobs()
+    breaker: BreakerKnobs = BreakerKnobs()
+    executor: ExecutorKnobs = ExecutorKnobs()
+    history: HistorySection = HistorySection()
+    log: LogSection = LogSection()
+
+    @property
+    def folder(self) -> Path:
+        """Where the state is."""
+        if self.state_dir is not None:
+            return self.state_dir
+        if said := os.environ.get("STATE_DIRECTORY"):
+            return Path(said.split(":", 1)[0])
+        home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return Path(home) / "foreshade" / self.cluster
+
+    @property
+    def store_url(self) -> str:
+        """Where the store is.
+
+        Raises:
+            InputError: the file with its URL cannot be read.
+
+        """
+        if self.store.url_file is not None:
+            return read_secret(self.store.url_file, "store.url_file")
+        return self.store.url or str(self.folder / "control.db")
+
+
+def read_secret(path: Path, key: str) -> str:
+    """A secret of one line; the message never holds it."""
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise InputError(f"{key} {path}: expected a file with the secret, {reason}") from error
+    if not text or "\n" in text:
+        raise InputError(f"{key} {path}: expected one line, found {len(text.splitlines())}")
+    return text
+
+
+def load_config(path: Path | None, environment: Mapping[str, str] | None = None) -> ControlConfig:
+    """The file with the environment laid over it; without a file, a simulated cluster in mode auto.
+
+    Raises:
+        InputError: the file cannot be read, or a key or value is not what it should be.
+
+    """
+    if path is None:
+        document = Document("defaults", {"mode": "auto", "simulated": {}}, {(): 1})
+    else:
+        try:
+            document = parse(path.read_text(encoding="utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: expected a readable configuration, found {error}") from error
+        if not isinstance(document.value, Mapping):
+            raise InputError(f"{path}:1: expected keys and values, found {type(document.value).__name__}")
+    config = build(ControlConfig, document)
+    value: Any = document.value
+    for name, text in sorted((os.environ if environment is None else environment).items()):
+        if name.startswith(PREFIX):
+            value = _laid_over(value, name, text)
+            try:
+                config = build(ControlConfig, Document(name, value, {(): 1}))
+            except ScenarioError as error:
+                raise InputError(str(error).replace(f"{name}:1: ", f"{name}: ", 1)) from error
+    return config
+
+
+def _laid_over(value: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
+    try:
+        said = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{name}: expected YAML, found {text!r}") from error
+    keys = name.removeprefix(PREFIX).lower().split("__")
+    root = dict(value)
+    at = root
+    for key in keys[:-1]:
+        below = at.get(key)
+        at[key] = dict(below) if isinstance(below, Mapping) else {}
+        at = at[key]
+    at[keys[-1]] = said
+    return root

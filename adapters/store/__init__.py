@@ -1,0 +1,1 @@
+"""The durable store: journal, what people said, lease, host information, history."""

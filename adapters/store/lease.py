@@ -1,0 +1,153 @@
+"""Who may act on a cluster: a lease in the store, with an epoch that only grows.
+
+A holder renews before it expires and asks ``fence`` before every call; the epoch is one more with every new holder,
+so that a late call of an old one can be told apart. A lease of a process that is seen to be dead on this machine is
+free at once; any other is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from foreshade.adapters.store.schema import leases
+from foreshade.adapters.store.store import Store
+from foreshade.envs.errors import FenceError, JournalError
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """The lease as it stands in the store."""
+
+    holder: str
+    epoch: int
+    expires_s: float
+    released: bool
+
+
+def read_lease(store: Store, cluster: str) -> LeaseRow | None:
+    """The lease; None = nobody ever had it."""
+    with store.reading() as connection:
+        row = connection.execute(select(leases).where(leases.c.cluster == cluster)).one_or_none()
+    return None if row is None else LeaseRow(row.holder, row.epoch, row.expires_s, bool(row.released))
+
+
+class Lease:
+    """The lease of one cluster, as one process wants it."""
+
+    def __init__(
+        self,
+        store: Store,
+        cluster: str,
+        *,
+        length_s: float = 30.0,
+        holder: str | None = None,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._cluster, self._length_s, self._wall_s = store, cluster, length_s, wall_s
+        self.holder = holder or this_process()
+        self.epoch = 0  # 0 = not held
+        self._until_s = 0.0
+
+    def acquire(self) -> bool:
+        """Take it where it is free, expired, or its holder is dead; whether it is ours now."""
+        now_s = self._wall_s()
+        row = read_lease(self._store, self._cluster)
+        ours = {"holder": self.holder, "expires_s": now_s + self._length_s, "released": False}
+        try:
+            with self._store.writing() as connection:
+                if row is None:
+                    connection.execute(leases.insert().values(cluster=self._cluster, epoch=1, **ours))
+                    epoch = 1
+                elif row.holder == self.holder or row.released or row.expires_s <= now_s or _dead(row.holder):
+                    epoch = row.epoch + 1
+                    done = connection.execute(
+                        update(leases)
+                        .where(leases.c.cluster == self._cluster, leases.c.epoch == row.epoch)
+                        .values(epoch=epoch, **ours)
+                    )
+                    if done.rowcount != 1:
+                        return False
+                else:
+                    return False
+        except IntegrityError:  # another made the first row in between
+            return False
+        self.epoch, self._until_s = epoch, now_s + self._length_s
+        return True
+
+    def renew(self) -> None:
+        """Keep it for another length.
+
+        Raises:
+            FenceError: another has it.
+            JournalError: the store cannot be written; the lease holds until it expires.
+
+        """
+        now_s = self._wall_s()
+        with self._store.writing() as connection:
+            done = connection.execute(
+                update(leases)
+                .where(
+                    leases.c.cluster == self._cluster,
+                    leases.c.epoch == self.epoch,
+                    leases.c.holder == self.holder,
+                )
+                .values(expires_s=now_s + self._length_s)
+            )
+        if done.rowcount != 1:
+            self.epoch = 0
+            raise FenceError(f"cluster {self._cluster}: expected the lease, found it with another controller")
+        self._until_s = now_s + self._length_s
+
+    def fence(self) -> None:
+        """Raise FenceError unless the lease is certainly ours: by the clock, and by the store."""
+        if self.epoch == 0 or self._wall_s() >= self._until_s:
+            raise FenceError(f"cluster {self._cluster}: expected a lease in force, found it expired")
+        try:
+            row = read_lease(self._store, self._cluster)
+        except JournalError as error:
+            raise FenceError(f"cluster {self._cluster}: the lease cannot be checked: {error}") from error
+        if row is None or row.epoch != self.epoch:
+            raise FenceError(f"cluster {self._cluster}: expected lease epoch {self.epoch}, found another's")
+
+    def release(self) -> None:
+        """Give it back, so that the next one need not wait."""
+        if self.epoch == 0:
+            return
+        with self._store.writing() as connection:
+            connection.execute(
+                update(leases)
+                .where(leases.c.cluster == self._cluster, leases.c.epoch == self.epoch)
+                .values(released=True, expires_s=self._wall_s())
+            )
+        self.epoch = 0
+
+
+def this_process() -> str:
+    """Machine, process and when it began: no other process ever has the same."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_began(os.getpid())}"
+
+
+def _dead(holder: str) -> bool:
+    """Whether a holder is a process of this machine that is gone."""
+    machine, _, rest = holder.partition(":")
+    pid, _, began = rest.partition(":")
+    if machine != socket.gethostname() or not pid.isdigit() or not began:
+        return False
+    return _began(int(pid)) != began
+
+
+def _began(pid: int) -> str:
+    """Start of a process in clock ticks since the machine's boot; "" = there is none."""
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    return said.rpartition(")")[2].split()[19]

@@ -1,0 +1,356 @@
+"""The live controller: the environment's loop with a guard and a journal between decision and effect.
+
+Nothing here opens a socket, sleeps or reads a clock: world, journal and executor are ports. Killed anywhere, it is
+started again and its first tick mends what the crash left, by what the world shows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from foreshade.agents.breaker import Breaker, BreakerKnobs
+from foreshade.agents.drain import drain
+from foreshade.agents.explanation import Explained
+from foreshade.agents.guard import Guard, Seen, Verdict, Window
+from foreshade.agents.journal import Controls, Journal, TickRecord
+from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord, PlanState
+from foreshade.agents.proposal import Estimator, Proposal, propose
+from foreshade.agents.rules.rules import Decider
+from foreshade.agents.validation import stale
+from foreshade.envs.errors import ActionError, PlanError, WorldError
+from foreshade.envs.inventory import ControlledWorld
+from foreshade.envs.model.action import Action
+from foreshade.envs.order import Order
+from foreshade.envs.site import Site
+
+_COOLDOWN_S = 86_400.0  # how far back moves are looked at
+
+
+class Executor(Protocol):
+    """Carries plans out, journalling intent before and outcome after each call."""
+
+    def settle(self, look: Callable[[], Seen]) -> Mapping[str, int]:
+        """Finish, compensate or abandon what is under way or was left by a crash; what came of it, by state."""
+        ...
+
+    def carry_out(self, plan: PlanRecord, look: Callable[[], Seen]) -> PlanRecord:
+        """Begin an approved plan; returns it as it is once nothing more can be begun now."""
+        ...
+
+    def strikes(self) -> int:
+        """Actions that failed since the last call."""
+        ...
+
+
+@dataclass(slots=True)
+class Minds:
+    """Who may decide: the rules, and HAM beside them where there is a policy."""
+
+    rules: Decider
+    ham: Decider | None = None
+    estimators: Sequence[Estimator] = ()
+    site: Site | None = None  # that they were reset for
+    generation: int = -1  # of the inventory, likewise
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the last tick saw and thought, for whoever asks; never changed once it is made."""
+
+    seen: Seen
+    site: Site
+    record: TickRecord
+    proposals: tuple[Proposal, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(slots=True)
+class _Tick:
+    """What one tick gathers on its way."""
+
+    tick: int
+    now_s: float
+    controls: Controls
+    id: str = ""  # of its plan
+    seconds: dict[str, float] = field(default_factory=dict)
+    settled: Mapping[str, int] = field(default_factory=dict)
+    proposals: tuple[Proposal, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    plans: list[str] = field(default_factory=list)
+    why: str = ""
+
+
+class Controller:
+    """One tick at a time: synced? → mend → observe → estimate → propose → decide → check → journal → carry out."""
+
+    def __init__(
+        self,
+        world: ControlledWorld,
+        journal: Journal,
+        executor: Executor,
+        minds: Minds,
+        guard: Guard,
+        *,
+        breaker: BreakerKnobs | None = None,
+        windows: Callable[[], Sequence[Window]] = tuple,
+        stopwatch: Callable[[], float] = lambda: 0.0,
+        explain: Callable[[Explained, Seen], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Put the parts together; nothing is touched.
+
+        Args:
+            world: to look at and act on.
+            journal: where plans and ticks are written.
+            executor: who carries plans out.
+            minds: who decides.
+            guard: what may be begun.
+            breaker: when HAM loses the say.
+            windows: maintenance and freeze windows as they are known now.
+            stopwatch: seconds, for the durations of the stages.
+            explain: how a decision is written down; None = it is not.
+
+        """
+        self.world, self.journal, self.executor, self.minds, self.guard = (
+            world,
+            journal,
+            executor,
+            minds,
+            guard,
+        )
+        self._breaker = Breaker(breaker or BreakerKnobs())
+        self._windows, self._stopwatch, self._explain = windows, stopwatch, explain
+        self.view: View | None = None  # of the last tick that decided
+        self.cost_usd: Mapping[str, float] = {}  # of the last interval, by term
+
+    def tick(self) -> TickRecord:
+        """One tick.
+
+        Raises:
+            JournalError: the store cannot be written; nothing was touched since it could.
+            FenceError: another controller has the lease; nothing was touched since it was lost.
+
+        """
+        controls = self.journal.controls()
+        tick = _Tick(-1, self.world.clock.now_s(), controls)
+        if not self.world.synced:
+            return self._idle(tick, "inventory and first samples are not there yet")
+        try:
+            with self._timed(tick, "mend"):
+                tick.settled = self.executor.settle(self.look)
+            with self._timed(tick, "observe"):
+                seen = self.look()
+            with self._timed(tick, "estimate"):
+                for estimate in self.minds.estimators:
+                    estimate(seen.state)
+        except WorldError as error:
+            return self._idle(tick, str(error))
+        tick.tick = seen.state.tick
+        with self._timed(tick, "decide"):
+            proposal = self._decide(seen, tick)
+        if controls.paused:
+            return self._idle(tick, f"paused by {controls.paused_by}: {controls.paused_reason}", seen)
+        with self._timed(tick, "check"):
+            tick.id = self.journal.new_id()
+            tick.verdicts = self._review(self._orders(proposal, seen, tick.id), seen, controls)
+        with self._timed(tick, "journal"):
+            plans = self._plans(tick, proposal, seen)
+        with self._timed(tick, "execute"):
+            for plan in plans:
+                if plan.state is PlanState.APPROVED:
+                    self.executor.carry_out(plan, self.look)
+        return self._finish(tick, seen, by=proposal.by)
+
+    def serve(self) -> int:
+        """Carry out what people approved since the last tick; returns how many plans were begun."""
+        if self.journal.controls().paused or not self.world.synced:
+            return 0
+        approved = [plan for plan in self.journal.open_plans() if plan.state is PlanState.APPROVED]
+        for plan in approved:
+            self._begin(plan)
+        return len(approved)
+
+    def look(self) -> Seen:
+        """The world as it is now, with the names of what is in it."""
+        state = self.world.observe().copy()
+        inventory = self.world.inventory()
+        draining = self.journal.controls().draining
+        return Seen(state, inventory, self.world.clock.now_s(), draining, tuple(self._windows()))
+
+    def _begin(self, plan: PlanRecord) -> None:
+        """An approved plan is checked again: it was made on an older state."""
+        seen = self.look()
+        open_orders = [a.order for a in plan.actions if a.state is ActionState.PENDING]
+        against = self.guard.halted(seen) or next((why for o in open_orders if (why := stale(o, seen))), "")
+        if against:
+            self._close(plan, PlanState.SUPERSEDED, ActionState.SUPERSEDED, f"the world moved: {against}")
+        else:
+            self.executor.carry_out(plan, self.look)
+
+    def _decide(self, seen: Seen, tick: _Tick) -> Proposal:
+        """Both decide on the same state and learn from it; whose plan it is comes out here."""
+        minds = self.minds
+        if minds.generation != seen.inventory.generation:
+            site = self.world.site()
+            for mind in filter(None, (minds.rules, minds.ham)):
+                mind.reset(site)
+            minds.site = site
+            minds.generation = seen.inventory.generation
+        record = self._explain is not None
+        rules = propose(minds.rules, seen.state, record=record and minds.ham is None)
+        if minds.ham is None:
+            tick.proposals = (rules,)
+            return rules
+        ham = propose(minds.ham, seen.state, record=record)
+        tick.proposals = (ham, rules)
+        if ham.error:
+            self._breaker = self._breaker.strike(tick.tick, ham.error)
+        if failed := self.executor.strikes():
+            self._breaker = self._breaker.strike(tick.tick, f"{failed} actions failed", failed)
+        tick.why = self._breaker.why(tick.tick) or ham.error
+        return rules if tick.why else ham
+
+    def _orders(self, proposal: Proposal, seen: Seen, plan_id: str) -> list[Order]:
+        """The actions in durable names; what names something that is gone is left out."""
+        moves = drain(seen)
+        drained = {action.vm for action in moves}
+        actions = [*moves, *(a for a in proposal.actions if a.vm < 0 or a.vm not in drained)]
+        orders = []
+        for number, action in enumerate(actions):
+            try:
+                orders.append(self.world.order(action, f"{plan_id}-{number}"))
+            except ActionError:
+                continue
+        return orders
+
+    def _review(self, orders: Sequence[Order], seen: Seen, controls: Controls) -> tuple[Verdict, ...]:
+        recent = self.journal.recent(seen.now_s - _COOLDOWN_S)
+        busy: dict[str, str] = {}
+        for plan in self.journal.open_plans():
+            if plan.state is PlanState.ONGOING:
+                for action in plan.actions:
+                    if action.open:
+                        busy.update(dict.fromkeys(_names(action.order), plan.id))
+        return self.guard.review(orders, seen, controls.mode, recent, busy)
+
+    def _plans(self, tick: _Tick, proposal: Proposal, seen: Seen) -> list[PlanRecord]:
+        """Journal what is to be done by itself, what waits for approval, and what is only written down."""
+        plans: list[PlanRecord] = []
+        refused = [v for v in tick.verdicts if v.refused]
+        for level in (Mode.AUTO, Mode.ADVISE, Mode.OBSERVE):
+            mine = [v for v in tick.verdicts if not v.refused and v.level is level]
+            if (
+                level is tick.controls.mode
+            ):  # what the guard refused is written down with the plan of the mode
+                mine = [v for v in tick.verdicts if v.refused or v.level is level]
+            if not mine:
+                continue
+            plan = PlanRecord(
+                id=f"{tick.id}{'' if level is tick.controls.mode else '-' + level.value}",
+                tick=tick.tick,
+                created_s=seen.now_s,
+                mode=level,
+                by=proposal.by,
+                actions=tuple(_planned(v) for v in mine),
+                gain_usd=proposal.gain_usd,
+            )
+            plans.append(
+                self._journal(plan, len(mine) - len(refused) if refused else len(mine), proposal, seen)
+            )
+        tick.plans = [plan.id for plan in plans]
+        return plans
+
+    def _journal(self, plan: PlanRecord, admitted: int, proposal: Proposal, seen: Seen) -> PlanRecord:
+        waiting = [p for p in self.journal.open_plans() if p.state is PlanState.RECOMMENDED]
+        if plan.mode is Mode.ADVISE and admitted:
+            for older in waiting:
+                self._close(
+                    older, PlanState.SUPERSEDED, ActionState.SUPERSEDED, f"plan {plan.id} takes its place"
+                )
+        self.journal.add(plan, [self._explain(d, seen) for d in proposal.decisions] if self._explain else ())
+        if not any(action.open for action in plan.actions):
+            return self._close(plan, PlanState.SKIPPED, ActionState.SKIPPED, "the guard refused every action")
+        if plan.mode is Mode.OBSERVE:
+            return self._close(
+                plan, PlanState.SKIPPED, ActionState.SKIPPED, "observing: nothing is carried out"
+            )
+        if plan.mode is Mode.AUTO:
+            approved = plan.to(PlanState.APPROVED, "mode auto", by="auto")
+            self.journal.step_plan(approved, plan.state, seen.now_s)
+            return approved
+        return plan
+
+    def _close(self, plan: PlanRecord, end: PlanState, of_actions: ActionState, reason: str) -> PlanRecord:
+        """End a plan that was not begun, with all its open actions."""
+        now_s = self.world.clock.now_s()
+        for action in plan.actions:
+            if action.open:
+                ended = action.to(of_actions, reason)
+                self.journal.step_action(plan.id, ended, now_s)
+                plan = plan.with_action(ended)
+        closed = plan.to(end, reason)
+        try:
+            self.journal.step_plan(closed, plan.state, now_s)
+        except PlanError:  # a person was faster: it is theirs
+            return self.journal.plan(plan.id)
+        return closed
+
+    def _idle(self, tick: _Tick, why: str, seen: Seen | None = None) -> TickRecord:
+        """A tick in which nothing is begun."""
+        return self._finish(tick, seen, idle=why)
+
+    def _finish(self, tick: _Tick, seen: Seen | None, *, by: str = "", idle: str = "") -> TickRecord:
+        record = TickRecord(
+            tick=tick.tick,
+            time_s=tick.now_s,
+            mode=tick.controls.mode,
+            paused=tick.controls.paused,
+            idle=idle,
+            by=by,
+            why=tick.why,
+            choices=tuple(proposal.choice() for proposal in tick.proposals),
+            agreement=_agreement(tick.proposals),
+            plans=tuple(tick.plans),
+            refused=dict(Counter(v.rule for v in tick.verdicts if v.refused)),
+            settled=dict(tick.settled),
+            troubles=tuple(self.world.troubles()),
+            cost_usd=dict(self.cost_usd),
+            seconds=dict(tick.seconds),
+        )
+        if seen is not None and self.minds.site is not None:
+            self.view = View(seen, self.minds.site, record, tick.proposals, tick.verdicts)
+        self.journal.tick(record)
+        return record
+
+    @contextmanager
+    def _timed(self, tick: _Tick, stage: str) -> Iterator[None]:
+        begun = self._stopwatch()
+        try:
+            yield
+        finally:
+            tick.seconds[stage] = self._stopwatch() - begun
+
+
+def _planned(verdict: Verdict) -> PlannedAction:
+    action = PlannedAction(verdict.order)
+    return action.to(ActionState.REFUSED, f"{verdict.rule}: {verdict.reason}") if verdict.refused else action
+
+
+def _names(order: Order) -> set[str]:
+    hosts = {order.host} if order.kind.name in ("POWER", "RENT") else set()
+    return ({order.vm, order.primary} | hosts) - {""}
+
+
+def _agreement(proposals: Sequence[Proposal]) -> float:
+    if len(proposals) < 2:
+        return 1.0
+    ham, rules = ({_essence(action) for action in proposal.actions} for proposal in proposals)
+    either = ham | rules
+    return len(ham & rules) / len(either) if either else 1.0
+
+
+def _essence(action: Action) -> tuple[object, ...]:
+    return action.kind, action.vm, action.host, action.app, action.rack, action.value, action.allocation
