@@ -24,6 +24,8 @@ class PlanKnobs(BaseModel):
     packer: PackerKnobs
     preferred: bool = False  # the rules take it where it has anything to do; else they never do
     eager: bool = False  # planned when the tick begins, so that its gain is seen; else when it is chosen
+    #: Of an eager plan: made at least so often, in between only where something has changed; 1 = every tick.
+    every_ticks: Annotated[int, Field(ge=1)] = 1
 
 
 def _n_sigma(z: float) -> PlanKnobs:
@@ -31,6 +33,8 @@ def _n_sigma(z: float) -> PlanKnobs:
 
 
 EXPECTED_COST_PLAN = PlanKnobs(name="expected-cost", packer=EXPECTED_COST, preferred=True, eager=True)
+#: The same where something has changed, and every half hour.
+WATCHED_PLAN = EXPECTED_COST_PLAN.model_copy(update={"every_ticks": 6})
 
 
 class CandidateKnobs(BaseModel):
@@ -65,7 +69,7 @@ class CandidateKnobs(BaseModel):
     #: Kinds that the rules may take beside their plan.
     preferred: tuple[str, ...] = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it
-    plans: tuple[PlanKnobs, ...] = (EXPECTED_COST_PLAN,)
+    plans: tuple[PlanKnobs, ...] = (WATCHED_PLAN,)
     rules: tuple[Rule, ...] = ()  # what changes preferences: the first that fits a candidate
     tree: Node | None = None  # likewise where none fits
 
@@ -94,6 +98,7 @@ class CandidateKnobs(BaseModel):
         for plan in self.plans:
             one = _core.PlanKnobs()
             one.packer, one.preferred, one.eager = plan.packer.native(), plan.preferred, plan.eager
+            one.every_ticks = plan.every_ticks
             plans.append(one)
         native.plans = plans
         native.rules = compiled(self.rules, self.tree).nodes
@@ -109,9 +114,9 @@ def _expected_cost(sigma_scale: float) -> PlanKnobs:
 #: The rules, as `agents/rules/rules.yaml` has them; tuned on training data (benchmarks/tune_rules.py).
 RULES = CandidateKnobs()
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
-PLACEMENT = CandidateKnobs(preferred=())
+PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     headrooms=(1.15, 2.0),
-    plans=(EXPECTED_COST_PLAN, _expected_cost(1.0), _expected_cost(3.0), _n_sigma(2.5)),
+    plans=(WATCHED_PLAN, _expected_cost(1.0), _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -17,16 +17,20 @@ HOST_MHZ = 8 * 3200 * 0.98
 def tiny_world(
     n_hosts: int,
     cpu_mhz: Sequence[Sequence[float]],
-    memory_mib: float = 8192.0,
+    memory_mib: float | Sequence[float] = 8192.0,
     arrival: Sequence[int] | None = None,
     actions: Sequence[str] = ("migrate", "power"),
     scheduler: str = "worst-fit",
 ) -> SimulatedWorld:
-    """A world of ML30s whose VM v wants ``cpu_mhz[v][tick]`` of 8,000 MHz and half of its memory."""
+    """A world of ML30s whose VM v wants ``cpu_mhz[v][tick]`` of 8,000 MHz and half of its memory.
+
+    ``memory_mib``: of each VM, or of all.
+    """
     demand = np.zeros((len(cpu_mhz[0]), len(cpu_mhz), 4), dtype=np.float32)
     demand[:, :, 0] = np.array(cpu_mhz, dtype=np.float32).T
-    demand[:, :, 1] = memory_mib / 2
     n_ticks, n = demand.shape[:2]
+    memory = np.broadcast_to(np.asarray(memory_mib, dtype=np.float32), n)
+    demand[:, :, 1] = memory / 2
     scenario = Scenario.model_validate(
         {
             "name": "tiny",
@@ -39,7 +43,8 @@ def tiny_world(
             "actions": tuple(actions),
         }
     )
-    flavour = np.tile(np.array([8000.0, memory_mib, 100.0, 1000.0, 0.0], dtype=np.float32), (n, 1))
+    flavour = np.tile(np.array([8000.0, 0.0, 100.0, 1000.0, 0.0], dtype=np.float32), (n, 1))
+    flavour[:, 1] = memory
     workload = Workload(
         name="tiny",
         source="made by hand",

@@ -51,7 +51,7 @@ def test_everything_chosen_is_taken_by_the_world_and_every_number_is_in_bounds(n
     rng = np.random.default_rng(5)
     seen, _ = env.reset(seed=11)
     kinds, refused, actions = set(), [], 0
-    for _ in range(3_000):
+    for _ in range(4_000):
         assert env.observation_space.contains(seen), _outside(env, seen)
         assert env.action_masks()[0]
         assert env.action_masks()[env.preferred]

@@ -72,6 +72,23 @@ def test_an_overloaded_host_gives_vms_to_the_one_with_room():
     assert bool((usage < HOST_MHZ).all())
 
 
+def test_others_make_room_for_a_vm_that_fits_nowhere_while_no_host_is_off():
+    # Two of 30,000 MiB on each of two hosts of 128 GiB: 80,000 fit where one of them has left.
+    world = tiny_world(2, [[500.0] * 8] * 5, memory_mib=[30_000.0] * 4 + [80_000.0], arrival=[0] * 4 + [2])
+    agent = ExpectedCost(replace(EAGER, drain_hosts=0))
+    state = started(world, agent, ticks=2)
+    host = state.vms.host[:4].tolist()
+    assert sorted(host) == [0, 0, 1, 1]
+    assert state.vms.host[4] == -1
+    moves = agent.act(state)
+    assert [(a.kind, a.host) for a in moves] == [(ActionKind.MIGRATE, 1 - host[moves[0].vm])]
+    assert all(o.accepted for o in world.execute(Plan(state.tick, moves)))
+    world.advance()
+    state = world.observe()
+    (placed,) = agent.act(state)
+    assert (placed.kind, placed.vm, placed.host) == (ActionKind.SPAWN, 4, host[moves[0].vm])
+
+
 def test_a_vm_that_finds_no_room_wakes_a_host():
     world = tiny_world(2, [[500.0] * 8] * 3, memory_mib=60_000.0, arrival=[0, 0, 4])
     agent = ExpectedCost(EAGER)

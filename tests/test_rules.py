@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from foreshade.envs.candidates import PLACEMENT, RULES, CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, Plan
 from foreshade.envs.native_schema import native_schema
+from foreshade.envs.packers import EXPECTED_COST
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.site import site_of
 from foreshade.envs.stock_world import simulated_world
+from tests.packer_world import tiny_world
 
 TICKS = 150
 
@@ -116,3 +119,31 @@ def test_knobs_that_are_natively_known_are_all_handed_over() -> None:
     assert native.memory_ceiling == pytest.approx(1.3)
     assert native.headrooms == pytest.approx([1.1])
     assert len(native.plans) == 1
+
+
+def test_a_watched_plan_is_made_when_due_and_when_a_vm_waits_in_vain_but_not_in_between() -> None:
+    # Host 1 stands empty, and is to go off once it has been on for ten ticks. At tick 15 a VM fits nowhere else.
+    packer = replace(EXPECTED_COST, grace_s=3000.0, reserve=0.0, failover=0.0)
+
+    def acted(every_ticks: int) -> list[tuple[int, ActionKind, int]]:
+        world = tiny_world(
+            2, [[500.0] * 24] * 2, memory_mib=[30_000.0, 110_000.0], arrival=[0, 15], scheduler="first-fit"
+        )
+        plan = PLACEMENT.plans[0].model_copy(update={"packer": packer, "every_ticks": every_ticks})
+        agent = Decider("watched", PLACEMENT.model_copy(update={"plans": (plan,)}))
+        world.observe()
+        world.advance()
+        agent.reset(site_of(world, 0))
+        said = []
+        while not world.done:
+            state = world.observe()
+            actions = agent.act(state)
+            said += [(state.tick, action.kind, action.host) for action in actions]
+            world.execute(Plan(state.tick, tuple(actions)))
+            world.advance()
+        return said
+
+    off, spawn = ActionKind.POWER, ActionKind.SPAWN
+    assert acted(1)[0] == (10, off, 1)
+    assert acted(6)[0] == (13, off, 1)
+    assert acted(1000) == [(15, spawn, 1)]

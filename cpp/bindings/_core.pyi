@@ -688,6 +688,7 @@ class PlanKnobs:
     packer: PackerKnobs
     preferred: bool
     eager: bool
+    every_ticks: int
 
 class RuleNode:
     def __init__(self) -> None: ...

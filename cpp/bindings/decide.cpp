@@ -111,7 +111,8 @@ void register_decide(py::module_& module) {
         .def(py::init<>())
         .def_readwrite("packer", &PlanKnobs::packer)
         .def_readwrite("preferred", &PlanKnobs::preferred)
-        .def_readwrite("eager", &PlanKnobs::eager);
+        .def_readwrite("eager", &PlanKnobs::eager)
+        .def_readwrite("every_ticks", &PlanKnobs::every_ticks);
     py::class_<RuleNode>(module, "RuleNode")
         .def(py::init<>())
         .def_property(

@@ -394,11 +394,74 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     return gain;
 }
 
-bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
+void Packing::begin_trial() {
     trial_.copy_loads(hosts_);
     trial_now_ = now_;
     trial_reserved_ = reserved_;
     trial_moves_.clear();
+}
+
+void Packing::book_trial(std::size_t v, std::size_t to) {
+    trial_.add(to, ExpectedCost::standing(trial_, to, load_[v]));
+    trial_now_[to] = after_[to];
+    for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[to * kResources + r] += reservation(v, to, r);
+    trial_moves_.push_back({static_cast<std::int32_t>(v), at_[v], static_cast<std::int32_t>(to)});
+}
+
+// The VMs that hold most of what is short leave, one after the other, until enough has left.
+bool Packing::try_make_room(std::size_t v, std::size_t h, std::size_t most, float& paid_usd) {
+    if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
+    Amounts lacking;
+    for (std::size_t r = 0; r < kResources; ++r) {
+        const float need = reservation(v, h, r);
+        if (need > limit_[h * kResources + r]) return false;
+        lacking[r] = reserved_[h * kResources + r] + need - limit_[h * kResources + r];
+    }
+    begin_trial();
+    paid_usd = 0.0F;
+    std::vector<std::int32_t> left;
+    for (const std::int32_t vm : largest_first(h))
+        if (fixed_[at(vm)] == 0 && at_[at(vm)] == static_cast<std::int32_t>(h)) left.push_back(vm);
+    while (std::any_of(lacking.begin(), lacking.end(), [](float x) { return x > 0.0F; })) {
+        if (trial_moves_.size() == most) return false;
+        float largest = 0.0F;
+        auto chosen = left.end();
+        for (auto vm = left.begin(); vm != left.end(); ++vm) {
+            float share = 0.0F;
+            for (std::size_t r = 0; r < kResources; ++r)
+                if (lacking[r] > 0.0F) share += std::min(1.0F, reservation(at(*vm), h, r) / lacking[r]);
+            if (share <= largest) continue;
+            largest = share;
+            chosen = vm;
+        }
+        if (chosen == left.end()) return false;
+        const std::size_t leaver = at(*chosen);
+        left.erase(chosen);
+        const std::int32_t to = cheapest(leaver, trial_, trial_now_, trial_reserved_, static_cast<std::int32_t>(h));
+        if (to < 0) continue;
+        paid_usd += (after_[at(to)] - trial_now_[at(to)]) * knobs_.horizon_h + move_usd_[leaver];
+        book_trial(leaver, at(to));
+        for (std::size_t r = 0; r < kResources; ++r) lacking[r] -= reservation(leaver, h, r);
+    }
+    return !trial_moves_.empty();
+}
+
+bool Packing::make_room(std::int32_t vm, std::size_t most) {
+    float least = kInfinity;
+    std::vector<Move> best;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (use_[h] != HostUse::target || away_from_[at(vm)] == static_cast<std::int32_t>(h)) continue;
+        float paid_usd = 0.0F;
+        if (!try_make_room(at(vm), h, most, paid_usd) || paid_usd >= least) continue;
+        least = paid_usd;
+        best = trial_moves_;
+    }
+    for (const Move& move : best) book(at(move.vm), at(move.destination));
+    return !best.empty();
+}
+
+bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
+    begin_trial();
     float added_usd_h = 0.0F;
     float paid_usd = price_usd;
     for (const std::int32_t vm : largest_first(h)) {
@@ -410,10 +473,7 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         added_usd_h += after_[t] - trial_now_[t];
         paid_usd += move_usd_[v] + knobs_.margin_usd;
         if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
-        trial_.add(t, ExpectedCost::standing(trial_, t, load_[v]));
-        trial_now_[t] = after_[t];
-        for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[t * kResources + r] += reservation(v, t, r);
-        trial_moves_.push_back({static_cast<std::int32_t>(v), static_cast<std::int32_t>(h), to});
+        book_trial(v, t);
     }
     gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;
     return gain > 0.0F;

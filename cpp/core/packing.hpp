@@ -66,6 +66,10 @@ class Packing {
     // `spares` that holds it, which costs `on_usd_h` (n_hosts,), if that is cheaper or nothing else is left.
     std::int32_t place(std::int32_t vm, std::span<const std::int32_t> spares, std::span<const float> on_usd_h);
 
+    // Moves VMs off one target, the cheapest such set of at most `most`, so that a waiting VM finds room there once
+    // they are gone; false where none helps. What moves keeps its source reserved, so the VM itself waits on.
+    bool make_room(std::int32_t vm, std::size_t most);
+
     // Lets a spare host take VMs.
     void open(std::int32_t host);
 
@@ -114,6 +118,9 @@ class Packing {
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
     void book(std::size_t v, std::size_t to);
     bool try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain);
+    bool try_make_room(std::size_t v, std::size_t h, std::size_t most, float& paid_usd);
+    void begin_trial();
+    void book_trial(std::size_t v, std::size_t to); // where after_ tells what it adds
     void list_fours();
     std::span<const std::int32_t> largest_first(std::size_t h);
 

@@ -15,6 +15,8 @@ constexpr float kAlarmH = 2.0F;             // a foreseen failure is announced a
 constexpr float kOpeningShare = 0.6F;       // CPU load at which hosts are ranked for opening
 constexpr double kAlike = 1.05;             // hosts whose watts per VM differ by less are about as good
 constexpr std::size_t kMostMoves = 100'000; // in a tick; planning goes on in the next one
+constexpr std::size_t kMostRooms = 4;       // waiting VMs that others make room for in a tick
+constexpr std::size_t kMostLeavers = 6;     // VMs that do so for one
 constexpr float kLeastCapacity = 1e-6F;
 
 std::size_t at(std::int32_t i) {
@@ -448,6 +450,7 @@ void Packer::wake(const ClusterState& state) {
             room_hosts_.push_back(static_cast<std::int32_t>(h));
             room_.push_back(limit(h));
         }
+    std::size_t made_room = 0;
     for (const std::int32_t vm : waiting_) {
         const float* need = state.vms.allocation.data() + at(vm) * kResources;
         const auto holds = [need](const Amounts& free) {
@@ -459,7 +462,10 @@ void Packer::wake(const ClusterState& state) {
         if (chosen == room_.end()) {
             const auto host =
                 std::find_if(off_hosts_.begin(), off_hosts_.end(), [&](std::int32_t h) { return holds(limit(at(h))); });
-            if (host == off_hosts_.end()) continue;
+            if (host == off_hosts_.end()) {
+                if (moving_ && made_room++ < kMostRooms) packing_->make_room(vm, kMostLeavers);
+                continue;
+            }
             room_hosts_.push_back(*host);
             room_.push_back(limit(at(*host)));
             power_on(state, *host, PackerReason::vm_waits);

@@ -7,6 +7,7 @@
 #include <numbers>
 #include <stdexcept>
 
+#include "core/decide/assumed.hpp"
 #include "core/decide/scaled.hpp"
 
 namespace foreshade {
@@ -51,8 +52,13 @@ void Proposer::reset(const PriceFactors& factors) {
     left_ = knobs_.decisions;
     memory_ = std::make_shared<PackerMemory>(knobs_.window, site_->tick_s);
     packers_.clear();
-    for (const PlanKnobs& plan : knobs_.plans)
+    watches_.clear();
+    const float move_usd = e.migration_usd + e.downtime_usd_h * kMigrationDowntimeS / 3600.0F;
+    for (const PlanKnobs& plan : knobs_.plans) {
         packers_.push_back(std::make_unique<Packer>(priced_, plan.packer, memory_));
+        watches_.emplace_back(plan.every_ticks, static_cast<float>(plan.packer.hazard_per_h), move_usd, horizon_h_);
+    }
+    made_.assign(knobs_.plans.size(), {});
     dark_.assign(site_->rack_w.size(), 0);
 }
 
@@ -120,6 +126,7 @@ void Proposer::observe(ClusterState& state) {
     whole_ = false;
     left_ = knobs_.decisions;
     survey();
+    make_plans();
     generate();
 }
 
@@ -154,14 +161,49 @@ void Proposer::fill_plan(Candidate& c) {
     c.utilisation = packer.gain_usd();
 }
 
+// Whether VMs wait that the candidates of this tick place nowhere.
+bool Proposer::waits_in_vain() {
+    if (context_[context::waiting] == 0.0F) return false;
+    if ((knobs_.preferred >> static_cast<unsigned>(CandidateKind::place) & 1U) == 0) return true;
+    const VmColumns& vms = planned_->state().vms;
+    std::size_t found = 0;
+    for (std::size_t v = 0; v < vms.state.size(); ++v) {
+        if (vms.state[v] != VmState::pending && vms.state[v] != VmState::failed) continue;
+        float added = 0.0F;
+        if (++found > knobs_.arrivals || planned_->cheapest(v, -1, added) < 0) return true;
+    }
+    return false;
+}
+
+// The eager plans that are due, from the state as the tick begins.
+void Proposer::make_plans() {
+    const bool unserved = waits_in_vain();
+    for (std::size_t i = 0; i < packers_.size(); ++i) {
+        if (!knobs_.plans[i].eager) continue;
+        Made& made = made_[i];
+        made.actions.clear();
+        if (!watches_[i].due(*planned_, *cost_, unserved)) continue;
+        Packer& packer = *packers_[i];
+        if (!dark_.empty()) packer.assume_dark(dark_);
+        const std::span<const Action> plan = packer.plan(planned_->state());
+        made.actions.assign(plan.begin(), plan.end());
+        made.gain_usd = packer.gain_usd();
+        if (!plan.empty()) watches_[i].found();
+    }
+}
+
 void Proposer::offer_plans() {
     for (std::size_t i = 0; i < packers_.size(); ++i) {
+        const Made& made = made_[i];
+        const bool eager = knobs_.plans[i].eager;
+        if (eager && made.actions.empty()) continue;
         Candidate& c = offer(CandidateKind::plan);
         c.plan = static_cast<std::int32_t>(i);
         c.z = static_cast<float>(knobs_.plans[i].packer.z);
-        if (!knobs_.plans[i].eager) continue;
-        fill_plan(c);
-        if (c.n_actions == 0) pool_.pop_back();
+        if (!eager) continue;
+        c.n_actions = static_cast<std::uint32_t>(made.actions.size());
+        actions_.insert(actions_.end(), made.actions.begin(), made.actions.end());
+        c.utilisation = made.gain_usd;
     }
 }
 

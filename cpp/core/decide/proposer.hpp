@@ -15,6 +15,7 @@
 #include "core/cluster_state.hpp"
 #include "core/decide/columns.hpp"
 #include "core/decide/packer.hpp"
+#include "core/decide/plan_watch.hpp"
 #include "core/decide/planned.hpp"
 #include "core/decide/rule_tree.hpp"
 #include "core/decide/site.hpp"
@@ -26,6 +27,9 @@ struct PlanKnobs {
     PackerKnobs packer;
     bool preferred = false; // the rules take it where it has anything to do; else they never do
     bool eager = false;     // planned when the tick begins, so that its gain is seen; else when it is chosen
+    // Of an eager plan: it is made at least so often, and in between only where something has changed; else it is not
+    // offered (core/decide/plan_watch.hpp).
+    std::size_t every_ticks = 1;
 };
 
 struct ProposerKnobs {
@@ -132,6 +136,8 @@ class Proposer {
     bool stands(const Offer& offer) const;
     bool is_dark(std::int32_t rack) const;
     void fill_plan(Candidate& c);
+    void make_plans();
+    bool waits_in_vain();
     void remember_racks(const ClusterState& state);
     void place();
     void relieve();
@@ -164,6 +170,12 @@ class Proposer {
     std::unique_ptr<Planned> planned_;
     std::shared_ptr<PackerMemory> memory_;
     std::vector<std::unique_ptr<Packer>> packers_;
+    struct Made { // an eager plan of this tick, as it was when the tick began
+        std::vector<Action> actions;
+        float gain_usd = 0.0F;
+    };
+    std::vector<Made> made_;         // (n_plans,)
+    std::vector<PlanWatch> watches_; // (n_plans,)
     std::vector<std::uint8_t> dark_; // (n_racks,) racks that are switched off
     float unit_usd_ = 1.0F;
     float usd_kwh_ = 0.0F;

@@ -1,0 +1,58 @@
+#include "core/decide/plan_watch.hpp"
+
+#include <algorithm>
+
+namespace foreshade {
+
+namespace {
+
+// Shares of what there was at the last plan.
+constexpr double kFall = 0.01;                         // of CPU demand: what did not fit on fewer hosts may now
+constexpr double kRise = 0.01;                         // of promised memory: room for what comes may be running out
+constexpr std::uint8_t kEmpty = 0x40, kAlarmed = 0x80; // beside the host's state
+
+} // namespace
+
+PlanWatch::PlanWatch(std::size_t every_ticks, float alarm_per_h, float move_usd, float horizon_h)
+    : every_(static_cast<std::int64_t>(std::max<std::size_t>(every_ticks, 1))), alarm_per_h_(alarm_per_h),
+      rise_usd_h_(move_usd / horizon_h) {}
+
+void PlanWatch::reset() {
+    seen_ = found_ = false;
+}
+
+bool PlanWatch::due(const Planned& planned, const ExpectedCost& cost, bool unserved) {
+    if (every_ <= 1) return true;
+    const ClusterState& state = planned.state();
+    const HostColumns& hosts = state.hosts;
+    const std::size_t n = planned.n_hosts();
+    bool due = !seen_ || unserved || found_ || state.tick - last_ >= every_;
+    condition_.resize(n);
+    least_usd_h_.resize(n);
+    now_usd_h_.resize(n);
+    double demand = 0.0, promised = 0.0;
+    for (std::size_t h = 0; h < n; ++h) {
+        demand += static_cast<double>(planned.loads().mean[0][h]);
+        promised += static_cast<double>(hosts.allocated[h * kResources + 1]);
+        auto now = static_cast<std::uint8_t>(hosts.state[h]);
+        if (hosts.n_vms[h] == 0 && hosts.arriving[h] == 0) now |= kEmpty;
+        if (hosts.hazard_per_h[h] > alarm_per_h_) now |= kAlarmed;
+        const ExpectedCost::Split split = cost.split_host(planned.loads(), h, {}, 0.0F);
+        now_usd_h_[h] = planned.here(h) > 0 ? split.late + split.unmet : 0.0F;
+        due = due || now != condition_[h] || now_usd_h_[h] - least_usd_h_[h] > rise_usd_h_;
+        condition_[h] = now;
+    }
+    due = due || demand < demand_ * (1.0 - kFall) || promised > promised_ * (1.0 + kRise);
+    if (due) {
+        demand_ = demand;
+        promised_ = promised;
+        last_ = state.tick;
+    }
+    for (std::size_t h = 0; h < n; ++h)
+        least_usd_h_[h] = due ? now_usd_h_[h] : std::min(now_usd_h_[h], least_usd_h_[h]);
+    seen_ = true;
+    found_ = false;
+    return due;
+}
+
+} // namespace foreshade
