@@ -89,9 +89,15 @@ def assemble(config: ControlConfig) -> Running:
 
 def make_world(config: ControlConfig) -> tuple[ControlledWorld, float]:
     """The world that the configuration names, and how long an interval takes by the wall clock."""
+    if config.libvirt is not None:
+        from foreshade.adapters.app.live_world import open_libvirt_world  # noqa: PLC0415  keeps the start short
+
+        changes = {} if config.tick_s is None else {"tick_s": config.tick_s}
+        live = open_libvirt_world(config.libvirt.model_copy(update=changes))
+        return live, live.tick_s
     said = config.simulated
     if said is None:
-        raise InputError("configuration: expected a section simulated, found none")
+        raise InputError("configuration: expected a section simulated or libvirt, found neither")
     scenario = load_scenario(said.scenario, said.variant)
     if scenario.engine != "foreshade":
         raise InputError(
@@ -166,7 +172,7 @@ def reconfigure(running: Running, config: ControlConfig) -> None:
     """Take over what can change while it runs: mode, guard, levels, log; the rest waits for a restart."""
     running.controller.guard = Guard(config.guard)
     _configured_mode(running.service, config.mode)
-    for name in ("store", "lease", "agent", "simulated", "cluster", "state_dir", "executor"):
+    for name in ("store", "lease", "agent", "simulated", "libvirt", "cluster", "state_dir", "executor"):
         if getattr(config, name) != getattr(running.config, name):
             log.warning("reload: %s has changed: it is taken over by a restart", name)
     running.config = config

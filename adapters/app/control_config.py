@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from foreshade.adapters.executor import ExecutorKnobs
+from foreshade.adapters.libvirt_world.settings import LibvirtSettings
 from foreshade.agents.breaker import BreakerKnobs
 from foreshade.agents.guard import GuardKnobs
 from foreshade.agents.plan import Mode
@@ -137,6 +138,7 @@ class ControlConfig(Section):
         default=None, description="Control interval; null = the world's own (300)."
     )
     simulated: SimulatedSection | None = Field(default=None, description="Control a simulated cluster.")
+    libvirt: LibvirtSettings | None = Field(default=None, description="Control real libvirt hosts.")
     store: StoreSection = StoreSection()
     lease: LeaseSection = LeaseSection()
     agent: AgentSection = AgentSection()
@@ -145,6 +147,12 @@ class ControlConfig(Section):
     executor: ExecutorKnobs = ExecutorKnobs()
     history: HistorySection = HistorySection()
     log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _one_world(self) -> ControlConfig:
+        if self.simulated is not None and self.libvirt is not None:
+            raise ValueError("expected one of simulated, libvirt, found both")
+        return self
 
     @property
     def folder(self) -> Path:

@@ -1,0 +1,679 @@
+"""``LibvirtWorld``: many libvirt hosts as one world that can be observed, acted on, and found again after a crash."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from foreshade._core import ClusterState
+from foreshade.adapters.clouds import Cloud, Lease
+from foreshade.adapters.libvirt_world.allocation import same
+from foreshade.adapters.libvirt_world.cluster import Cluster
+from foreshade.adapters.libvirt_world.connection import Retries
+from foreshade.adapters.libvirt_world.deadline import Pending
+from foreshade.adapters.libvirt_world.guest_template import read_template
+from foreshade.adapters.libvirt_world.hands import Abilities, Carrier, Deadline, Hands, failed
+from foreshade.adapters.libvirt_world.library import library, said
+from foreshade.adapters.libvirt_world.migration import Migration
+from foreshade.adapters.libvirt_world.powering import Powering
+from foreshade.adapters.libvirt_world.removal import Removal
+from foreshade.adapters.libvirt_world.renting import Renting
+from foreshade.adapters.libvirt_world.reshaping import Reshaping
+from foreshade.adapters.libvirt_world.sample import NodeCounters
+from foreshade.adapters.libvirt_world.settings import LibvirtSettings
+from foreshade.adapters.libvirt_world.shifting import Shifting
+from foreshade.adapters.libvirt_world.site import MOST_TICKS, HostSize, scenario_of, site_of_live, sizes_of
+from foreshade.adapters.libvirt_world.slots import Slots
+from foreshade.adapters.libvirt_world.snapshot import (
+    HostView,
+    Sighting,
+    View,
+    fill,
+    rack_names,
+    sightings,
+    zone_names,
+)
+from foreshade.adapters.libvirt_world.spawning import Spawning
+from foreshade.adapters.power import Power, PowerReading, PowerState, Proofs
+from foreshade.adapters.traffic import Traffic
+from foreshade.envs.errors import ActionError, ForeshadeError, WorldError
+from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
+from foreshade.envs.model.action import Action, ActionKind, Allocation, Boot, Outcome, Plan, PowerTarget
+from foreshade.envs.model.state import HostState, VmKind, VmState
+from foreshade.envs.order import Order, Result, Standing
+from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.site import Site
+
+log = logging.getLogger(__name__)
+
+_MAKES = frozenset({ActionKind.SPAWN, ActionKind.SHADOW, ActionKind.MICROVM})
+_CANNOT_MIGRATE = frozenset({"TEST", "VBOX", "BHYVE"})  # of libvirt's drivers
+_SLOWEST = 2  # samples that the start takes, so that there are rates
+
+
+class WallClock:
+    """Unix time that never runs backwards, whatever becomes of the machine's clock."""
+
+    def __init__(self) -> None:
+        self._base = time.time() - time.monotonic()
+
+    def now_s(self) -> float:
+        """Unix time by the monotonic clock."""
+        return self._base + time.monotonic()
+
+
+class LibvirtWorld:
+    """A ``ControlledWorld`` of real hosts. Nothing is touched but by orders on VMs that carry our metadata."""
+
+    def __init__(
+        self,
+        settings: LibvirtSettings,
+        *,
+        traffic: Traffic | None = None,
+        powers: Mapping[str, Power] | None = None,
+        rack_powers: Mapping[str, Power] | None = None,
+        clouds: Mapping[str, Cloud] | None = None,
+        retries: Retries | None = None,
+    ) -> None:
+        """Begin to connect to every host; nothing waits for those that are away.
+
+        Args:
+            settings: hosts, templates, limits.
+            traffic: the load balancer; None = weights are noted, and nobody is told.
+            powers: management controllers of hosts, by name.
+            rack_powers: of racks, by name.
+            clouds: of rented hosts, by name.
+            retries: of connections.
+
+        Raises:
+            MissingExtraError: libvirt-python is not installed.
+            InputError: a URI is none, a template or the file of proofs cannot be read.
+
+        """
+        for template in settings.templates.values():
+            for path in (template.domain, template.microvm):
+                if path is not None:
+                    read_template(path)
+        self.settings = settings
+        self.clock = WallClock()
+        self._cluster = Cluster(settings, retries)
+        self._order = tuple(host.name for host in settings.ordered_hosts)
+        self._slots = Slots()
+        self._slots.update((), settings.apps)
+        self._state = ClusterState()
+        self._scenario: Scenario | None = None
+        self._sizes: dict[str, HostSize] = {}
+        self._nodes: dict[str, NodeCounters | None] = {}
+        self._sightings: dict[str, Sighting] = {}
+        self._host_views: dict[str, HostView] = {}
+        self._power: dict[str, PowerReading] = {}
+        self._rack_power: dict[str, PowerReading] = {}
+        self._asked: dict[str, Pending[PowerReading]] = {}
+        self._seen_off: set[str] = set()
+        self._clouds = dict(clouds or {})
+        self._leases: dict[str, Lease] = {}
+        self._busy: dict[str, VmState] = {}
+        self._destinations: dict[str, str] = {}
+        self._generation = 0
+        self._epoch_s = time.monotonic()
+        self._tick = 0
+        self._next_tick_s = self._epoch_s + settings.tick_s
+        self._wake = threading.Event()
+        self._view: View | None = None
+        self._lock = threading.RLock()
+        self._hands = Hands(
+            settings,
+            self._cluster,
+            self.clock.now_s,
+            self._size,
+            traffic,
+            dict(powers or {}),
+            dict(rack_powers or {}),
+            Proofs(settings.proofs),
+        )
+        spawning = Spawning(self._hands)
+        self.migration = Migration(self._hands)
+        self._powering = Powering(self._hands)
+        self._renting = Renting(self._hands, self._clouds)
+        self._carriers: dict[ActionKind, Carrier] = {
+            ActionKind.SPAWN: spawning,
+            ActionKind.SHADOW: spawning,
+            ActionKind.MICROVM: spawning,
+            ActionKind.DESPAWN: Removal(self._hands),
+            ActionKind.RESHAPE: Reshaping(self._hands),
+            ActionKind.MIGRATE: self.migration,
+            ActionKind.SHIFT: Shifting(self._hands),
+            ActionKind.POWER: self._powering,
+            ActionKind.RENT: self._renting,
+        }
+
+    # -- World --
+
+    @property
+    def capabilities(self) -> frozenset[ActionKind]:
+        """What the settings allow and what there is can do; what was found impossible everywhere is gone."""
+        allowed = {ActionKind[kind.upper()] for kind in self.settings.actions}
+        templates = self.settings.templates.values()
+        able = {
+            ActionKind.SPAWN: bool(templates),
+            ActionKind.DESPAWN: True,
+            ActionKind.RESHAPE: True,
+            ActionKind.MIGRATE: len(self._order) > 1
+            and not self._hands.abilities.all_lack(list(self._cluster.hosts), "migrate"),
+            ActionKind.SHADOW: bool(templates) and len(self._order) > 1,
+            ActionKind.MICROVM: any(template.microvm is not None for template in templates),
+            ActionKind.SHIFT: True,
+            ActionKind.POWER: bool(self._hands.powers),
+            ActionKind.RENT: bool(self._clouds),
+        }
+        return frozenset({ActionKind.WAIT} | {kind for kind in allowed if able[kind]})
+
+    @property
+    def tick_s(self) -> float:
+        """Length of a control interval in seconds."""
+        return self.settings.tick_s
+
+    @property
+    def done(self) -> bool:
+        """Never: life goes on."""
+        return False
+
+    @property
+    def synced(self) -> bool:
+        """Whether every host that answers has been sampled often enough for a rate, and one does."""
+        sampled = [host.meter for host in self._cluster.hosts.values() if host.meter.last is not None]
+        rated = [meter for meter in sampled if all(r.cores is not None for r in meter.vms.values())]
+        waiting = any(
+            host.connection.connected and host.meter.last is None for host in self._cluster.hosts.values()
+        )
+        return self._view is not None and bool(rated) and not waiting
+
+    def observe(self) -> ClusterState:
+        """Sample every host at once, within the sample timeout, and show what is known now.
+
+        Raises:
+            WorldError: no host has ever answered.
+
+        """
+        with self._lock:
+            first = all(host.meter.last is None for host in self._cluster.hosts.values())
+            if first:
+                self._cluster.connect(self.settings.timeouts.connect)
+                for _ in range(_SLOWEST - 1):
+                    self._cluster.sample(self.settings.timeouts.sample)
+                    time.sleep(1.0)
+            self._rented()
+            self._ask_powers()
+            self._cluster.sample(self.settings.timeouts.sample)
+            if all(host.meter.last is None for host in self._cluster.hosts.values()):
+                raise WorldError(
+                    f"expected one host at least to answer, found none: {'; '.join(self.troubles())}"
+                )
+            self._hear_powers()
+            self._describe()
+            self._show()
+            self._expire()
+            return self._state
+
+    def execute(self, plan: Plan) -> Sequence[Outcome]:
+        """Carry the actions out one after the other, each within a tick's length."""
+        outcomes = []
+        for number, action in enumerate(plan.actions):
+            if action.kind is ActionKind.WAIT:
+                outcomes.append(Outcome(True))
+                continue
+            try:
+                order = self.order(action, f"{plan.tick}-{number}-{int(self.clock.now_s())}")
+            except ActionError as error:
+                outcomes.append(Outcome(False, said(error)))
+                continue
+            result = self.carry_out(order, min(self.tick_s, 300.0))
+            accepted = not result.error and result.standing in (Standing.DONE, Standing.UNDER_WAY)
+            self.observe()
+            slot = self.inventory().vm_slot.get(order.vm, -1) if order.vm else -1
+            outcomes.append(Outcome(accepted, "" if accepted else result.error or result.standing, slot))
+        return outcomes
+
+    def advance(self) -> Mapping[str, float]:
+        """Wait until the interval is over; returns the electricity and hire of it, in USD.
+
+        Where it is over already, the next begins now: a slow tick is not made up for by several at once.
+        """
+        wait = self._next_tick_s - time.monotonic()
+        if wait > 0.0:
+            self._wake.wait(wait)
+        now = time.monotonic()
+        late = now - self._next_tick_s
+        self._next_tick_s = (now if late > self.tick_s else self._next_tick_s) + self.tick_s
+        self._tick += 1
+        return self._cost()
+
+    # -- ControlledWorld --
+
+    def site(self) -> Site:
+        """Prices, power curves and capabilities of this generation."""
+        with self._lock:
+            if self._scenario is None:
+                self.observe()
+            return site_of_live(
+                self.settings, self._scene(), tuple(self._slots.apps), self.capabilities, self._slots.n
+            )
+
+    def scenario(self) -> Scenario:
+        """The cluster as a scenario, so that it can be played forward in the simulator."""
+        with self._lock:
+            return self._scene()
+
+    def inventory(self) -> Inventory:
+        """Facts by slot of the state last observed."""
+        with self._lock:
+            settings = {host.name: host for host in self.settings.hosts}
+            view = self._shown()
+            racks, zones = rack_names(view), zone_names(view)
+            hosts = tuple(
+                HostFacts(
+                    name,
+                    "" if settings[name].cloud is not None else settings[name].rack,
+                    "" if settings[name].cloud is not None else self.settings.rack(settings[name].rack).zone,
+                    self._powering.proven(name),
+                    settings[name].protected,
+                    frozenset(settings[name].tags),
+                )
+                for name in self._order
+            )
+            vms = [VmFacts()] * self._slots.n
+            for uuid, sight in self._sightings.items():
+                record = sight.record
+                vms[self._slots.slot(uuid)] = (
+                    VmFacts(sight.name, managed=False, protected=True)
+                    if record is None
+                    else VmFacts(sight.name, record.app, record.protected, record.forbidden, record.tags)
+                )
+            return Inventory(
+                hosts, tuple(vms), tuple(self._slots.apps), tuple(racks), tuple(zones), self._generation_now()
+            )
+
+    def troubles(self) -> Sequence[str]:
+        """Hosts that do not answer, metadata that cannot be read, names that stand twice, what was found missing."""
+        found = [host.connection.trouble for host in self._cluster.hosts.values()]
+        for name, host in self._cluster.hosts.items():
+            if not host.connection.trouble and host.failed_samples:
+                found.append(
+                    f"host {name}: expected a sample in time, found none {host.failed_samples} times"
+                )
+        names: dict[str, str] = {}
+        for sight in self._sightings.values():
+            bad = sight.counters.definition.bad_record
+            if bad:
+                found.append(f"VM {sight.name} on {sight.host}: {bad}; it is treated as foreign")
+            if sight.name in names:
+                found.append(
+                    f"VM {sight.name}: expected the name once, found it on {names[sight.name]} and {sight.host}"
+                )
+            names[sight.name] = sight.host
+        found += list(self._hands.abilities)
+        return [line for line in found if line]
+
+    def close(self) -> None:
+        """Disconnect; everything goes on as it is."""
+        self._wake.set()
+        self._cluster.close()
+
+    # -- DurableWorld --
+
+    def order(self, action: Action, key: str) -> Order:
+        """The action in durable names, from the state last observed."""
+        with self._lock:
+            return self._in_names(action, key)
+
+    def carry_out(self, order: Order, timeout_s: float) -> Result:
+        """Do it; what the world shows afterwards is the result."""
+        with self._working(order):
+            return self._guarded(
+                order, lambda: self._carriers[order.kind].carry_out(order, Deadline(timeout_s))
+            )
+
+    def standing(self, order: Order) -> Standing:
+        """How far it is now."""
+        if order.kind is ActionKind.WAIT:
+            return Standing.DONE
+        libvirt = library()
+        try:
+            return self._carriers[order.kind].standing(order)
+        except ActionError:
+            return (
+                Standing.UNTOUCHED
+            )  # what it acts on is gone, foreign or protected: nothing of it can be seen
+        except libvirt.libvirtError as error:
+            raise WorldError(f"{order.kind.name.lower()} {order.vm or order.host}: {said(error)}") from error
+
+    def compensate(self, order: Order, timeout_s: float) -> Result:
+        """Bring back what stood before."""
+        return self._guarded(order, lambda: self._carriers[order.kind].compensate(order, Deadline(timeout_s)))
+
+    # -- beyond the port --
+
+    @property
+    def cluster(self) -> Cluster:
+        """The hosts themselves."""
+        return self._cluster
+
+    @property
+    def abilities(self) -> Abilities:
+        """What was found to be impossible."""
+        return self._hands.abilities
+
+    @property
+    def rack_readings(self) -> Mapping[str, PowerReading]:
+        """What racks draw and how warm they are, by name, as told last."""
+        return dict(self._rack_power)
+
+    @property
+    def host_readings(self) -> Mapping[str, PowerReading]:
+        """Likewise of hosts."""
+        return dict(self._power)
+
+    # --
+
+    @contextmanager
+    def _working(self, order: Order) -> Iterator[None]:
+        """A VM that an order works on is shown as such."""
+        shown_as = {ActionKind.DESPAWN: VmState.STOPPING, ActionKind.MIGRATE: VmState.MIGRATING}.get(
+            order.kind
+        )
+        if shown_as is not None and order.vm:
+            self._busy[order.vm] = shown_as
+            if order.kind is ActionKind.MIGRATE:
+                self._destinations[order.vm] = order.host
+        try:
+            yield
+        finally:
+            self._busy.pop(order.vm, None)
+            self._destinations.pop(order.vm, None)
+
+    def _guarded(self, order: Order, act: Callable[[], Result]) -> Result:
+        """A result, whatever the world does."""
+        libvirt = library()
+        if order.kind is ActionKind.WAIT:
+            return Result(Standing.DONE)
+        try:
+            return act()
+        except (ForeshadeError, libvirt.libvirtError) as error:
+            try:
+                standing = self.standing(order)
+            except WorldError:
+                standing = Standing.HALF_DONE  # nobody can say: it is asked again once the world answers
+            return failed(standing, error)
+
+    def _in_names(self, action: Action, key: str) -> Order:
+        kind = action.kind
+        inventory = self.inventory()
+        what = kind.name.lower()
+
+        def named(slot: int, names: Sequence[str], noun: str) -> str:
+            if slot < 0:
+                return ""
+            if slot >= len(names) or not names[slot]:
+                raise ActionError(f"{what}: expected a {noun}, found none in slot {slot}")
+            return names[slot]
+
+        host = named(action.host, self._order, "host")
+        rack = named(action.rack, inventory.racks, "rack")
+        app = named(action.app, inventory.apps, "application")
+        vm = named(action.vm, [facts.name for facts in inventory.vms], "VM")
+        sight = next((s for s in self._sightings.values() if s.name == vm), None) if vm else None
+        if sight is not None and sight.record is None:
+            raise ActionError(f"{what}: expected a VM of ours, found {vm}, which is foreign")
+        record = None if sight is None else sight.record
+        if kind in _MAKES and kind is not ActionKind.SHADOW and action.vm < 0 and not app:
+            raise ActionError(f"{what}: expected an application, found none")
+        source = "" if sight is None or sight.lost else sight.host
+        before, value, primary, allocation = 0.0, action.value, "", action.allocation
+        was: Allocation | None = None
+        if action.vm >= 0:
+            row = self._state.vms.allocation[action.vm].tolist()
+            was = (row[0], row[1], row[2], row[3], row[4])
+        tail = hashlib.sha256(key.encode()).hexdigest()[:8]
+        if kind is ActionKind.SPAWN and action.vm >= 0:
+            allocation = was
+        elif kind is ActionKind.SPAWN and action.value == Boot.SPARE:
+            vm = self._spare(app, host, action.allocation)
+        elif kind is ActionKind.SPAWN:
+            vm = f"{app}-{tail}"
+        elif kind is ActionKind.SHADOW and record is not None and was is not None:
+            app, primary, vm = record.app, vm, f"{vm}-shadow-{tail}"
+            share = action.value
+            allocation = (was[0] * share, was[1] * share, was[2] * share, was[3] * share, was[4])
+            allocation = (allocation[0], max(allocation[1], self._least_mib(app)), *allocation[2:])
+        elif kind is ActionKind.MICROVM:
+            vm, value = f"{app}-micro-{tail}", self._micro_weight(app, action.allocation)
+        elif (kind is ActionKind.DESPAWN and record is not None) or (
+            kind is ActionKind.SHIFT and record is not None
+        ):
+            app, before = record.app, record.weight
+        elif kind is ActionKind.POWER and host:
+            state = self._host_views[host].state
+            before = float(PowerTarget.OFF if state is HostState.OFF else PowerTarget.ON)
+        return Order(
+            key=key,
+            kind=kind,
+            vm=vm,
+            primary=primary,
+            host=host,
+            source=source if kind is not ActionKind.SHADOW else "",
+            app=app,
+            rack=rack,
+            value=value,
+            value2=action.value2,
+            allocation=allocation,
+            before=before,
+            allocation_before=was if kind is ActionKind.RESHAPE else None,
+            reason=action.reason,
+        )
+
+    def _least_mib(self, app: str) -> float:
+        """A clone needs the memory that its image was parked with: it is capped by its CPU quota, not below this."""
+        template = (
+            self.settings.templates.get(self.settings.apps[app].template)
+            if app in self.settings.apps
+            else None
+        )
+        return 0.0 if template is None else template.least_mib
+
+    def _spare(self, app: str, host: str, allocation: Allocation | None) -> str:
+        for sight in self._sightings.values():
+            record = sight.record
+            if record is None or not record.spare or record.app != app or sight.host != host:
+                continue
+            size = record.allocation or record.flavour
+            if allocation is None or size is None or all(same(size, allocation)):
+                return sight.name
+        raise ActionError(f"spawn: expected a paused spare of {app} on {host}, found none of that size")
+
+    def _micro_weight(self, app: str, allocation: Allocation | None) -> float:
+        """A micro-VM's share of traffic beside a member's 1: that of its CPU."""
+        for sight in self._sightings.values():
+            record = sight.record
+            if (
+                record is not None
+                and record.app == app
+                and record.kind is VmKind.PRODUCTION
+                and record.flavour
+            ):
+                return 1.0 if allocation is None else allocation[0] / record.flavour[0]
+        return 1.0
+
+    def _size(self, host: str) -> HostSize:
+        if host not in self._sizes:
+            raise WorldError(f"host {host}: expected its size, found it never sampled")
+        return self._sizes[host]
+
+    def _scene(self) -> Scenario:
+        if self._scenario is None:
+            raise WorldError("expected a cluster that was observed, found none")
+        return self._scenario
+
+    def _shown(self) -> View:
+        if self._view is None:
+            raise WorldError("expected a cluster that was observed, found none")
+        return self._view
+
+    def _generation_now(self) -> int:
+        return self._generation + self._slots.generation
+
+    def _describe(self) -> None:
+        """Describe the cluster anew where hosts turned out to have another size, or the prices told have run out."""
+        nodes: dict[str, NodeCounters | None] = {}
+        for name in self._order:
+            live = self._cluster.hosts.get(name)
+            last = None if live is None else live.meter.last
+            nodes[name] = self._nodes.get(name) if last is None else last.node
+            if last is not None and last.driver in _CANNOT_MIGRATE:
+                self._hands.abilities.learn(
+                    name, "migrate", f"libvirt's driver {last.driver} has no migration"
+                )
+        # Another amount of free memory is no other machine.
+        shape = {
+            n: None if node is None else (node.cpus, node.mhz, node.memory_mib) for n, node in nodes.items()
+        }
+        known = {
+            n: None if node is None else (node.cpus, node.mhz, node.memory_mib)
+            for n, node in self._nodes.items()
+        }
+        ended = self._tick >= MOST_TICKS - 1
+        if self._scenario is not None and shape == known and not ended:
+            return
+        self._nodes = nodes
+        self._scenario = scenario_of(self.settings, nodes)
+        self._sizes = dict(zip(self._order, sizes_of(self._scenario), strict=True))
+        self._generation += 1
+        if ended:
+            self._tick, self._epoch_s = 0, time.monotonic()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        off = frozenset(name for name, reading in self._power.items() if reading.state is PowerState.OFF)
+        self._host_states(now)
+        seen = sightings(self._cluster, off)
+        self._hands.lost.clear()
+        for sight in seen.values():
+            if sight.lost and sight.record is not None:
+                self._hands.lost[sight.name] = sight.record
+        self._slots.update(seen, (sight.record.app for sight in seen.values() if sight.record is not None))
+        self._sightings = seen
+        self._view = View(
+            self._cluster,
+            self._scene(),
+            self._order,
+            tuple(self._sizes[name] for name in self._order),
+            self._host_views,
+            seen,
+            dict(self._busy),
+            dict(self._destinations),
+        )
+        fill(self._state, self._view, self._slots, now, now - self._epoch_s, self._tick, self.clock.now_s())
+
+    def _host_states(self, now: float) -> None:
+        for name in self._order:
+            state = self._host_state(name, now)
+            reading = self._power.get(name)
+            watts = None if reading is None else reading.power_w
+            before = self._host_views.get(name)
+            since = now if before is None or before.state is not state else before.since_s
+            self._host_views[name] = HostView(state, since, watts)
+
+    def _host_state(self, name: str, now: float) -> HostState:
+        live = self._cluster.hosts.get(name)
+        reading = self._power.get(name)
+        if name in self._clouds and live is None:
+            lease = self._leases.get(name, Lease.NONE)
+            return HostState.RENTING if lease is Lease.COMING else HostState.UNRENTED
+        if reading is not None and reading.state is PowerState.OFF:
+            return HostState.OFF
+        if reading is not None and reading.state is PowerState.TURNING_OFF:
+            return HostState.SHUTTING_DOWN
+        answers = live is not None and live.connection.connected and live.failed_samples == 0
+        if answers:
+            return HostState.ON
+        if name in self._seen_off or (reading is not None and reading.state is PowerState.TURNING_ON):
+            return HostState.BOOTING
+        last = None if live is None else live.meter.last
+        age = float("inf") if last is None else now - last.at_s
+        # A host that is silent for long is nobody's to fill; what stands there is shown with its age.
+        return HostState.ON if age < self.settings.timeouts.stale else HostState.MAINTENANCE
+
+    def _ask_powers(self) -> None:
+        """Begin to ask management controllers; those that did not answer last time are still being asked."""
+        for kind, table in (("host", self._hands.powers), ("rack", self._hands.rack_powers)):
+            for name, power in table.items():
+                key = f"{kind} {name}"
+                if key not in self._asked:
+                    self._asked[key] = Pending(f"power of {key}", power.read)
+
+    def _hear_powers(self) -> None:
+        """What they said by now; silence keeps what was said before, with its time."""
+        end = time.monotonic() + 1.0
+        for key, pending in list(self._asked.items()):
+            kind, _, name = key.partition(" ")
+            try:
+                reading = pending.result(end - time.monotonic())
+            except WorldError:
+                if pending.ended:
+                    del self._asked[key]
+                continue
+            del self._asked[key]
+            if kind == "rack":
+                self._rack_power[name] = reading
+                continue
+            self._power[name] = reading
+            if reading.state is PowerState.OFF:
+                self._seen_off.add(name)
+            elif reading.state is PowerState.ON and name in self._seen_off:
+                live = self._cluster.hosts.get(name)
+                if live is not None and live.connection.connected:
+                    self._seen_off.discard(name)
+                    self._hands.proofs.prove(name, self.clock.now_s())
+
+    def _rented(self) -> None:
+        """Which rented hosts are there, by their clouds; one that does not answer changes nothing."""
+        for name in self._clouds:
+            try:
+                self._leases[name] = self._renting.lease(name)
+            except WorldError as error:
+                log.warning("%s", said(error))
+
+    def _expire(self) -> None:
+        """Micro-VMs whose time is over go; each is said in the log."""
+        now = self.clock.now_s()
+        for sight in self._sightings.values():
+            record = sight.record
+            if (
+                record is None
+                or not 0.0 < record.expires_s <= now
+                or sight.name in self._busy
+                or record.protected
+            ):
+                continue
+            order = Order(
+                f"expire-{sight.name}", ActionKind.DESPAWN, sight.name, source=sight.host, app=record.app
+            )
+            log.info("micro-VM %s on %s has served its time: it goes", sight.name, sight.host)
+            Pending(f"expiry of {sight.name}", lambda order=order: self.carry_out(order, 60.0))  # type: ignore[misc]
+
+    def _cost(self) -> dict[str, float]:
+        """Electricity and hire of one interval, by the state last shown."""
+        if self._scenario is None:
+            return {}
+        hours = self.tick_s / 3600.0
+        now = self._scenario.start
+        price = self.settings.prices
+        watts = float(self._state.hosts.power_w.sum())
+        hired = self._state.hosts.state != HostState.UNRENTED
+        return {
+            "electricity": watts / 1000.0 * hours * price.pue * price.usd_per_kwh(now),
+            "hire": float(self._state.hosts.price_usd_h[hired].sum()) * hours,
+        }
