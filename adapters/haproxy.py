@@ -1,9 +1,10 @@
 """HAProxy's runtime API as a ``Traffic``: guests are dynamic servers of a backend that the operator declares.
 
-The backend needs ``balance roundrobin`` (or another algorithm that takes dynamic servers) and a health check
-(``option httpchk``); HAProxy 2.5 or later. Commands are single lines, answered and closed (management guide, 9.3).
-Weights there are whole numbers of 0 to 256, so relative ones are scaled by a power of two that leaves most of that
-range: all of a backend together, whenever one changes.
+The backend needs ``balance roundrobin`` (or another algorithm that takes dynamic servers), a health check
+(``option httpchk``) and a ``timeout check`` that a guest capped to a tenth of a CPU can keep; HAProxy 2.5 or later.
+Commands are single lines, answered and closed (management guide, 9.3). Weights there are whole numbers of 0 to 256,
+so relative ones are scaled by a power of two that leaves most of that range: all of a backend together, whenever one
+changes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class HaproxyTraffic:
     """One HAProxy process by its runtime API."""
 
     def __init__(
-        self, api: str, *, timeout_s: float = 5.0, check_ms: int = 300, remove_s: float = 5.0
+        self, api: str, *, timeout_s: float = 5.0, check_ms: int = 500, remove_s: float = 5.0
     ) -> None:
         """Remember where it is; nothing is sent.
 

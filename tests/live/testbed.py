@@ -26,6 +26,7 @@ from foreshade.adapters.libvirt_world.guest_template import identity, named
 from foreshade.adapters.libvirt_world.record import Record
 from foreshade.adapters.libvirt_world.settings import LibvirtSettings
 from foreshade.adapters.libvirt_world.world import LibvirtWorld
+from foreshade.adapters.power import PowerReading, PowerState
 from foreshade.envs.order import Order, Result, Standing
 
 SCRIPT = Path(__file__).with_name("testbed.sh")
@@ -122,6 +123,7 @@ class Testbed:
                     "mhz": CORE_MHZ / 0.98,  # KVM's profile leaves guests 98 %
                     "memory_mib": 2048.0,
                     "shared_machine": True,
+                    "power": {"redfish": "http://testbed", "resource": f"/{host}", "proven": True},
                     "saves": "/var/lib/libvirt",
                     "saves_here": f"{STATE}/{host}/lib",
                 }
@@ -147,13 +149,16 @@ class Testbed:
         }
         return LibvirtSettings.model_validate({**said, **changes})
 
-    def world(self, **changes: Any) -> LibvirtWorld:
-        """A world on it, with the balancer."""
+    def world(self, *, power: bool = False, **changes: Any) -> LibvirtWorld:
+        """A world on it, with the balancer, and with the hosts' power where that is wanted."""
         settings = self.settings(**changes)
         traffic = None
         if settings.traffic is not None:
             traffic = HaproxyTraffic(settings.traffic.haproxy)
-        return LibvirtWorld(settings, traffic=traffic, retries=Retries(first_s=0.2, most_s=2.0))
+        powers = {host: TestbedPower(host) for host in self.hosts} if power else None
+        return LibvirtWorld(
+            settings, traffic=traffic, powers=powers, retries=Retries(first_s=0.2, most_s=1.0)
+        )
 
     def connect(self, host: str) -> Any:
         """A connection of the test's own."""
@@ -186,7 +191,7 @@ class Testbed:
             conn.close()
         return found
 
-    def park(self, world: LibvirtWorld) -> None:
+    def park(self) -> None:
         """Make the saved template of every host: a guest with its card down, saved while it runs."""
         missing = [host for host in self.hosts if not (STATE / host / "lib/web.save").exists()]
         if not missing:
@@ -202,6 +207,28 @@ class Testbed:
         conn.close()
         for host in missing[1:]:
             (STATE / host / "lib/web.save").write_bytes(image.read_bytes())
+
+
+class TestbedPower:
+    """A host's power by the testbed's script: off is a power failure, on boots it again."""
+
+    __test__ = False
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+
+    def read(self) -> PowerReading:
+        """Whether its processes are there."""
+        up = any(line.startswith(f"{self.host} up") for line in script("status").splitlines())
+        return PowerReading(PowerState.ON if up else PowerState.OFF, None, None, time.monotonic())
+
+    def on(self) -> None:
+        """Start it."""
+        script("start", self.host[1:])
+
+    def off(self, *, force: bool = False) -> None:
+        """End every process of it."""
+        script("kill", self.host[1:])
 
 
 @contextmanager

@@ -456,6 +456,7 @@ global
 defaults
     mode http
     timeout connect 2s
+    timeout check 2s
     timeout client 10s
     timeout server 10s
     retries 3
