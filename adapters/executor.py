@@ -21,11 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from foreshade.agents.guard import Seen
 from foreshade.agents.journal import Journal
 from foreshade.agents.plan import ActionState, PlannedAction, PlanRecord, PlanState
-from foreshade.agents.validation import dependencies, stale
-from foreshade.envs.errors import WorldError
+from foreshade.agents.validation import Booked, dependencies, stale
+from foreshade.envs.errors import PlanError, WorldError
 from foreshade.envs.extras import require
 from foreshade.envs.inventory import ControlledWorld
-from foreshade.envs.model.action import ActionKind
 from foreshade.envs.order import Order, Result, Standing
 
 require("tenacity", "control", "the executor")
@@ -168,12 +167,17 @@ class PlanExecutor:
     def _run(self, plan: PlanRecord, wave: Sequence[PlannedAction], seen: Seen) -> PlanRecord:
         """Check, journal the intents, call, journal the outcomes."""
         begun: list[PlannedAction] = []
+        booked: Booked = {}
         for action in wave:
-            if why := stale(action.order, seen):
+            if why := stale(action.order, seen, booked):
                 plan = plan.with_action(self._end(plan, action, ActionState.SUPERSEDED, why))
                 continue
             intent = replace(action.to(ActionState.ONGOING), begun_s=self._now_s())
-            self._journal.step_action(plan.id, intent, intent.begun_s)
+            try:
+                self._journal.step_action(plan.id, intent, intent.begun_s)
+            except PlanError:  # a person cancelled it in between
+                plan = plan.with_action(self._journal.plan(plan.id).action(action.order.key))
+                continue
             plan = plan.with_action(intent)
             begun.append(intent)
         if not begun:
@@ -258,7 +262,10 @@ class PlanExecutor:
 
     def _end(self, plan: PlanRecord, action: PlannedAction, state: ActionState, reason: str) -> PlannedAction:
         ended = replace(action.to(state, reason), ended_s=self._now_s())
-        self._journal.step_action(plan.id, ended, ended.ended_s)
+        try:
+            self._journal.step_action(plan.id, ended, ended.ended_s)
+        except PlanError:  # a person was faster with an action that was not begun
+            return self._journal.plan(plan.id).action(action.order.key)
         self._strikes += state in (ActionState.FAILED, ActionState.COMPENSATED)
         _say(str(state), action.order, reason)
         return ended
@@ -293,6 +300,3 @@ def _say(what: str, order: Order, outcome: str = "") -> None:
 def _summary(plan: PlanRecord) -> str:
     counts = Counter(action.state for action in plan.actions)
     return ", ".join(f"{count} {state}" for state, count in counts.items())
-
-
-__all__ = ["ActionKind", "ExecutorKnobs", "PlanExecutor"]

@@ -20,7 +20,7 @@ from foreshade.agents.journal import Controls, Journal, TickRecord
 from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord, PlanState
 from foreshade.agents.proposal import Estimator, Proposal, propose
 from foreshade.agents.rules.rules import Decider
-from foreshade.agents.validation import stale
+from foreshade.agents.validation import Booked, stale
 from foreshade.envs.errors import ActionError, PlanError, WorldError
 from foreshade.envs.inventory import ControlledWorld
 from foreshade.envs.model.action import Action
@@ -141,6 +141,7 @@ class Controller:
         try:
             with self._timed(tick, "mend"):
                 tick.settled = self.executor.settle(self.look)
+                self._drop_leftovers()
             with self._timed(tick, "observe"):
                 seen = self.look()
             with self._timed(tick, "estimate"):
@@ -180,11 +181,24 @@ class Controller:
         draining = self.journal.controls().draining
         return Seen(state, inventory, self.world.clock.now_s(), draining, tuple(self._windows()))
 
+    def _drop_leftovers(self) -> None:
+        """Plans that an earlier tick would have begun by itself, had it not been killed: they are of another world."""
+        for plan in self.journal.open_plans():
+            by_itself = plan.mode is Mode.AUTO and plan.approved_by in ("", "auto")
+            if by_itself and plan.state in (PlanState.RECOMMENDED, PlanState.APPROVED):
+                reason = "the controller stopped before it was begun"
+                self._close(plan, PlanState.SUPERSEDED, ActionState.SUPERSEDED, reason)
+
     def _begin(self, plan: PlanRecord) -> None:
         """An approved plan is checked again: it was made on an older state."""
         seen = self.look()
-        open_orders = [a.order for a in plan.actions if a.state is ActionState.PENDING]
-        against = self.guard.halted(seen) or next((why for o in open_orders if (why := stale(o, seen))), "")
+        orders = [action.order for action in plan.actions if action.state is ActionState.PENDING]
+        recent = self.journal.recent(seen.now_s - _COOLDOWN_S)
+        refused = [v.reason for v in self.guard.review(orders, seen, Mode.AUTO, recent) if v.refused]
+        booked: Booked = {}
+        against = next(iter(refused), "") or next(
+            (why for o in orders if (why := stale(o, seen, booked))), ""
+        )
         if against:
             self._close(plan, PlanState.SUPERSEDED, ActionState.SUPERSEDED, f"the world moved: {against}")
         else:

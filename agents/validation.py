@@ -5,23 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from foreshade.agents.guard import Seen
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.order import Order
 
+F32 = npt.NDArray[np.float32]
+_NOTHING: F32 = np.zeros((2, 5), np.float32)
 _ARRIVES = frozenset({ActionKind.SPAWN, ActionKind.MIGRATE, ActionKind.SHADOW, ActionKind.MICROVM})
 _NEEDS_RUNNING = frozenset({ActionKind.MIGRATE, ActionKind.RESHAPE, ActionKind.SHIFT})
 _ACTIVE = frozenset({VmState.RUNNING, VmState.PAUSED, VmState.MIGRATING})
 
 
-def stale(order: Order, seen: Seen) -> str:
-    """Why an order is stale; "" = it still makes sense.
+Booked = dict[str, F32]
+"""By host, (2, 5): allocation and usage that orders found good in the same round bring there."""
+
+
+def stale(order: Order, seen: Seen, booked: Booked | None = None) -> str:
+    """Why an order is stale; "" = it still makes sense, and then what it brings is put to ``booked``.
 
     A destination must have room both for what is allocated and for what is used: either alone has killed guests.
     """
-    return _vm(order, seen) or _host(order, seen) or _room(order, seen)
+    booked = {} if booked is None else booked
+    why = _vm(order, seen) or _host(order, seen) or _room(order, seen, booked)
+    if not why and order.kind in _ARRIVES and order.host:
+        booked[order.host] = booked.get(order.host, _NOTHING) + np.stack(_wants(order, seen))
+    return why
 
 
 def _vm(order: Order, seen: Seen) -> str:
@@ -66,11 +77,11 @@ def _host(order: Order, seen: Seen) -> str:
     return ""
 
 
-def _room(order: Order, seen: Seen) -> str:
+def _room(order: Order, seen: Seen, booked: Booked) -> str:
     if order.kind not in _ARRIVES or not order.host:
         return ""
     hosts, host = seen.state.hosts, seen.inventory.host_slot[order.host]
-    allocation, usage = _wants(order, seen)
+    allocation, usage = np.stack(_wants(order, seen)) + booked.get(order.host, _NOTHING)
     limit = hosts.capacity[host] * hosts.overcommit[host]
     short = hosts.allocated[host] + allocation > limit * (1 + 1e-6)
     if short.any():
@@ -79,7 +90,7 @@ def _room(order: Order, seen: Seen) -> str:
     return _no_room(order.host, "used", full) if full.any() else ""
 
 
-def _wants(order: Order, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
+def _wants(order: Order, seen: Seen) -> tuple[F32, F32]:
     """(5,) allocation and (5,) present usage that come to the host."""
     vms = seen.state.vms
     if order.allocation is not None:
@@ -92,7 +103,7 @@ def _wants(order: Order, seen: Seen) -> tuple[np.ndarray, np.ndarray]:
     return vms.allocation[slot] * share, usage
 
 
-def _no_room(host: str, what: str, short: np.ndarray) -> str:
+def _no_room(host: str, what: str, short: npt.NDArray[np.bool_]) -> str:
     names = ("CPU", "memory", "disk", "network", "GPU")
     return (
         f"host {host} has no room: {', '.join(names[i] for i in np.flatnonzero(short))} {what} to the limit"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
-from foreshade.adapters.simulated_durable import DurableSimulatedWorld
+from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
 from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.store import Store
 from foreshade.agents.controller import Controller, Minds
@@ -43,7 +43,7 @@ def durable(
 
 def journal(folder: Path) -> StoreJournal:
     """A journal beside it."""
-    return StoreJournal(Store(folder / "control.db"), wall_s=lambda: 0.0)
+    return StoreJournal(Store(folder / "control.db", power_safe=False), wall_s=lambda: 0.0)
 
 
 def controller(world: DurableSimulatedWorld, kept: StoreJournal, **guard: Any) -> Controller:

@@ -13,7 +13,7 @@ from typing import Any
 from foreshade.adapters.app.control_config import ControlConfig
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.executor import PlanExecutor
-from foreshade.adapters.simulated_durable import DurableSimulatedWorld
+from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
 from foreshade.adapters.store.lease import Lease, read_lease
 from foreshade.adapters.store.snapshots import write_snapshot
 from foreshade.adapters.store.store import Store

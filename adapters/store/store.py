@@ -28,8 +28,13 @@ class Store:
     survives a loss of power; any other URL is SQLAlchemy's, as ``postgresql+psycopg://…``.
     """
 
-    def __init__(self, where: str | Path, *, create: bool = True) -> None:
+    def __init__(self, where: str | Path, *, create: bool = True, power_safe: bool = True) -> None:
         """Open it, and make its tables where they are missing.
+
+        Args:
+            where: path or URL.
+            create: whether to make what is missing.
+            power_safe: whether a commit waits for the disk; without, only a crash of the process is survived.
 
         Raises:
             InputError: the URL is none, there is no such store and ``create`` is False, or its schema is of
@@ -45,7 +50,7 @@ class Store:
             )
         self.name = make_url(self.url).render_as_string(hide_password=True) if path is None else path
         try:
-            self.engine = _engine(self.url)
+            self.engine = _engine(self.url, power_safe=power_safe)
         except (ArgumentError, ImportError) as error:
             raise InputError(f"store {where}: expected a path or a database URL: {error}") from error
         with self.writing() as connection:
@@ -115,7 +120,7 @@ def _url(where: str | Path) -> str:
     return text if "://" in text else f"sqlite:///{Path(text).absolute()}"
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str, *, power_safe: bool) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
     engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000.0})
@@ -125,7 +130,7 @@ def _engine(url: str) -> Engine:
         connection.isolation_level = None  # the driver's own would begin no transaction before a SELECT
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'OFF'}")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
 
