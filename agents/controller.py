@@ -182,7 +182,7 @@ class Controller:
         return Seen(state, inventory, self.world.clock.now_s(), draining, tuple(self._windows()))
 
     def _drop_leftovers(self) -> None:
-        """Plans that an earlier tick would have begun by itself, had it not been killed: they are of another world."""
+        """Plans that an earlier tick would have begun by itself, had it not been killed: the world moved."""
         for plan in self.journal.open_plans():
             by_itself = plan.mode is Mode.AUTO and plan.approved_by in ("", "auto")
             if by_itself and plan.state in (PlanState.RECOMMENDED, PlanState.APPROVED):
