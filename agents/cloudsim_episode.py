@@ -17,11 +17,11 @@ from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.site import Economy, Site
 from foreshade.envs.workloads.planetlab import PercentDay
 
-#: Nothing is priced in this scenario. Agents that weigh money get these, in USD: what matters is that a day's
-#: demand left unmet costs about 6,000 kWh and a migration 0.003 kWh; the level is high, so margins are small.
+#: Nothing is priced in this scenario. Agents that weigh money are told the kWh of ``CloudSimRules`` at this price;
+#: the level is high, so margins are small.
 ENERGY_USD_KWH = 10.0
-UNMET_USD_MHZ_H = 1e-2
-MIGRATION_USD = 0.03
+#: What a day of PlanetLab's VMs asks for, about: 250 GHz over 24 h.
+DAY_MHZ_H = 6e6
 
 
 def play_cloudsim(
@@ -116,10 +116,10 @@ def cloudsim_site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
             electricity_usd_kwh=np.full(n_ticks, ENERGY_USD_KWH, np.float32),
             carbon_usd_kwh=np.zeros(n_ticks, np.float32),
             pue=1.0,
-            unmet_usd_h=(UNMET_USD_MHZ_H, 0.0, 0.0, 0.0, 0.0),
+            unmet_usd_h=(ENERGY_USD_KWH * scenario.cloudsim.unmet_kwh / DAY_MHZ_H, 0.0, 0.0, 0.0, 0.0),
             late_usd_mhz_h=0.0,
             downtime_usd_h=0.0,
-            migration_usd=MIGRATION_USD,
+            migration_usd=ENERGY_USD_KWH * scenario.cloudsim.migration_kwh,
             boot_usd=0.0,
         ),
         power_w=np.array([curves[h % len(curves)] for h in range(n_hosts)], dtype=np.float32),
@@ -128,6 +128,7 @@ def cloudsim_site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
         vm_overhead=np.zeros((n_hosts, 5), np.float32),
         rented=np.zeros(n_hosts, np.bool_),
         seed=seed,
+        idle_is_off=True,
         # A VM has one core and gets no more than one core of its host.
         largest_vm_mhz=np.array([cores[h % len(cores)] for h in range(n_hosts)], dtype=np.float32),
     )

@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshade import _core
-from foreshade.envs.packers import EXPECTED_COST, N_SIGMA, PackerKnobs, WindowKnobs
+from foreshade.envs.packers import EXPECTED_COST, IDLE_IS_OFF, N_SIGMA, PackerKnobs, WindowKnobs
 from foreshade.envs.rule_tree import Node, Rule, compiled
+from foreshade.envs.site import Site
 
 #: Kinds of candidates, in the order of their flags among the columns.
 KINDS: tuple[str, ...] = tuple(_core.candidate_kinds())
@@ -85,6 +86,15 @@ class CandidateKnobs(BaseModel):
             if kind not in KINDS:
                 raise ValueError(f"expected kinds of {', '.join(KINDS)}, found {kind!r}")
         return kinds
+
+    def on(self, site: Site) -> CandidateKnobs:
+        """The same for what a site is like: where idle hosts are off, one plan that fits this, and nothing beside."""
+        if not site.idle_is_off:
+            return self
+        plan = PlanKnobs(name="expected-cost-at-once", packer=IDLE_IS_OFF, preferred=True, eager=True)
+        return self.model_copy(
+            update={"window": IDLE_IS_OFF.window, "preferred": (), "headrooms": (), "plans": (plan,)}
+        )
 
     def native(self) -> _core.ProposerKnobs:
         """The same knobs for the native generator."""

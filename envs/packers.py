@@ -21,6 +21,8 @@ class WindowKnobs:
     prior_mean: Shares = (0.15, 1.0, 0.05, 0.05, 0.5)
     prior_sigma: Shares = (0.2, 0.05, 0.05, 0.05, 0.2)
     floor_sigma: Shares = (0.02, 0.01, 0.01, 0.01, 0.0)  # a quiet window does not promise quiet
+    slope: float = 0.0  # where above 0 the prior's sigma is floor + slope x mean, at most prior_sigma
+    sigma_ticks: float = 0.0  # samples that the prior counts for in the variance; 0 = as many as in the mean
     forecast: float = 0.0  # weight of the state's forecast, where it has one, beside the window
     forecast_ticks: int = 12  # its horizon: the nearest that there is
 
@@ -31,6 +33,7 @@ class WindowKnobs:
         native.prior_mean = list(self.prior_mean)
         native.prior_sigma = list(self.prior_sigma)
         native.floor_sigma = list(self.floor_sigma)
+        native.slope, native.sigma_ticks = self.slope, self.sigma_ticks
         native.forecast, native.forecast_ticks = self.forecast, self.forecast_ticks
         return native
 
@@ -63,6 +66,7 @@ class PackerKnobs:
     racks: bool = True  # whether a rack whose hosts are all off is switched off
     rack_credit: float = 0.0  # share of a rack's power that its hosts' drains are credited with
     wake_trials: int = 2  # hosts that are off whose opening is weighed in a tick
+    layout: bool = False  # whether many hosts are emptied at once where far fewer would do
     # The n-sigma measure; without it cost alone decides.
     z: float | None = None
     target: float = 1.0
@@ -103,4 +107,22 @@ N_SIGMA = PackerKnobs(
     drain_ticks=288,
     reserve=0.5,
     window=WindowKnobs(ticks=6, last=0.5),
+)
+#: `expected-cost` where an idle host is off at once and for nothing: the whole layout in the first tick, then a move
+#: only where it pays for hours. Tuned on PlanetLab days (docs/cloudsim.md).
+IDLE_IS_OFF = PackerKnobs(
+    sigma_scale=1.8,
+    horizon_ticks=144,
+    drain_ticks=240,
+    move_weight=150.0,  # an arrival counts as a violation of its target there, whatever it gets
+    wake_trials=1,
+    layout=True,
+    # PlanetLab's VMs scatter around a level of their own, one sample much like the next: a long window, no newest.
+    window=WindowKnobs(
+        ticks=24,
+        prior_ticks=1.0,
+        sigma_ticks=8.0,
+        slope=0.5,
+        prior_sigma=(0.14, 0.05, 0.05, 0.05, 0.2),
+    ),
 )

@@ -52,6 +52,7 @@ class Site:
     #: (n_racks,) what each rack draws by itself until it is switched off; None = not told
     rack_w: F32 | None = None
     guest_cpu: float | None = None  # largest CPU allocation of a VM over its flavour; None = any
+    idle_is_off: bool = False  # a host without load draws nothing, at once and for nothing, as in CloudSim
     app_kinds: tuple[str, ...] = ()  # (n_apps,) type of each application, "" = unknown; empty = not told
     hypervisors: tuple[str, ...] = ()  # (n_hosts,) name in the catalogue; empty = not told
 

@@ -17,9 +17,11 @@ from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.features import F32
 from foreshade.envs.native_schema import native_schema
+from foreshade.envs.site import Site
 
 #: Why the rules decide for HAM, as it is counted; ``FrozenPolicy.doubt`` has the numbers.
 OUT_OF_RANGE, UNSURE, UNVERIFIED = "input out of range", "low confidence", "policy does not verify"
+UNTRAINED = "another kind of world than it was trained on"
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +59,20 @@ class Ham(Decider):
             _log.warning("HAM hands over to the rules: %s", error)
         super().__init__("ham", knobs, managers)
         self._flat: F32 = np.zeros(native_schema(knobs.k).size, dtype=np.float32)
+        self._untrained = False
+
+    def reset(self, site: Site) -> None:
+        """A run on ``site`` begins."""
+        super().reset(site)
+        self._untrained = site.idle_is_off  # no environment to train in has such hosts
 
     def choose(self) -> Taken:
         """The policy's choice, or the rules' where the policy is in doubt."""
         proposer = self.proposer
         if self.policy is None:
             return Taken(proposer.preferred, RULES, UNVERIFIED)
+        if self._untrained:
+            return Taken(proposer.preferred, RULES, UNTRAINED)
         proposer.write(self._flat)
         choice = self.policy.choose(self._flat)
         if self.policy.doubt(choice) is None:

@@ -59,7 +59,7 @@ class Decider:
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        self._proposer = _core.Proposer(native_site(site), self.knobs.native())
+        self._proposer = _core.Proposer(native_site(site), self.knobs.on(site).native())
         for manager in self.managers:
             manager.reset(site)
         self.tally = Tally()

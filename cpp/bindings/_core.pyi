@@ -461,6 +461,8 @@ class WindowKnobs:
     prior_mean: list[float]
     prior_sigma: list[float]
     floor_sigma: list[float]
+    slope: float
+    sigma_ticks: float
     forecast: float
     forecast_ticks: int
 
@@ -517,6 +519,7 @@ class PackerKnobs:
     racks: bool
     rack_credit: float
     wake_trials: int
+    layout: bool
     peaks: bool
     z: float
     target: float

@@ -49,6 +49,7 @@ void register_packer(py::module_& module) {
         .def_readwrite("racks", &PackerKnobs::racks)
         .def_readwrite("rack_credit", &PackerKnobs::rack_credit)
         .def_readwrite("wake_trials", &PackerKnobs::wake_trials)
+        .def_readwrite("layout", &PackerKnobs::layout)
         .def_readwrite("peaks", &PackerKnobs::peaks)
         .def_readwrite("z", &PackerKnobs::z)
         .def_readwrite("target", &PackerKnobs::target)

@@ -43,6 +43,10 @@ Double2 larger(Double2 a, Double2 b) {
     return a < b ? b : a;
 }
 
+Double2 smaller(Double2 a, Double2 b) {
+    return a < b ? a : b;
+}
+
 constexpr double kShareWeight =
     0.1; // of the newest tick in the cluster's share of use: half gone in half an hour; the first ticks count alike
 
@@ -60,8 +64,12 @@ DemandWindow::DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float ti
     app_.assign(n_, -1);
     mean_.resize(n_ * kResources);
     variance_.resize(n_ * kResources);
-    for (std::size_t n = 0; n <= knobs.ticks; ++n)
-        trust_.push_back(static_cast<double>(n) / (static_cast<double>(n) + static_cast<double>(knobs.prior_ticks)));
+    const auto sigma_ticks = static_cast<double>(knobs.sigma_ticks > 0.0F ? knobs.sigma_ticks : knobs.prior_ticks);
+    for (std::size_t k = 0; k <= knobs.ticks; ++k) {
+        const auto n = static_cast<double>(k);
+        trust_.push_back(n / (n + static_cast<double>(knobs.prior_ticks)));
+        trust_sigma_.push_back(n / (n + sigma_ticks));
+    }
 }
 
 void DemandWindow::reset() {
@@ -160,6 +168,7 @@ void DemandWindow::update(const ClusterState& state) {
         if (held[r] > 0.0)
             share_[r] += static_cast<float>(weight * (wanted[r] / held[r] - static_cast<double>(share_[r])));
     const auto weigh_newest = static_cast<double>(knobs_.last);
+    const auto slope = static_cast<double>(knobs_.slope);
     std::array<double, kResources> share{}, prior{}, least{};
     for (std::size_t r = 0; r < kResources; ++r) {
         share[r] = static_cast<double>(share_[r]);
@@ -179,6 +188,7 @@ void DemandWindow::update(const ClusterState& state) {
         const double divisor = std::max(1.0, n); // of sums that are 0 where there is no sample
         const double freedom = std::max(1.0, n - 1.0);
         const double trust = trust_[static_cast<std::size_t>(count_[v])];
+        const double trust_sigma = trust_sigma_[static_cast<std::size_t>(count_[v])];
         const double newest = count_[v] > 0 ? weigh_newest : 0.0;
         const double widen = static_cast<double>(vms.widen[v]) * static_cast<double>(vms.widen[v]);
         for (std::size_t r = 0; r < kDense; r += 2) {
@@ -188,11 +198,14 @@ void DemandWindow::update(const ClusterState& state) {
             const Double2 spread =
                 larger(both(0.0), load2(square_.data() + i) / both(divisor) - mean * mean) * both(n) / both(freedom);
             mean += both(newest) * (wide(last + i) - mean);
-            const Double2 sigma = allocation * load2(prior.data() + r);
+            Double2 sigma = allocation * load2(prior.data() + r);
             const Double2 floor = allocation * load2(least.data() + r);
             const Double2 doubt = both(1.0 - trust);
-            narrow(mean_out + r, both(trust) * mean + doubt * allocation * load2(share.data() + r));
-            const Double2 calm = larger(both(trust) * spread + doubt * sigma * sigma, floor * floor);
+            mean = both(trust) * mean + doubt * allocation * load2(share.data() + r);
+            narrow(mean_out + r, mean);
+            if (slope > 0.0) sigma = smaller(sigma, floor + both(slope) * mean);
+            const Double2 calm =
+                larger(both(trust_sigma) * spread + both(1.0 - trust_sigma) * sigma * sigma, floor * floor);
             narrow(variance_out + r, both(widen) * calm);
         }
         mean_out[kDense] = variance_out[kDense] = 0.0F;
@@ -205,7 +218,7 @@ void DemandWindow::update(const ClusterState& state) {
         const double sigma = allocation * prior[r];
         const double floor = allocation * least[r];
         mean_out[r] = static_cast<float>(trust * mean + (1.0 - trust) * allocation * share[r]);
-        const double calm = std::max(trust * spread + (1.0 - trust) * sigma * sigma, floor * floor);
+        const double calm = std::max(trust_sigma * spread + (1.0 - trust_sigma) * sigma * sigma, floor * floor);
         variance_out[r] = static_cast<float>(widen * calm);
     }
     if (knobs_.forecast > 0.0F) blend(state);

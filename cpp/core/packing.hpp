@@ -91,6 +91,11 @@ class Packing {
                                     std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
                                     float free_mib);
 
+    // Empties many hosts at once, down to the number that pays most over the drain horizon; false where none is worth a
+    // look. `rank` (n_hosts,): hosts of a lower one are kept rather; prices as of drain().
+    bool lay_out(std::size_t budget, std::span<const float> rank, std::span<const float> price_usd,
+                 std::span<const float> kept_usd_h);
+
     // Memory that the targets have not promised, MiB.
     float free_mib() const;
 

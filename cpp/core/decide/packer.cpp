@@ -253,14 +253,15 @@ void Packer::rank_hosts(const ClusterState& state) {
     wanted_cpu = std::max(wanted_cpu, kLeastCapacity);
     wanted_memory = std::max(wanted_memory, kLeastCapacity);
     const double used = static_cast<double>(wanted_cpu) * static_cast<double>(knobs_.window.prior_mean[0]);
-    std::vector<double> step(n_hosts_);
+    std::vector<float>& step = rank_;
+    step.resize(n_hosts_);
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         const float* capacity = hosts.capacity.data() + h * kResources;
         const double cpu = static_cast<double>(kOpeningShare * capacity[0]) / used;
         const float memory = capacity[1] * hosts.overcommit[h * kResources + 1] / wanted_memory;
         const double held = std::min(cpu, static_cast<double>(memory));
         const double watts = static_cast<double>(cost_->power_w(h, kOpeningShare));
-        step[h] = std::nearbyint(std::log(std::max(watts / held, 1e-6)) / std::log(kAlike));
+        step[h] = static_cast<float>(std::nearbyint(std::log(std::max(watts / held, 1e-6)) / std::log(kAlike)));
     }
     order_.resize(n_hosts_);
     for (std::size_t h = 0; h < n_hosts_; ++h) order_[h] = static_cast<std::int32_t>(h);
@@ -505,6 +506,7 @@ void Packer::drain(const ClusterState& state) {
                 ++standing_[at(state.hosts.rack[h])];
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) drain_usd_[h] = drain_price_usd(state, h);
+    if (knobs_.layout && packing_->lay_out(kMostMoves, rank_, drain_usd_, off_usd_h_)) return;
     packing_->drain(knobs_.drain_hosts, knobs_.drain_trials, drain_usd_, off_usd_h_, free_.sample, free_.count,
                     static_cast<float>(free_.failover_mib));
 }

@@ -33,6 +33,7 @@ struct PackerKnobs {
     bool racks = true;                 // whether a rack whose hosts are all off is switched off
     double rack_credit = 0.0;          // share of a rack's power that its hosts' drains are credited with
     std::size_t wake_trials = 2;       // hosts that are off whose opening is weighed in a tick
+    bool layout = false;               // whether many hosts are emptied at once where far fewer would do
     bool peaks = false;                // the n-sigma measure: energy alone is money; otherwise cost alone decides
     double z = 0.0;
     double target = 1.0;
@@ -134,6 +135,7 @@ class Packer {
     PackingKnobs packing_knobs_;
     bool ranked_ = false;
     std::vector<std::int32_t> order_; // (n_hosts,) the best to open first
+    std::vector<float> rank_;         // (n_hosts,) lower is better
     std::vector<std::uint8_t> dark_;  // (n_racks,)
     std::size_t above_ = 0;           // hosts that stayed above the relief level
 
