@@ -17,8 +17,8 @@ struct WindowKnobs {
     Amounts prior_mean{};     // before any telemetry; then the cluster's own share of use takes its place
     Amounts prior_sigma{};
     Amounts floor_sigma{};
-    float slope = 0.0F;       // where above 0 the prior's sigma is floor + slope x mean, at most prior_sigma
-    float sigma_ticks = 0.0F; // samples that the prior counts for in the variance; 0 = as many as in the mean
+    float slope = 0.0F;               // where above 0 the prior's sigma is floor + slope x mean, at most prior_sigma
+    float sigma_ticks = 0.0F;         // samples that the prior counts for in the variance; 0 = as many as in the mean
     float forecast = 0.0F;            // weight of the state's forecast in mean and variance, where it has one
     std::int32_t forecast_ticks = 12; // its horizon: the nearest that there is
 };

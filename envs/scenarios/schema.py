@@ -150,8 +150,8 @@ class CloudSimRules(Entry):
     """What the ``cloudsim`` engine does that no real cluster would."""
 
     remove_idle: bool = False  # delete for good a VM whose request is exactly 0 at an accounting point
-    #: What agents that weigh money are told, as nothing has a price here: kWh that a day's demand left unmet is worth,
-    #: and a migration. Agents move along the front of energy, unmet demand and migrations by these.
+    #: What agents that weigh money are told, as nothing has a price here: kWh that a day's demand left unmet is
+    #: worth, and a migration. They move along the front of energy, unmet demand and migrations by these.
     unmet_kwh: Annotated[float, Field(gt=0)] = 6_000.0
     migration_kwh: Annotated[float, Field(ge=0)] = 0.003
 
