@@ -98,10 +98,13 @@ class RedfishPower:
 
     def _get(self) -> Any:
         if self._found is None:
+            # With a user sushy opens a session and falls back to basic authentication; without, neither is tried.
+            auth = None if self._user else self._sushy.auth.BasicAuth("", "")
             service = self._sushy.Sushy(
                 self._root,
                 username=self._user or None,
                 password=self._password(),
+                auth=auth,
                 verify=self._verify,
                 read_timeout=self._timeout_s,
                 connect_timeout=self._timeout_s,

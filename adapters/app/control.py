@@ -26,6 +26,8 @@ from foreshade.agents.managers.registry import load_components
 from foreshade.agents.plan import Mode
 from foreshade.agents.rules.rules import Rules, load_rules
 from foreshade.envs.errors import FenceError, ForeshadeError, InputError, JournalError, WorldError
+from foreshade.envs.forecast.forecaster import EngineConfig
+from foreshade.envs.forecast.observed import ObservedForecast
 from foreshade.envs.inventory import ControlledWorld
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
@@ -75,7 +77,7 @@ def assemble(config: ControlConfig) -> Running:
         world,
         service.journal,
         executor,
-        _minds(config),
+        _minds(config, world.tick_s),
         Guard(config.guard),
         breaker=config.breaker,
         stopwatch=time.perf_counter,
@@ -239,12 +241,15 @@ def _take(lease: Lease, store: Store, config: ControlConfig) -> None:
         time.sleep(min(1.0, config.lease.length_s / 3.0))
 
 
-def _minds(config: ControlConfig) -> Minds:
+def _minds(config: ControlConfig, tick_s: float) -> Minds:
     said = config.agent
     rules = Rules(load_rules(said.rules), load_components(said.components))
+    # A simulated world forecasts by itself what its own configuration says.
+    estimators = () if config.libvirt is None else (ObservedForecast(EngineConfig.of_tick(tick_s)),)
     if said.name == "rules":
-        return Minds(rules)
-    return Minds(rules, Ham(said.policy, fallback=True, managers=load_components(said.components)))
+        return Minds(rules, estimators=estimators)
+    ham = Ham(said.policy, fallback=True, managers=load_components(said.components))
+    return Minds(rules, ham, estimators)
 
 
 def _configured_mode(service: ControlService, mode: Mode) -> None:

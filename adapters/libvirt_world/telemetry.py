@@ -59,11 +59,17 @@ class Meter:
         self.host = HostReadings()
         self.vms: dict[str, VmReadings] = {}
         self._told: dict[str, int] = {}
+        self._rates = 0
 
     @property
     def last(self) -> HostSample | None:
         """The newest sample; None before the first."""
         return self._last
+
+    @property
+    def rated(self) -> bool:
+        """Whether two samples were far enough apart for rates; also where there is nothing to rate."""
+        return self._rates > 0
 
     def restart(self) -> None:
         """The host was away: its counters may have begun again, so that the next sample gives no rate."""
@@ -77,6 +83,7 @@ class Meter:
             return
         self._rate_from = sample
         seconds = 0.0 if before is None else sample.at_s - before.at_s
+        self._rates += before is not None
         ran = waited = 0
         vms = {}
         for uuid, now in sample.domains.items():

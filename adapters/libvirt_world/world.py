@@ -124,6 +124,7 @@ class LibvirtWorld:
         self._next_tick_s = self._epoch_s + settings.tick_s
         self._wake = threading.Event()
         self._view: View | None = None
+        self._synced = False
         self._lock = threading.RLock()
         self._hands = Hands(
             settings,
@@ -184,13 +185,15 @@ class LibvirtWorld:
 
     @property
     def synced(self) -> bool:
-        """Whether every host that answers has been sampled often enough for a rate, and one does."""
-        sampled = [host.meter for host in self._cluster.hosts.values() if host.meter.last is not None]
-        rated = [meter for meter in sampled if all(r.cores is not None for r in meter.vms.values())]
-        waiting = any(
-            host.connection.connected and host.meter.last is None for host in self._cluster.hosts.values()
-        )
-        return self._view is not None and bool(rated) and not waiting
+        """Whether every host that answers has been sampled twice, so that there are rates; asks until it is so."""
+        if not self._synced:
+            try:
+                self.observe()
+            except WorldError:
+                return False
+            hosts = self._cluster.hosts.values()
+            self._synced = all(host.meter.rated for host in hosts if host.connection.connected)
+        return self._synced
 
     def observe(self) -> ClusterState:
         """Sample every host at once, within the sample timeout, and show what is known now.
