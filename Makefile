@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt scripts/prerequisites.sh $(NATIVE)
 	sh scripts/prerequisites.sh $(PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip scikit-build-core pybind11 cmake ninja
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[control,dev,forecast,train,policy,render,rules]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[api,control,dev,forecast,train,policy,render,rules]'
 	sh scripts/libvirt_binding.sh $(BIN)/python
 	touch $@
 

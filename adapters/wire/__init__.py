@@ -1,0 +1,1 @@
+"""What travels between the API and its clients: one model per noun, shared by both sides."""
