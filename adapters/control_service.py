@@ -18,7 +18,7 @@ from foreshade.adapters import control_models as answers
 from foreshade.adapters.control_models import plan_answer
 from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.lease import read_lease
-from foreshade.adapters.store.snapshots import read_snapshot
+from foreshade.adapters.store.snapshots import newest_tick, read_snapshot
 from foreshade.adapters.store.store import Store
 from foreshade.agents.journal import Controls, TickRecord
 from foreshade.agents.plan import ActionState, Mode, PlanRecord, PlanState
@@ -66,6 +66,7 @@ class ControlService:
         self.journal = StoreJournal(store, wall_s=wall_s)
         self._wall_s = wall_s
         self._snapshot: Snapshot | None = None  # of the controller in this process
+        self._read: Snapshot | None = None  # of the store, where none runs here
         self._subscriptions: list[Subscription] = []
         self._lock = threading.Lock()
         self._told = self.journal.last_event()
@@ -76,6 +77,10 @@ class ControlService:
     def show(self, snapshot: Snapshot) -> None:
         """The newest snapshot, from the controller of this process."""
         self._snapshot = snapshot
+        event = answers.Event(id=0, time_s=self._wall_s(), kind="snapshot")
+        with self._lock:
+            for subscription in self._subscriptions:
+                subscription.put(event)
 
     def publish(self) -> int:
         """Tell the subscribers what was journalled since the last call; returns how many events that were."""
@@ -111,12 +116,23 @@ class ControlService:
             InputError: no tick has been played yet.
 
         """
-        snapshot = self._snapshot or read_snapshot(self.store, self.cluster)
+        snapshot = self.newest()
         if snapshot is None:
             raise InputError(
                 f"{self.store.name}: expected a snapshot of {self.cluster}, found none: no tick yet"
             )
         return snapshot
+
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot, the same object as long as there is no newer; None = no tick has been played yet."""
+        if self._snapshot is not None:
+            return self._snapshot
+        found = newest_tick(self.store, self.cluster)
+        kept = self._read
+        if found is None or (kept is not None and (kept.tick, kept.unix_s) == found):
+            return kept if found is not None else None
+        self._read = read_snapshot(self.store, self.cluster)
+        return self._read
 
     def controls(self) -> Controls:
         """Mode, pause and drains."""
@@ -128,7 +144,7 @@ class ControlService:
         lease = read_lease(self.store, self.cluster)
         running = lease is not None and not lease.released and lease.expires_s > self._wall_s()
         last: TickRecord | None = next(iter(self.journal.ticks(limit=1)), None)
-        snapshot = self._snapshot or read_snapshot(self.store, self.cluster)
+        snapshot = self.newest()
         open_plans = Counter(plan.state.value for plan in self.journal.open_plans())
         said: dict[str, Any] = {}
         if snapshot is not None:
@@ -166,10 +182,14 @@ class ControlService:
         )
 
     def plans(
-        self, limit: int = 50, states: Sequence[PlanState] = (), before: int | None = None
+        self, limit: int = 50, states: Sequence[PlanState] = (), before: str | None = None
     ) -> list[answers.Plan]:
-        """The newest plans first."""
+        """The newest plans first; ``before`` is the id of the last one of the page before."""
         return [plan_answer(plan) for plan in self.journal.plans(limit, states, before)]
+
+    def count_plans(self, states: Sequence[PlanState] = ()) -> int:
+        """How many there are in some states, or in all."""
+        return self.journal.count_plans(states)
 
     def plan(self, plan_id: str) -> answers.Plan:
         """One plan; PlanError where there is none."""

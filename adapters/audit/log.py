@@ -64,7 +64,7 @@ class AuditLog:
         self._later: queue.Queue[Act | None] = queue.Queue(1000)
         self._missed = 0  # denied attempts that came faster than they could be written
         self._writer: threading.Thread | None = None
-        self.head = ""  # hash of the newest entry that was added here
+        self.head, self.seq = "", 0  # hash and number of the newest entry that was added here
 
     def append(self, act: Act) -> Entry:
         """Record an act; when this returns it is kept.
@@ -77,7 +77,7 @@ class AuditLog:
             for _ in range(_ATTEMPTS):
                 entry = link(act, self._store.last())
                 if self._store.add(entry):
-                    self.head = entry.hash
+                    self.head, self.seq = entry.hash, entry.seq
                     return entry
         raise WorldError(f"audit: expected to add entry {entry.seq}, other writers took {_ATTEMPTS} in turn")
 

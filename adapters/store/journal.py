@@ -145,14 +145,31 @@ class StoreJournal:
         return found[0]
 
     def plans(
-        self, limit: int = 50, states: Sequence[PlanState] = (), before: int | None = None
+        self, limit: int = 50, states: Sequence[PlanState] = (), before: str | None = None
     ) -> list[PlanRecord]:
-        """The newest plans first; ``before`` is the number of the last one of the page before."""
+        """The newest plans first; ``before`` is the id of the last one of the page before.
+
+        Raises:
+            PlanError: there is no plan of that id.
+
+        """
         with self._store.reading() as connection:
             where = plans.c.state.in_(states) if states else plans.c.number > 0
             if before is not None:
-                where = where & (plans.c.number < before)
+                number = connection.execute(
+                    select(plans.c.number).where(plans.c.id == before)
+                ).scalar_one_or_none()
+                if number is None:
+                    raise PlanError(f"plan {before}: expected a plan of the journal, found none")
+                where = where & (plans.c.number < number)
             return _plans(connection, where, newest=limit)
+
+    def count_plans(self, states: Sequence[PlanState] = ()) -> int:
+        """How many plans are in some states, or in all."""
+        with self._store.reading() as connection:
+            query = select(func.count()).select_from(plans)
+            said = connection.execute(query.where(plans.c.state.in_(states)) if states else query)
+            return int(said.scalar_one())
 
     def explanation(self, plan_id: str) -> list[dict[str, Any]]:
         """How a plan was decided, decision by decision; empty where that was not kept."""

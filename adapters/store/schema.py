@@ -134,19 +134,4 @@ snapshots = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
-audit = Table(
-    "audit",
-    metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("time_s", Float(53), nullable=False),
-    Column("who", String(128), nullable=False),
-    Column("role", String(16), nullable=False, default=""),
-    Column("what", String(64), nullable=False),
-    Column("target", String(255), nullable=False, default=""),
-    Column("outcome", String(32), nullable=False),
-    Column("detail", JSON),
-    Column("hash", String(64), nullable=False, default=""),  # of this entry and the one before
-    sqlite_autoincrement=True,
-)
-
 Index("ix_events_plan_id_id", events.c.plan_id, events.c.id)

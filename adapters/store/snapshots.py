@@ -18,6 +18,15 @@ def write_snapshot(store: Store, cluster: str, snapshot: Snapshot) -> None:
             connection.execute(snapshots.insert().values(cluster=cluster, **values))
 
 
+def newest_tick(store: Store, cluster: str) -> tuple[int, float] | None:
+    """Tick and time of the one that is kept, without reading it."""
+    with store.reading() as connection:
+        row = connection.execute(
+            select(snapshots.c.tick, snapshots.c.time_s).where(snapshots.c.cluster == cluster)
+        ).first()
+    return None if row is None else (int(row.tick), float(row.time_s))
+
+
 def read_snapshot(store: Store, cluster: str) -> Snapshot | None:
     """The one that is kept; None = there is none yet."""
     with store.reading() as connection:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, select, update 
 from sqlalchemy.engine import make_url  # noqa: E402
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError  # noqa: E402
 
+from foreshade.adapters.store import surface_tables  # noqa: E402,F401  its tables are of the same metadata
 from foreshade.adapters.store.schema import SCHEMA_VERSION, metadata, serial  # noqa: E402
 
 _BUSY_MS = 10_000  # how long a writer waits for another: longer than any of our transactions

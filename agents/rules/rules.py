@@ -34,6 +34,16 @@ def load_rules(path: str | Path | None = None) -> CandidateKnobs:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"{name}: expected a file of rules, {error.strerror}") from error
+    return rules_of(text, name)
+
+
+def rules_of(text: str, name: str) -> CandidateKnobs:
+    """The rules of a text; ``name`` is said in errors.
+
+    Raises:
+        InputError: a key or value is not what it should be, or no candidate can come to a rule or a branch.
+
+    """
     document: Document = parse(text, name)
     knobs = build(CandidateKnobs, document)
     if (found := unreachable(knobs.rules, knobs.tree)) is not None:

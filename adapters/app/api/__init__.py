@@ -1,0 +1,1 @@
+"""The API: what a controller shows and takes over HTTP, under ``/v1``."""

@@ -1,0 +1,37 @@
+"""Verifies rules and policies before they are kept or put in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foreshade.adapters.store.shelf import ArtefactKind, unpacked
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.agents.rules.rules import rules_of
+from foreshade.envs.errors import InputError
+from foreshade.envs.native_schema import native_schema
+
+
+def check_artefact(kind: ArtefactKind, data: bytes) -> Mapping[str, Any]:
+    """What it says of itself.
+
+    Raises:
+        InputError: it is not what it should be; nothing in it is executed.
+
+    """
+    if kind == "rules":
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"rules: expected UTF-8 text, found {error.reason} at byte {error.start}"
+            ) from error
+        knobs = rules_of(text, "rules")
+        return {"preferred": list(knobs.preferred), "threshold": knobs.threshold, "headroom": knobs.headroom}
+    with unpacked(data, "policy") as folder:
+        policy = FrozenPolicy.load(Path(folder), expected=native_schema())
+        origin = {
+            key: value for key, value in policy.origin.items() if isinstance(value, str | int | float | bool)
+        }
+        return {"origin": origin, "confidence_floor": policy.confidence_floor}

@@ -1,0 +1,1 @@
+"""The dashboard: one page, its styles and scripts; nothing is loaded from elsewhere."""

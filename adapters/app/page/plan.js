@@ -1,0 +1,102 @@
+// The plan of a tick: its actions with reasons, what else could have been done, and approve or cancel.
+
+import { get } from "./api.js";
+import { at, clock, make, number, usd } from "./dom.js";
+
+const TERMS = ["performance", "utilisation", "cost", "latency", "score"];
+const TOP = 8;
+let pinned = ""; // a plan that was chosen by hand; "" = always the newest
+let drawn = "";
+
+export function pick(id) { pinned = id; drawn = ""; }
+
+export async function plans(act) {
+  const page = await get("plans", { limit: 20 });
+  const picker = at("plan-pick");
+  const options = [["", "newest"], ...page.items.map((p) => [p.id, `${p.id} · ${p.state}`])];
+  if (pinned && !page.items.some((p) => p.id === pinned)) options.push([pinned, pinned]);
+  const text = JSON.stringify(options);
+  if (picker.dataset.said !== text) {
+    picker.replaceChildren(...options.map(([value, label]) => make("option", { value, selected: value === pinned }, label)));
+    picker.dataset.said = text;
+  }
+  const plan = pinned ? page.items.find((p) => p.id === pinned) || await get(`plans/${pinned}`) : page.items[0];
+  if (!plan) {
+    at("plan").replaceChildren(make("p", { class: "empty" }, "No plan yet: nothing was worth doing so far."));
+    return;
+  }
+  const key = JSON.stringify([plan.id, plan.state, plan.actions.map((a) => a.state)]);
+  if (key === drawn) return;
+  drawn = key;
+  draw(plan, act);
+}
+
+function draw(plan, act) {
+  const head = make("p", {},
+    make("span", { class: `badge ${tone(plan.state)}` }, plan.state), " ",
+    `${plan.id}, tick ${plan.tick} at ${clock(plan.created_s * 1000)}, by ${plan.by}, mode ${plan.mode}; expected gain ${usd(plan.gain_usd)}`,
+    plan.reason ? ` — ${plan.reason}` : "", plan.approved_by ? `; approved by ${plan.approved_by}` : "");
+  const buttons = make("div", { class: "buttons" });
+  if (plan.state === "recommended") buttons.append(make("button", { type: "button", onclick: () => act("approve", plan) }, "Approve"));
+  if (["recommended", "approved", "ongoing"].includes(plan.state)) {
+    buttons.append(make("button", { type: "button", class: "danger", onclick: () => act("cancel", plan) }, "Cancel"));
+  }
+  buttons.append(make("button", { type: "button", class: "quiet", onclick: () => act("simulate", plan) }, "Simulate"));
+  const rows = plan.actions.map((action) => make("tr", {},
+    make("td", {}, action.kind), make("td", {}, action.vm || action.rack || action.host),
+    make("td", {}, [action.source, action.vm ? action.host : ""].filter(Boolean).join(" → ")),
+    make("td", { class: "why" }, action.reason),
+    make("td", {}, make("span", { class: `badge ${tone(action.state)}` }, action.state), action.outcome ? ` ${action.outcome}` : "")));
+  const table = make("table", {},
+    make("caption", {}, `${plan.actions.length} actions`),
+    make("thead", {}, make("tr", {}, ...["Action", "What", "From → to", "Why", "State"].map((h) => make("th", { scope: "col" }, h)))),
+    make("tbody", {}, ...rows));
+  const why = make("details", {}, make("summary", {}, "What else could have been done, with score terms"));
+  why.addEventListener("toggle", () => { if (why.open && why.children.length === 1) explain(plan.id, why); });
+  at("plan").replaceChildren(head, buttons, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Actions of the plan" }, table), why);
+}
+
+async function explain(id, box) {
+  const waiting = make("p", { class: "empty" }, "Reading…");
+  box.append(waiting);
+  try {
+    const { decisions } = await get(`plans/${id}/explanation`);
+    const parts = decisions.map((decision, index) => decisionTable(decision, index));
+    waiting.replaceWith(...(parts.length ? parts : [make("p", { class: "empty" }, "How it was decided was not kept.")]));
+  } catch (error) { waiting.textContent = error.message; }
+}
+
+function decisionTable(decision, index) {
+  const all = decision.candidates;
+  const chosen = all[decision.chosen];
+  const rank = (c) => (c === chosen ? 1e9 : c.possible ? (c.probability ?? c.preference) : -1e9);
+  const top = [...all].sort((a, b) => rank(b) - rank(a)).slice(0, TOP);
+  const odds = chosen.probability != null;
+  const largest = Math.max(...top.map((c) => Math.abs(c.score)), 1e-9);
+  const rows = top.map((c) => make("tr", {},
+    make(c === chosen ? "th" : "td", c === chosen ? { scope: "row" } : {}, c.what),
+    ...TERMS.slice(0, -1).map((term) => make("td", { class: "n" }, number(c[term], 4))),
+    make("td", { class: "n" }, bar(c.score / largest), number(c.score, 4)),
+    ...(odds ? [make("td", { class: "n" }, c.probability == null ? "" : `${number(c.probability * 100, 1)} %`)] : []),
+    make("td", { class: "why" }, c.verdict)));
+  const doubt = decision.doubt ? `; HAM in doubt: ${decision.doubt}` : "";
+  const region = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Decision ${index + 1}` }, make("table", {},
+    make("caption", {}, `Decision ${index + 1}: ${chosen.what}, by ${decision.by}${doubt}. Terms in USD; ${all.length - top.length} candidates more.`),
+    make("thead", {}, make("tr", {}, ...["Candidate", ...TERMS, ...(odds ? ["HAM"] : []), "Why"].map((h) => make("th", { scope: "col" }, h)))),
+    make("tbody", {}, ...rows)));
+  return region;
+}
+
+function bar(share) {
+  const fill = make("span", {});
+  fill.style.width = `${Math.max(0, Math.min(1, Math.abs(share))) * 100}%`;
+  if (share < 0) fill.style.background = "var(--bad)";
+  return make("span", { class: "meter", "aria-hidden": "true" }, fill);
+}
+
+export function tone(state) {
+  if (["succeeded", "approved", "ongoing"].includes(state)) return "good";
+  if (["failed", "abandoned", "compensated"].includes(state)) return "bad";
+  if (["recommended", "refused", "pending"].includes(state)) return "warn";
+  return "";
+}
