@@ -1,4 +1,5 @@
 # make run     set up and show what ways of running one data centre cost
+# make demo    set up and serve the page of a simulated cluster
 # make test    set up and run every test
 # make check   linters, types, formats, import arrows
 # make build   rebuild the native core after a change in cpp/
@@ -14,10 +15,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.pyi')
 
-.PHONY: run test check format build sanitize tidy links clean
+.PHONY: run demo test check format build sanitize tidy links clean
 
 run: $(STAMP)
 	$(BIN)/foreshade evaluate --report report
+	@echo 'next: make demo serves the page of a controller that drives a simulated cluster'
+
+# A simulated cluster with its page; the address that is printed opens it. Ctrl-C ends it.
+demo: $(STAMP)
+	mkdir -p build
+	FORESHADE_CONTROL__STATE_DIR=build/demo FORESHADE_CONTROL__CLUSTER=demo $(BIN)/foreshade control
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2

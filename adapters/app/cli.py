@@ -21,11 +21,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from foreshade.adapters.app.control_commands import explain_plan
+from foreshade.adapters.app.control_commands import Url, explain_plan
 from foreshade.adapters.app.control_commands import register as register_control
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
 from foreshade.adapters.app.recommend import recommend
 from foreshade.adapters.app.rules_commands import rules_app
+from foreshade.adapters.app.surface_commands import audit_app, token_app
 from foreshade.adapters.app.template_commands import template_app
 from foreshade.adapters.app.training_commands import bench_train, export, train, tune
 from foreshade.envs.errors import ForeshadeError, InputError
@@ -49,6 +50,8 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")
 app.add_typer(hazard_app, name="hazard")
+app.add_typer(token_app, name="token")
+app.add_typer(audit_app, name="audit")
 register_control(app, forecast_app)
 app.command()(train)
 app.command()(tune)
@@ -211,6 +214,7 @@ def explain(
         str | None, typer.Option(help="A plan of the controller instead: why it is as it is.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="With --plan: configuration of the controller.")] = None,
+    url: Url = None,
     scenario: Annotated[str, typer.Option(help="A shipped scenario's name, or a YAML file.")] = "enterprise",
     variant: Annotated[str, typer.Option(help="A variant of the scenario.")] = "",
     workload: Annotated[
@@ -234,7 +238,7 @@ def explain(
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
 
     if plan is not None and tick is None:
-        explain_plan(plan, config, top, as_json=as_json)
+        explain_plan(plan, config, top, as_json=as_json, url=url)
         return
     if tick is None or plan is not None:
         raise InputError("explain: expected one of --tick and --plan")

@@ -49,6 +49,7 @@ class Running:
     controller: Controller
     service: ControlService
     interval_s: float  # of the wall clock
+    stops: Sequence[Callable[[], None]] = ()  # of what was started before the lease was there
     reloading: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
@@ -58,8 +59,14 @@ Beside = Callable[[Running], Callable[[], None]]
 """Starts something beside the loop (an API, metrics), and returns what stops it."""
 
 
-def assemble(config: ControlConfig) -> Running:
+Standing = Callable[[ControlConfig, ControlService, Lease], Callable[[], None]]
+"""Starts something that serves a standby too (an API), and returns what stops it."""
+
+
+def assemble(config: ControlConfig, standing: Sequence[Standing] = ()) -> Running:
     """Open the store, take the lease, reach the world; nothing is touched.
+
+    What ``standing`` starts is there while the lease is still waited for, and is stopped with the loop.
 
     Raises:
         InputError: something of the configuration cannot be used, or another controller has the lease.
@@ -69,9 +76,25 @@ def assemble(config: ControlConfig) -> Running:
     config.folder.mkdir(parents=True, exist_ok=True)
     store = Store(config.store_url)
     lease = Lease(store, config.cluster, length_s=config.lease.length_s)
+    service = ControlService(store, config.cluster)
+    stops = [start(config, service, lease) for start in standing]
+    try:
+        return _assemble(config, store, lease, service, stops)
+    except BaseException:
+        for stop in reversed(stops):
+            stop()
+        raise
+
+
+def _assemble(
+    config: ControlConfig,
+    store: Store,
+    lease: Lease,
+    service: ControlService,
+    stops: Sequence[Callable[[], None]],
+) -> Running:
     _take(lease, store, config)
     world, interval_s = make_world(config)
-    service = ControlService(store, config.cluster)
     executor = PlanExecutor(world, service.journal, config.executor, sleep=time.sleep, fence=lease.fence)
     controller = Controller(
         world,
@@ -84,7 +107,7 @@ def assemble(config: ControlConfig) -> Running:
         explain=_explained if config.agent.explain else None,
     )
     _configured_mode(service, config.mode)
-    running = Running(config, store, lease, world, controller, service, interval_s)
+    running = Running(config, store, lease, world, controller, service, interval_s, tuple(stops))
     service.wake = running.woken.set
     return running
 
@@ -126,7 +149,7 @@ def run(
     A store that cannot be written or a world that does not answer is said and counted, and tried again in the next
     tick. Without the lease nothing is done: the loop waits for it as a standby, or ends.
     """
-    stops = [start(running) for start in beside]
+    stops = [*running.stops, *(start(running) for start in beside)]
     played = 0
     try:
         while not running.stopping.is_set() and (ticks is None or played < ticks) and not running.world.done:

@@ -23,13 +23,24 @@ from foreshade.envs.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from foreshade.adapters.client import Client as ApiClient
     from foreshade.adapters.control_models import Plan, Said
     from foreshade.adapters.control_service import ControlService
+
+    Asked = ControlService | ApiClient
 
 Config = Annotated[
     Path | None,
     typer.Option(
         "--config", help="Configuration of the controller; default: the simulated one without configuration."
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="FORESHADE_URL",
+        help="Ask a controller's API instead of its store; the token stands in FORESHADE_TOKEN or _TOKEN_FILE.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
@@ -81,6 +92,7 @@ def control(
     from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
     from foreshade.adapters.app.control_log import start_log  # noqa: PLC0415
     from foreshade.adapters.app.control_reference import reference as written  # noqa: PLC0415
+    from foreshade.adapters.app.serve import serve  # noqa: PLC0415
     from foreshade.agents.plan import Mode  # noqa: PLC0415
 
     if reference:
@@ -95,14 +107,14 @@ def control(
         sys.stdout.write(f"{config or 'defaults'}: ok, cluster {said.cluster}, mode {said.mode}\n")
         return
     start_log(said.log.level, said.log.format)
-    running = assemble(said)
+    running = assemble(said, [serve])
     install_signals(running)
     run(running, ticks=ticks, reread=lambda: load_config(config))
 
 
-def status(config: Config = None, as_json: Json = False) -> None:
+def status(config: Config = None, url: Url = None, as_json: Json = False) -> None:
     """How the controller and its cluster are."""
-    with _service(config) as service:
+    with _service(config, url) as service:
         said = service.status()
     if as_json:
         _json(said.model_dump(mode="json"))
@@ -133,6 +145,7 @@ def status(config: Config = None, as_json: Json = False) -> None:
 
 def forecast_show(
     config: Config = None,
+    url: Url = None,
     vm: Annotated[list[str] | None, typer.Option(help="A VM; may be repeated; default: all.")] = None,
     resource: Annotated[
         str, typer.Option(help="cpu_mhz, memory_mib, disk_mib_s or network_mbit_s.")
@@ -141,7 +154,7 @@ def forecast_show(
     as_json: Json = False,
 ) -> None:
     """Demand to come of each VM, with quantiles, as the controller's last tick saw it."""
-    with _service(config) as service:
+    with _service(config, url) as service:
         said = service.forecasts(vm or (), resource)
     said.sort(key=lambda one: -one.now)
     if as_json:
@@ -157,6 +170,7 @@ def forecast_show(
 
 def plan(
     config: Config = None,
+    url: Url = None,
     state: Annotated[
         list[str] | None, typer.Option(help="Of plans shown; may be repeated; default: all.")
     ] = None,
@@ -171,7 +185,7 @@ def plan(
         if name not in list(PlanState):
             raise InputError(f"--state {name}: expected one of {', '.join(PlanState)}")
         states.append(PlanState(name))
-    with _service(config) as service:
+    with _service(config, url) as service:
         said = service.plans(limit, states)
     if as_json:
         _json({"plans": [one.model_dump(mode="json") for one in said]})
@@ -195,9 +209,9 @@ def plan(
     _print(table)
 
 
-def show(plan_id: PlanId, config: Config = None, as_json: Json = False) -> None:
+def show(plan_id: PlanId, config: Config = None, url: Url = None, as_json: Json = False) -> None:
     """One plan with all its actions: what, from where, to where, why, and what became of it."""
-    with _service(config) as service:
+    with _service(config, url) as service:
         said = service.plan(plan_id)
     if as_json:
         _json(said.model_dump(mode="json"))
@@ -205,9 +219,11 @@ def show(plan_id: PlanId, config: Config = None, as_json: Json = False) -> None:
         _print_plan(said)
 
 
-def explain_plan(plan_id: str, config: Path | None, top: int, *, as_json: bool) -> None:
+def explain_plan(
+    plan_id: str, config: Path | None, top: int, *, as_json: bool, url: str | None = None
+) -> None:
     """``foreshade explain --plan ID``: why a plan is as it is."""
-    with _service(config) as service:
+    with _service(config, url) as service:
         said = service.explain(plan_id)
     if as_json:
         _json(said.model_dump(mode="json"))
@@ -220,42 +236,58 @@ def explain_plan(plan_id: str, config: Path | None, top: int, *, as_json: bool) 
 
 
 def approve(
-    plan_id: PlanId, config: Config = None, by: By = None, dry_run: DryRun = False, as_json: Json = False
+    plan_id: PlanId,
+    config: Config = None,
+    url: Url = None,
+    by: By = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Let a recommended plan be carried out."""
-    _act(config, as_json, lambda service: service.approve(plan_id, _who(by), dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.approve(plan_id, _who(by), dry_run=dry_run))
 
 
 def apply(
-    plan_id: PlanId, config: Config = None, by: By = None, dry_run: DryRun = False, as_json: Json = False
+    plan_id: PlanId,
+    config: Config = None,
+    url: Url = None,
+    by: By = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Approve a plan where that is still to be done, and have it begun now."""
-    _act(config, as_json, lambda service: service.apply(plan_id, _who(by), dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.apply(plan_id, _who(by), dry_run=dry_run))
 
 
 def cancel(
     plan_id: PlanId,
     config: Config = None,
+    url: Url = None,
     reason: Annotated[str, typer.Option(help="For the journal.")] = "",
     by: By = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """What a plan has not begun is not begun; what is under way is seen to its end."""
-    _act(config, as_json, lambda service: service.cancel(plan_id, _who(by), reason, dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.cancel(plan_id, _who(by), reason, dry_run=dry_run))
 
 
 def simulate(
     plan_id: PlanId,
     config: Config = None,
+    url: Url = None,
     ticks: Annotated[int, typer.Option(min=1, help="Control intervals to play.")] = 12,
     as_json: Json = False,
 ) -> None:
     """Run the newest snapshot forward with a plan and without it; nothing is touched."""
     from foreshade.adapters.app.control_simulate import simulate_plan  # noqa: PLC0415
+    from foreshade.adapters.control_service import ControlService as Service  # noqa: PLC0415
 
-    with _service(config) as service:
-        said = simulate_plan(service, plan_id, ticks)
+    with _service(config, url) as service:
+        if isinstance(service, Service):
+            said = simulate_plan(service, plan_id, ticks)
+        else:
+            said = service.simulate(plan_id, ticks)
     if as_json:
         _json(said.model_dump(mode="json"))
         return
@@ -275,6 +307,7 @@ def simulate(
 def mode(
     name: Annotated[str, typer.Argument(help="observe, advise or auto.")],
     config: Config = None,
+    url: Url = None,
     by: By = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -284,40 +317,52 @@ def mode(
 
     if name not in list(Mode):
         raise InputError(f"mode {name}: expected one of {', '.join(Mode)}")
-    _act(config, as_json, lambda service: service.set_mode(Mode(name), _who(by), dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.set_mode(Mode(name), _who(by), dry_run=dry_run))
 
 
 def pause(
     config: Config = None,
+    url: Url = None,
     reason: Annotated[str, typer.Option(help="For whoever finds it paused.")] = "",
     by: By = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Begin nothing from now on; what is under way is seen to its end."""
-    _act(config, as_json, lambda service: service.pause(_who(by), reason, dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.pause(_who(by), reason, dry_run=dry_run))
 
 
-def resume(config: Config = None, by: By = None, dry_run: DryRun = False, as_json: Json = False) -> None:
+def resume(
+    config: Config = None, url: Url = None, by: By = None, dry_run: DryRun = False, as_json: Json = False
+) -> None:
     """Go on after a pause."""
-    _act(config, as_json, lambda service: service.resume(_who(by), dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.resume(_who(by), dry_run=dry_run))
 
 
 def drain(
     host: Annotated[str, typer.Argument(help="Name of the host.")],
     config: Config = None,
+    url: Url = None,
     undo: Annotated[bool, typer.Option("--undo", help="Let it be filled again.")] = False,
     by: By = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Empty a host and keep it empty."""
-    _act(config, as_json, lambda service: service.drain(host, _who(by), undo=undo, dry_run=dry_run))
+    _act(config, url, as_json, lambda service: service.drain(host, _who(by), undo=undo, dry_run=dry_run))
 
 
 @contextmanager
-def _service(config: Path | None) -> Iterator[ControlService]:
-    """The service on the store of a configuration."""
+def _service(config: Path | None, url: str | None = None) -> Iterator[Asked]:
+    """The service on the store of a configuration, or a client of a controller's API."""
+    if url is not None:
+        from foreshade.adapters.client import Client, token_from  # noqa: PLC0415
+
+        if config is not None:
+            raise InputError("expected one of --config, --url, found both")
+        with Client(url, token_from()) as client:
+            yield client
+        return
     from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
     from foreshade.adapters.control_service import ControlService as Service  # noqa: PLC0415
     from foreshade.adapters.store.store import Store  # noqa: PLC0415
@@ -330,8 +375,8 @@ def _service(config: Path | None) -> Iterator[ControlService]:
         store.close()
 
 
-def _act(config: Path | None, as_json: bool, verb: Callable[[ControlService], Said]) -> None:
-    with _service(config) as service:
+def _act(config: Path | None, url: str | None, as_json: bool, verb: Callable[[Asked], Said]) -> None:
+    with _service(config, url) as service:
         said = verb(service)
         running = service.status().running
     if as_json:

@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from foreshade.adapters.app.api_config import ApiSection
 from foreshade.adapters.executor import ExecutorKnobs
 from foreshade.adapters.libvirt_world.settings import LibvirtSettings
+from foreshade.adapters.tracing import TracingSection
 from foreshade.agents.breaker import BreakerKnobs
 from foreshade.agents.guard import GuardKnobs
 from foreshade.agents.plan import Mode
@@ -146,6 +148,10 @@ class ControlConfig(Section):
     breaker: BreakerKnobs = BreakerKnobs()
     executor: ExecutorKnobs = ExecutorKnobs()
     history: HistorySection = HistorySection()
+    api: ApiSection = ApiSection()
+    tracing: TracingSection | None = Field(
+        default=None, description="OpenTelemetry traces of ticks; null = none."
+    )
     log: LogSection = LogSection()
 
     @model_validator(mode="after")

@@ -30,7 +30,9 @@ def check_artefact(kind: ArtefactKind, data: bytes) -> Mapping[str, Any]:
         knobs = rules_of(text, "rules")
         return {"preferred": list(knobs.preferred), "threshold": knobs.threshold, "headroom": knobs.headroom}
     with unpacked(data, "policy") as folder:
-        policy = FrozenPolicy.load(Path(folder), expected=native_schema())
+        policy = FrozenPolicy.load(Path(folder))
+        if policy.schema != native_schema(policy.schema.k):
+            raise InputError("policy: schema: expected the columns of this version, found others")
         origin = {
             key: value for key, value in policy.origin.items() if isinstance(value, str | int | float | bool)
         }

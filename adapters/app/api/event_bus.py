@@ -26,15 +26,15 @@ class Listener:
 
     def __init__(self, kinds: frozenset[str] | None) -> None:
         self.kinds = kinds  # None = all
-        self.queue: asyncio.Queue[tuple[Event, bytes] | None] = asyncio.Queue(QUEUE)
+        self.queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(QUEUE)
         self.lost = False  # it did not read, and is ended
 
-    def offer(self, event: Event, text: bytes) -> None:
+    def offer(self, number: int, event: Event, text: bytes) -> None:
         """Hand on, or give up on a listener that does not read."""
         if self.lost or (self.kinds is not None and event.kind not in self.kinds):
             return
         try:
-            self.queue.put_nowait((event, text))
+            self.queue.put_nowait((number, text))
         except asyncio.QueueFull:
             self.lost = True
             self.queue.get_nowait()
@@ -74,16 +74,17 @@ class EventBus:
             self._number += 1
             event = Event(id=f"{self._epoch}-{self._number}", time=self._now(), kind=kind, data=data)
             text = _frame(event)
-            self._kept.append((self._number, event, text))
+            number = self._number
+            self._kept.append((number, event, text))
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._fan_out, event, text)
+            self._loop.call_soon_threadsafe(self._fan_out, number, event, text)
         for tap in self._taps:
             tap(event)
         return event
 
-    def _fan_out(self, event: Event, text: bytes) -> None:
+    def _fan_out(self, number: int, event: Event, text: bytes) -> None:
         for listener in tuple(self._listeners):
-            listener.offer(event, text)
+            listener.offer(number, event, text)
             if listener.lost:
                 self._listeners.discard(listener)
                 self.dropped += 1
@@ -93,14 +94,17 @@ class EventBus:
         with self._lock:
             return [event for _, event, _ in self._kept if kinds is None or event.kind in kinds]
 
-    def missed(self, last_id: str, kinds: frozenset[str] | None) -> list[bytes]:
-        """What came after an event; everything kept where it is not known."""
-        epoch, _, number = last_id.rpartition("-")
+    def missed(self, last_id: str | None, kinds: frozenset[str] | None) -> tuple[list[bytes], int]:
+        """What came after an event, everything kept where it is not known, nothing for None; and the number now."""
+        epoch, _, number = (last_id or "").rpartition("-")
         after = int(number) if epoch == self._epoch and number.isdecimal() and len(number) < 18 else 0
         with self._lock:
-            return [
+            if last_id is None:
+                return [], self._number
+            wanted = [
                 text for n, event, text in self._kept if n > after and (kinds is None or event.kind in kinds)
             ]
+            return wanted, self._number
 
     async def frames(
         self, kinds: frozenset[str] | None, last_id: str | None, ping_s: float = 15.0
@@ -109,12 +113,10 @@ class EventBus:
         listener = Listener(kinds)
         self._listeners.add(listener)  # before what was missed is read, so that nothing falls between
         try:
+            missed, until = self.missed(last_id, kinds)
             yield b"retry: 2000\n\n"
-            sent: set[bytes] = set()
-            if last_id is not None:
-                for text in self.missed(last_id, kinds):
-                    sent.add(text)
-                    yield text
+            for text in missed:
+                yield text
             while True:
                 try:
                     async with asyncio.timeout(ping_s):
@@ -124,9 +126,8 @@ class EventBus:
                     continue
                 if item is None:
                     return
-                if item[1] not in sent:
+                if item[0] > until:  # others were told above, or came before this listener did
                     yield item[1]
-                sent.clear()
         finally:
             self._listeners.discard(listener)
 

@@ -23,8 +23,11 @@ from prometheus_client import (  # noqa: E402
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # Prometheus reads when a counter began from the series itself
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _TICK_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -63,12 +62,14 @@ class Doorway:
         brought = headers.get("x-request-id", "")
         request_id = brought if _REQUEST_ID.fullmatch(brought) else secrets.token_hex(8)
         scope["foreshade.request_id"] = request_id
-        began = False
+        began = large = False
         most = self._most_upload if scope["path"].startswith(UPLOADS) else self._most
         since = time.perf_counter()
 
         async def marked(message: Message) -> None:
             nonlocal began
+            if large and not began:
+                return  # an answer to a body that was cut off: ours says why
             if message["type"] == "http.response.start":
                 began = True
                 out = MutableHeaders(scope=message)
@@ -86,15 +87,27 @@ class Doorway:
             status, detail = refused
             await problem_response(status, detail, request_id)(scope, receive, marked)
             return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen, large
+            message = await receive()
+            if message["type"] == "http.request":  # a body without a length is counted as it comes
+                seen += len(message.get("body", b""))
+                if seen > most:
+                    large = True
+                    raise _TooLargeError
+            return message
+
         try:
-            await self._app(scope, _bounded(receive, most), marked)
-        except _TooLargeError:
-            detail = f"expected a body of at most {most} bytes, found more"
-            if not began:
-                await problem_response(413, detail, request_id)(scope, receive, marked)
+            await self._app(scope, counted, marked)
         except Exception:  # answered and logged by the application's own handler, which raises it once more
-            if not began:
+            if not began and not large:
                 raise
+        if large and not began:
+            large = False
+            detail = f"expected a body of at most {most} bytes, found more"
+            await problem_response(413, detail, request_id)(scope, receive, marked)
 
     def _refusal(self, scope: Scope, headers: Headers, most: int) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -110,22 +123,6 @@ class Doorway:
         if length is not None and (not length.isdigit() or int(length) > most):
             return 413, f"expected a body of at most {most} bytes, found {length[:20]}"
         return None
-
-
-def _bounded(receive: Receive, most: int) -> Callable[[], Awaitable[MutableMapping[str, Any]]]:
-    """A body without a length is counted as it comes."""
-    seen = 0
-
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal seen
-        message = await receive()
-        if message["type"] == "http.request":
-            seen += len(message.get("body", b""))
-            if seen > most:
-                raise _TooLargeError
-        return message
-
-    return counted
 
 
 class _TooLargeError(Exception):

@@ -21,6 +21,7 @@ from foreshade.adapters.app.api.metrics import Metrics
 from foreshade.adapters.app.api.recent import Recent
 from foreshade.adapters.app.api.spells import Spells
 from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.tracing import TickTraces
 from foreshade.adapters.wire.forecast import Chosen, Moment, Spell
 from foreshade.agents.counterfactual import Comparison, NoAction
 from foreshade.agents.journal import TickRecord
@@ -42,6 +43,7 @@ class Narrator:
         recent: Recent,
         spells: Spells,
         metrics: Metrics,
+        traces: TickTraces | None = None,
     ) -> None:
         self._service, self._bus, self._recent, self._spells, self._metrics = (
             service,
@@ -50,6 +52,7 @@ class Narrator:
             spells,
             metrics,
         )
+        self._traces = traces
         self._no_action: tuple[int, NoAction] | None = None
         self._score = ForecastScore()
         self._told: Snapshot | None = None
@@ -68,6 +71,8 @@ class Narrator:
         """End."""
         self._stopped.set()
         self._thread.join(timeout_s)
+        if self._traces is not None:
+            self._traces.close()
 
     def _run(self) -> None:
         subscription = self._service.subscribe()
@@ -114,6 +119,8 @@ class Narrator:
         moment = moment_of(record, snapshot, self._compare(snapshot), anomalies)
         self._recent.add(snapshot, moment)
         scores = self._score.observe(snapshot)
+        if self._traces is not None:
+            self._traces.tick(moment)
         self._metrics.observe(moment, snapshot, scores)
         if record.troubles != self._troubles:
             self._troubles = record.troubles

@@ -8,11 +8,12 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import uvicorn
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Scope
 
 from foreshade.adapters.app.api.app import create_app
@@ -23,6 +24,7 @@ from foreshade.adapters.app.api.metrics import Metrics
 from foreshade.adapters.app.api.middleware import Doorway
 from foreshade.adapters.app.api.narrator import Narrator
 from foreshade.adapters.app.api.site_routes import site_routes, warm
+from foreshade.adapters.app.api.spells import window_spells
 from foreshade.adapters.app.api_config import ApiSection
 from foreshade.adapters.audit.chain import Act
 from foreshade.adapters.audit.log import AuditLog
@@ -35,7 +37,9 @@ from foreshade.adapters.store.answers import StoreAnswers
 from foreshade.adapters.store.audit import StoreAudit
 from foreshade.adapters.store.shelf import Shelf
 from foreshade.adapters.store.tokens import StoreTokens
+from foreshade.adapters.tracing import TickTraces, TracingSection
 from foreshade.adapters.webhooks import Webhook
+from foreshade.agents.guard import Window
 from foreshade.envs.errors import ForeshadeError, InputError
 
 LOG = logging.getLogger("foreshade.api")
@@ -49,6 +53,7 @@ class Surface:
     context: Context
     metrics: Metrics
     narrator: Narrator
+    app: FastAPI
     asgi: ASGIApp
 
     def start(self) -> None:
@@ -72,6 +77,8 @@ def build(
     world: str,
     *,
     leader: Callable[[], bool] = lambda: False,
+    windows: Sequence[Window] = (),
+    tracing: TracingSection | None = None,
 ) -> Surface:
     """Put the parts together over a service.
 
@@ -98,6 +105,7 @@ def build(
         failures=RateLimit(Rate(config.rate.failures_per_s, config.rate.failures_burst), time.monotonic),
         bus=bus,
         webhooks=tuple(Webhook(hook) for hook in config.webhooks),
+        windows=lambda: [spell for window in windows for spell in window_spells(window)],
     )
 
     def scraped() -> None:
@@ -133,8 +141,9 @@ def build(
         tls=config.tls_key is not None,
         on_answer=on_answer,
     )
-    narrator = Narrator(service, bus, context.recent, context.spells, metrics)
-    return Surface(context, metrics, narrator, asgi)
+    traces = None if tracing is None else TickTraces(tracing, service.cluster)
+    narrator = Narrator(service, bus, context.recent, context.spells, metrics, traces)
+    return Surface(context, metrics, narrator, app, asgi)
 
 
 class ApiServer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
@@ -23,7 +23,6 @@ _SEE = needs(Role.VIEWER, Scope.RULES)
 _RULE = needs(Role.ADMIN, Scope.RULES)
 
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-Shelf = Annotated[Literal["rules", "policies"], Path()]
 
 
 def _body(media_type: str) -> dict[str, Any]:
@@ -31,77 +30,61 @@ def _body(media_type: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}}
 
 
-@router.get("/{shelf}", response_model=Page[ArtefactView])
-@_SEE
-def list_artefacts(request: Request, context: Surface, shelf: Shelf) -> Response:
-    """Everything that can be activated; `shipped` comes with the package."""
-    kind = _kind(shelf)
-    active = context.shelf.active(kind)
-    views = tuple(_artefact(found, active) for found in context.shelf.artefacts(kind))
-    return answer(request, Page[ArtefactView].model_construct(items=views, total=len(views)))
-
-
-@router.get("/{shelf}/activations", response_model=Page[ActivationView])
-@_SEE
-def activations(request: Request, context: Surface, shelf: Shelf) -> Response:
-    """What was in force, the newest first."""
-    found = tuple(map(_activation, context.shelf.history(_kind(shelf))))
-    return answer(request, Page[ActivationView].model_construct(items=found, total=len(found)))
-
-
-@router.put(
-    "/rules/{name}", response_model=ArtefactView, status_code=201, openapi_extra=_body("application/yaml")
-)
-@_RULE
 async def put_rules(request: Request, context: Surface, name: Name) -> Response:
     """Keep rules, YAML as in `agents/rules/rules.yaml`, once they verify; they are not activated."""
     return await _put(request, context, "rules", name)
 
 
-@router.put(
-    "/policies/{name}", response_model=ArtefactView, status_code=201, openapi_extra=_body("application/zip")
-)
-@_RULE
 async def put_policy(request: Request, context: Surface, name: Name) -> Response:
     """Keep a frozen policy, a zip of its folder's files, once it verifies; it is not activated."""
     return await _put(request, context, "policy", name)
 
 
-@router.post("/{shelf}/{name}/verify", response_model=Verified)
-@_SEE
-def verify(request: Request, context: Surface, shelf: Shelf, name: Name) -> Response:
-    """Check its hash and content once more."""
-    _there(context, _kind(shelf), name)
-    try:
-        about, error = context.shelf.verify(_kind(shelf), name), ""
-    except ForeshadeError as failure:
-        about, error = {}, str(failure)
-    return answer(request, Verified(name=name, verified=not error, error=error, about=about))
+def _shelf(shelf: str, kind: ArtefactKind) -> None:
+    """The routes of one shelf."""
 
+    def artefacts(request: Request, context: Surface) -> Response:
+        """Everything that can be activated; `shipped` comes with the package."""
+        active = context.shelf.active(kind)
+        views = tuple(_artefact(found, active) for found in context.shelf.artefacts(kind))
+        return answer(request, Page[ArtefactView].model_construct(items=views, total=len(views)))
 
-@router.post("/{shelf}/{name}/activate", response_model=ActivationView)
-@_RULE
-def activate(request: Request, context: Surface, shelf: Shelf, name: Name, why: Why) -> Response:
-    """Put it in force from the next tick on; it is verified first."""
-    kind = _kind(shelf)
-    _there(context, kind, name)
-    if why.dry_run:
-        return answer(request, _activation(context.shelf.would_activate(kind, name, "")))
-    with context.act(request, f"{kind}.activate", name, why) as by:
-        done = context.shelf.activate(kind, name, by)
-    context.bus.publish("policy", {"kind": kind, "name": name, "by": by, "reason": why.reason})
-    return answer(request, _activation(done))
+    def activations(request: Request, context: Surface) -> Response:
+        """What was in force, the newest first."""
+        found = tuple(map(_activation, context.shelf.history(kind)))
+        return answer(request, Page[ActivationView].model_construct(items=found, total=len(found)))
 
+    def verify(request: Request, context: Surface, name: Name) -> Response:
+        """Check its hash and content once more."""
+        _there(context, kind, name)
+        try:
+            about, error = context.shelf.verify(kind, name), ""
+        except ForeshadeError as failure:
+            about, error = {}, str(failure)
+        return answer(request, Verified(name=name, verified=not error, error=error, about=about))
 
-@router.post("/{shelf}/rollback", response_model=ActivationView)
-@_RULE
-def roll_back(request: Request, context: Surface, shelf: Shelf, why: Why) -> Response:
-    """Go back to what was in force before."""
-    kind = _kind(shelf)
-    with context.act(request, f"{kind}.rollback", kind, why) as by:
-        done = context.shelf.roll_back(kind, by)
-    context.bus.publish("policy", {"kind": kind, "name": done.name, "by": by, "reason": why.reason})
-    return answer(request, _activation(done))
+    def activate(request: Request, context: Surface, name: Name, why: Why) -> Response:
+        """Put it in force from the next tick on; it is verified first."""
+        _there(context, kind, name)
+        if why.dry_run:
+            return answer(request, _activation(context.shelf.would_activate(kind, name, "")))
+        with context.act(request, f"{kind}.activate", name, why) as by:
+            done = context.shelf.activate(kind, name, by)
+        context.bus.publish("policy", {"kind": kind, "name": name, "by": by, "reason": why.reason})
+        return answer(request, _activation(done))
+
+    def roll_back(request: Request, context: Surface, why: Why) -> Response:
+        """Go back to what was in force before."""
+        with context.act(request, f"{kind}.rollback", kind, why) as by:
+            done = context.shelf.roll_back(kind, by)
+        context.bus.publish("policy", {"kind": kind, "name": done.name, "by": by, "reason": why.reason})
+        return answer(request, _activation(done))
+
+    router.get(f"/{shelf}", response_model=Page[ArtefactView])(_SEE(artefacts))
+    router.get(f"/{shelf}/activations", response_model=Page[ActivationView])(_SEE(activations))
+    router.post(f"/{shelf}/{{name}}/verify", response_model=Verified)(_SEE(verify))
+    router.post(f"/{shelf}/{{name}}/activate", response_model=ActivationView)(_RULE(activate))
+    router.post(f"/{shelf}/rollback", response_model=ActivationView)(_RULE(roll_back))
 
 
 async def _put(request: Request, context: Context, kind: ArtefactKind, name: str) -> Response:
@@ -115,10 +98,6 @@ async def _put(request: Request, context: Context, kind: ArtefactKind, name: str
 
     kept = await asyncio.to_thread(keep)
     return answer(request, _artefact(kept, ""), 201)
-
-
-def _kind(shelf: str) -> ArtefactKind:
-    return "rules" if shelf == "rules" else "policy"
 
 
 def _there(context: Context, kind: ArtefactKind, name: str) -> None:
@@ -139,3 +118,13 @@ def _artefact(found: Artefact, active: str) -> ArtefactView:
 
 def _activation(done: Activation) -> ActivationView:
     return ActivationView(number=done.number, name=done.name, sha256=done.sha256, at=done.at, by=done.by)
+
+
+for _path, _of, _upload, _type in (
+    ("rules", "rules", put_rules, "application/yaml"),
+    ("policies", "policy", put_policy, "application/zip"),
+):
+    _shelf(_path, _of)  # type: ignore[arg-type]
+    router.put(
+        f"/{_path}/{{name}}", response_model=ArtefactView, status_code=201, openapi_extra=_body(_type)
+    )(_RULE(_upload))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 
 from foreshade._core import AnomalyLabel
 from foreshade.adapters.wire.forecast import Spell
+from foreshade.agents.guard import Window
 from foreshade.envs.model.state import VmState
 from foreshade.envs.snapshot import Snapshot
 
@@ -47,6 +49,19 @@ class Spells:
     def all(self) -> list[Spell]:
         """Ended and open ones, by their begin."""
         return sorted([*self._ended, *self._open.values()], key=lambda spell: spell.start)
+
+
+def window_spells(window: Window) -> list[Spell]:
+    """A window that is known beforehand: one spell for each of its hosts, or one of the cluster."""
+    start, end = datetime.fromtimestamp(window.start_s, UTC), datetime.fromtimestamp(window.end_s, UTC)
+    kind: Literal["freeze", "maintenance"] = "freeze" if window.freeze else "maintenance"
+    label = window.reason or kind
+    if not window.hosts:
+        return [Spell(kind=kind, of="cluster", name="cluster", label=label, start=start, end=end)]
+    return [
+        Spell(kind=kind, of="host", name=host, label=label, start=start, end=end)
+        for host in sorted(window.hosts)
+    ]
 
 
 def _strange(snapshot: Snapshot) -> list[tuple[tuple[str, str], str]]:

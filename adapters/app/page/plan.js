@@ -10,8 +10,20 @@ let drawn = "";
 
 export function pick(id) { pinned = id; drawn = ""; }
 
-export async function plans(act) {
-  const page = await get("plans", { limit: 20 });
+// Events of a plan come in bursts: while one answer is on its way, all that come are one more question.
+let asking = null;
+let again = false;
+export function plans(act) {
+  if (asking) { again = true; return asking; }
+  asking = ask(act).finally(() => {
+    asking = null;
+    if (again) { again = false; setTimeout(() => plans(act).catch(() => {}), 250); }
+  });
+  return asking;
+}
+
+async function ask(act) {
+  const page = await get("plans", { limit: 8 });
   const picker = at("plan-pick");
   const options = [["", "newest"], ...page.items.map((p) => [p.id, `${p.id} · ${p.state}`])];
   if (pinned && !page.items.some((p) => p.id === pinned)) options.push([pinned, pinned]);
@@ -42,18 +54,22 @@ function draw(plan, act) {
     buttons.append(make("button", { type: "button", class: "danger", onclick: () => act("cancel", plan) }, "Cancel"));
   }
   buttons.append(make("button", { type: "button", class: "quiet", onclick: () => act("simulate", plan) }, "Simulate"));
-  const rows = plan.actions.map((action) => make("tr", {},
+  const row = (action) => make("tr", {},
     make("td", {}, action.kind), make("td", {}, action.vm || action.rack || action.host),
     make("td", {}, [action.source, action.vm ? action.host : ""].filter(Boolean).join(" → ")),
     make("td", { class: "why" }, action.reason),
-    make("td", {}, make("span", { class: `badge ${tone(action.state)}` }, action.state), action.outcome ? ` ${action.outcome}` : "")));
-  const table = make("table", {},
-    make("caption", {}, `${plan.actions.length} actions`),
+    make("td", {}, make("span", { class: `badge ${tone(action.state)}` }, action.state), action.outcome ? ` ${action.outcome}` : ""));
+  const table = (actions, what) => make("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": what }, make("table", {},
+    make("caption", {}, what),
     make("thead", {}, make("tr", {}, ...["Action", "What", "From → to", "Why", "State"].map((h) => make("th", { scope: "col" }, h)))),
-    make("tbody", {}, ...rows));
+    make("tbody", {}, ...actions.map(row))));
+  const mine = plan.actions.filter((action) => action.state !== "refused");
+  const refused = plan.actions.filter((action) => action.state === "refused");
+  const held = make("details", {}, make("summary", {}, `${refused.length} more, refused by the guard`));
+  held.addEventListener("toggle", () => { if (held.open && held.children.length === 1) held.append(table(refused, `${refused.length} refused actions`)); });
   const why = make("details", {}, make("summary", {}, "What else could have been done, with score terms"));
   why.addEventListener("toggle", () => { if (why.open && why.children.length === 1) explain(plan.id, why); });
-  at("plan").replaceChildren(head, buttons, make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Actions of the plan" }, table), why);
+  at("plan").replaceChildren(head, buttons, table(mine, mine.length === 1 ? "1 action" : `${mine.length} actions`), ...(refused.length ? [held] : []), why);
 }
 
 async function explain(id, box) {

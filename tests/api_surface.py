@@ -1,0 +1,99 @@
+"""A surface over the small controlled cluster, on a free port of the loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("fastapi", reason="fastapi IS MISSING: the API is not tested")
+
+
+from foreshade.adapters.app.api.server import ApiServer, Surface, build
+from foreshade.adapters.app.api_config import ApiSection
+from foreshade.adapters.auth.role import Role, Scope
+from foreshade.adapters.auth.token import mint
+from foreshade.adapters.control_service import ControlService
+from foreshade.agents.controller import Controller
+from foreshade.envs.snapshot import Snapshot
+from tests import control_worlds
+
+
+@dataclass
+class Served:
+    """A controller that is ticked by hand, and clients of its surface by role."""
+
+    surface: Surface
+    service: ControlService
+    controller: Controller
+    http: httpx.Client
+
+    def token(self, role: Role = Role.ADMIN, scopes: frozenset[Scope] | None = None, **lifetime: Any) -> str:
+        """A token that is in the store."""
+        now = datetime.now(UTC) - timedelta(days=2)
+        span = timedelta(**lifetime) if lifetime else timedelta(days=30)
+        text, record = mint(role.word, role, span, now, scopes)
+        self.surface.context.tokens.add(record)
+        return text
+
+    def ask(self, method: str, path: str, role: Role = Role.ADMIN, **kwargs: Any) -> Any:
+        """A request of somebody with a role."""
+        if role not in self._tokens:
+            self._tokens[role] = self.token(role)
+        headers = {"Authorization": f"Bearer {self._tokens[role]}", **kwargs.pop("headers", {})}
+        return self.http.request(method, path, headers=headers, **kwargs)
+
+    def get(self, path: str, **kwargs: Any) -> Any:
+        """The JSON of a page that is there."""
+        response = self.ask("GET", path, **kwargs)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def tick(self) -> None:
+        """One tick, shown to the surface as a controller does."""
+        self.controller.tick()
+        view = self.controller.view
+        assert view is not None
+        self.service.show(Snapshot.of(view.seen.state, view.seen.inventory, view.site, view.seen.now_s))
+        self.service.publish()
+        self.controller.cost_usd = self.controller.world.advance()
+
+    def __post_init__(self) -> None:
+        self._tokens: dict[Role, str] = {}
+
+
+@contextmanager
+def served(folder: Path, mode: str = "advise", **config: Any) -> Iterator[Served]:
+    """The surface once there is a plan."""
+    world, kept = control_worlds.durable(folder), control_worlds.journal(folder)
+    kept.say("mode", mode, "test")
+    controller = control_worlds.controller(world, kept)
+    store = kept._store
+    service = ControlService(store, "tiny")
+    section = {
+        "port": 0,
+        "rate": {"per_s": 1e5, "burst": 1e5, "failures_per_s": 1e5, "failures_burst": 1e5},
+        **config,
+    }
+    said = ApiSection.model_validate(section)
+    surface = build(said, service, "simulated")
+    server = ApiServer(said, surface)
+    server.start()
+    try:
+        with httpx.Client(base_url=server.url, timeout=30.0) as http:
+            one = Served(surface, service, controller, http)
+            for _ in range(60):
+                one.tick()
+                if service.count_plans():
+                    break
+            yield one
+    finally:
+        server.stop()
+        world.close()
+        store.close()

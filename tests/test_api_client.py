@@ -1,0 +1,89 @@
+"""The typed client and the command line against a served controller."""
+
+import json
+
+import pytest
+
+pytest.importorskip("fastapi", reason="fastapi IS MISSING: the API is not tested")
+
+from typer.testing import CliRunner
+
+from foreshade.adapters.app.cli import app
+from foreshade.adapters.auth.role import Role
+from foreshade.adapters.client import Client, token_from
+from foreshade.agents.plan import Mode
+from foreshade.envs.errors import InputError, PlanError, WorldError
+from tests.api_surface import served
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    with served(tmp_path_factory.mktemp("client")) as found:
+        yield found
+
+
+@pytest.fixture
+def client(one):
+    with Client(str(one.http.base_url), one.token(Role.ADMIN)) as found:
+        yield found
+
+
+def test_the_client_answers_as_the_service_does(one, client):
+    assert client.plans() == one.service.plans()
+    plan = client.plans(1)[0]
+    assert client.plan(plan.id) == one.service.plan(plan.id)
+    assert client.explain(plan.id) == one.service.explain(plan.id)
+    assert client.forecasts() == one.service.forecasts()
+    assert client.status().model_copy(update={"running": False}) == one.service.status()
+    assert [vm.name for vm in client.vms(state="running")] == [f"vm{i}" for i in range(8)]
+    assert {host.rented for host in client.hosts(rented=True)} == {True}
+    assert client.simulate(plan.id, 2).ticks == 2
+
+
+def test_verbs_go_through_under_the_name_of_the_token(one, client):
+    assert client.set_mode(Mode.OBSERVE, dry_run=True).done is False
+    client.pause(reason="a look")
+    assert one.service.controls().paused_by == "admin"
+    client.resume()
+    client.drain("host0001")
+    assert one.service.controls().draining == {"host0001"}
+    client.drain("host0001", undo=True)
+
+
+def test_errors_are_ours_and_of_one_line(one, client):
+    with pytest.raises(PlanError, match="p999"):
+        client.plan("p999")
+    with (
+        pytest.raises(InputError, match="Not allowed"),
+        Client(str(one.http.base_url), one.token(Role.VIEWER)) as low,
+    ):
+        low.set_mode(Mode.AUTO)
+    with pytest.raises(WorldError, match="expected an answer"), Client("http://127.0.0.1:9", "x") as gone:
+        gone.status()
+    with pytest.raises(InputError, match="FORESHADE_TOKEN"):
+        token_from({})
+
+
+def test_the_stream_brings_what_happens(one, client):
+    stream = client.events(["mode"], last_id="before-0")
+    client.pause(reason="for the stream")
+    for event in stream:
+        if event.data.get("reason") == "for the stream":
+            break
+    client.resume()
+
+
+def test_the_command_line_uses_it_where_it_is_given_an_address(one, monkeypatch):
+    monkeypatch.setenv("FORESHADE_URL", str(one.http.base_url))
+    monkeypatch.setenv("FORESHADE_TOKEN", one.token(Role.OPERATOR))
+    run = CliRunner()
+    said = json.loads(run.invoke(app, ["status", "--json"], catch_exceptions=False).stdout)
+    assert said["cluster"] == "tiny"
+    plan = json.loads(run.invoke(app, ["plan", "--json", "--limit", "1"], catch_exceptions=False).stdout)[
+        "plans"
+    ][0]
+    assert run.invoke(app, ["approve", plan["id"], "--dry-run"], catch_exceptions=False).stdout.startswith(
+        "dry run"
+    )
+    with pytest.raises(InputError, match="Not allowed"):
+        run.invoke(app, ["mode", "auto"], catch_exceptions=False)
