@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -30,11 +30,11 @@ from foreshade import _core
 _KINDS = tuple(_core.candidate_kinds())
 RULED_KINDS = _KINDS[1:]
 
+#: What may be added to a preference at most: from one end of the scale to wait.
+MOST_ADDED = 10.0
+
 Said: TypeAlias = str | int | float | tuple[str, ...]  # a condition as it is written
-Prefer: TypeAlias = (
-    Annotated[float, Field(ge=-10, le=10)]  # added to the preference
-    | Literal["never", "score", "first"]
-)
+Prefer: TypeAlias = float | str  # a number is added to the preference
 
 
 class Verdict(IntEnum):
@@ -43,7 +43,7 @@ class Verdict(IntEnum):
     TEST = 0
     ADD = 1
     NEVER = 2  # wait is always better
-    SCORE = 3  # above wait where its score is above the threshold, whatever its kind
+    SCORE = 3  # as though its kind were preferred: above wait where its score is above the threshold
     FIRST = 4  # before all that no rule puts first
 
 
@@ -54,6 +54,13 @@ class Feature(NamedTuple):
     low: float  # least and most value that it has
     high: float
     doc: str
+
+
+class Word(NamedTuple):
+    """What a leaf does to a preference."""
+
+    verdict: Verdict
+    value: float = 0.0
 
 
 class Range(NamedTuple):
@@ -115,10 +122,38 @@ def conditions_of(when: Mapping[str, Said]) -> tuple[Condition, ...]:
     return tuple(condition_of(feature, said) for feature, said in when.items())
 
 
+_SCORE = re.compile(r"score\s*(?:([+-])\s*(\d+(?:\.\d*)?))?")
+
+
+def word_of(prefer: Prefer) -> Word:
+    """What ``prefer`` says: a number, ``never``, ``first``, ``score`` or ``score + 0.3``.
+
+    Raises ValueError where it is none of them.
+    """
+    if isinstance(prefer, str):
+        if prefer in ("never", "first"):
+            return Word(Verdict[prefer.upper()])
+        if said := _SCORE.fullmatch(prefer.strip()):
+            return Word(Verdict.SCORE, float(f"{said[1]}{said[2]}") if said[1] else 0.0)
+    elif abs(prefer) <= MOST_ADDED:
+        return Word(Verdict.ADD, prefer)
+    raise ValueError(
+        f"expected a number from {-MOST_ADDED:g} to {MOST_ADDED:g}, never, first, score, or score + 0.3, "
+        f"found {prefer!r}"
+    )
+
+
 class _When(BaseModel):
-    """What has conditions."""
+    """What has conditions and says what is preferred."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @field_validator("prefer", check_fields=False)
+    @classmethod
+    def _said(cls, prefer: Prefer | None) -> Prefer | None:
+        if prefer is not None:
+            word_of(prefer)
+        return prefer
 
     @field_validator("when", check_fields=False)
     @classmethod
@@ -179,10 +214,7 @@ def compiled(rules: tuple[Rule, ...], tree: Node | None) -> Compiled:
 
     def leaf(prefer: Prefer, label: str) -> None:
         node = _core.RuleNode()
-        if isinstance(prefer, str):
-            node.verdict = int(Verdict[prefer.upper()])
-        else:
-            node.verdict, node.value = int(Verdict.ADD), prefer
+        node.verdict, node.value = word_of(prefer)
         if label:
             node.rule = len(labels)
             labels.append(label)

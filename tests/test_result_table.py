@@ -14,7 +14,8 @@ from foreshade.adapters.app.comparison import MEASURES, cases
 from foreshade.adapters.app.results import RunResult
 from foreshade.adapters.app.table import print_results
 from foreshade.envs.errors import InputError
-from foreshade.training.estimate import Estimate, paired, t_cdf, t_quantile
+from foreshade.envs.student import t_cdf, t_quantile
+from foreshade.training.estimate import Estimate, paired
 from tests.runs import run
 
 ENERGY, COST, UNMET = MEASURES[:3]

@@ -49,8 +49,11 @@ def error_of(tmp_path: Path, text: str) -> str:
         ("rules:\n- {when: {cpu_used: '> x'}, prefer: never}", "expected a number in '> x', found 'x'"),
         ("rules:\n- {when: {kind: wait}, prefer: never}", "expected kinds of plan, place"),
         ("rules:\n- {when: {}, prefer: never}", "expected at least one condition"),
-        ("rules:\n- {when: {hour: '> 7'}, prefer: sometimes}", "rules[0].prefer"),
-        ("rules:\n- {when: {hour: '> 7'}, prefer: 11}", "rules[0].prefer: expected less than or equal to 10"),
+        (
+            "rules:\n- {when: {hour: '> 7'}, prefer: sometimes}",
+            "first, score, or score + 0.3, found 'sometimes'",
+        ),
+        ("rules:\n- {when: {hour: '> 7'}, prefer: 11}", "rules[0].prefer: expected a number from -10 to 10"),
         (
             "tree:\n  when: {hour: '> 7'}\n  then: {prefer: 1}",
             "1: tree: expected either prefer, or when, then",

@@ -1,5 +1,5 @@
 """The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``,
-``workload``, ``scenario``, ``template``, ``rules``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
+``workload``, ``scenario``, ``template``, ``rules``, ``profile``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
 and exit status 2.
@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from foreshade.adapters.app.control_commands import Url, explain_plan
 from foreshade.adapters.app.control_commands import register as register_control
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
+from foreshade.adapters.app.profile_commands import profile_app
 from foreshade.adapters.app.recommend import recommend
 from foreshade.adapters.app.rules_commands import rules_app
 from foreshade.adapters.app.surface_commands import audit_app, token_app
@@ -46,6 +47,7 @@ app.add_typer(workload_app, name="workload")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(template_app, name="template")
 app.add_typer(rules_app, name="rules")
+app.add_typer(profile_app, name="profile")
 app.add_typer(bench_app, name="bench")
 app.add_typer(forecast_app, name="forecast")
 app.add_typer(anomaly_app, name="anomaly")
@@ -125,6 +127,9 @@ def evaluate(
         str | None,
         typer.Option(help="Play again with changes: host+2,price.spot=0.03,demand*1.2; shown beside."),
     ] = None,
+    profiles: Annotated[
+        Path | None, typer.Option(help="YAML of hypervisor profiles, as profile learn writes it.")
+    ] = None,
     ablate: Annotated[
         bool,
         typer.Option(
@@ -145,11 +150,14 @@ def evaluate(
     from foreshade.adapters.app.what_if import print_changes, to_rows  # noqa: PLC0415
     from foreshade.agents.baselines.registry import AgentFiles, agent_names  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+    from foreshade.envs.scenarios.profiles import read_profiles, with_profiles  # noqa: PLC0415
     from foreshade.envs.scenarios.what_if import what_if as changes  # noqa: PLC0415
 
     if report is not None:
         check_folder(report)  # before minutes of work, not after
     said = load_scenario(scenario, variant)
+    if profiles is not None:
+        said = with_profiles(said, read_profiles(profiles))
     changed = None if what_if is None else changes(said, what_if)
     labels = [name.strip() for name in agent.split(",")]
     if agent == "all":

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from foreshade.envs.errors import InputError
+
 rules_app = typer.Typer(help="Show, check, tune, distil and propose rules.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Scenario = Annotated[
@@ -93,6 +95,57 @@ def rules_tune(
     else:
         _say(front.sentence)
     print(f"front: {page}", file=sys.stderr)  # noqa: T201
+
+
+@rules_app.command("distil")
+def rules_distil(
+    policy: Annotated[
+        Path | None, typer.Option(help="Folder of a frozen policy; default: the one that ships.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="YAML to write.")] = Path("distilled.yaml"),
+    scenario: Scenario = "enterprise",
+    leaves: Annotated[int, typer.Option(min=2, max=32, help="Of the tree, at most.")] = 32,
+    rounds: Annotated[int, typer.Option(min=1, help="Of playing and fitting.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    rules: RulesFile = None,
+    worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to learn from, at most.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Distil a policy into a shallow tree over named features, as a file of rules; say what is lost."""
+    from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415
+    from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
+    from foreshade.envs.extras import require  # noqa: PLC0415
+    from foreshade.training.rules.distil import distil, heading  # noqa: PLC0415
+    from foreshade.training.rules.ground import Ground  # noqa: PLC0415
+
+    require("sklearn.tree", "rules", "rules distil")
+    untuned = load_rules(rules)
+    _writable(out)
+    train = Ground.of(scenario, "train", components="none", most=worlds)
+    validate = Ground.of(scenario, "validate", components="none")
+    with _bar(f"distil on {scenario}") as on_progress:
+        found = distil(
+            policy, untuned, train, validate, leaves=leaves, rounds=rounds, seed=seed, on_progress=on_progress
+        )
+    named = "the policy that ships" if policy is None else policy.name
+    lines = heading(found, named, scenario, tuple(validate.worlds))
+    out.write_text(to_yaml(found.knobs, lines), encoding="utf-8")
+    if as_json:
+        _say(json.dumps({**found.to_dict(), "file": str(out)}, indent=1))
+    else:
+        for line in lines:
+            _say(line)
+    print(f"rules: {out}", file=sys.stderr)  # noqa: T201
+
+
+def _writable(path: Path) -> None:
+    """Refuse a file that cannot be written before minutes of work, not after."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise InputError(f"--out {path}: expected a file that can be written, {error.strerror}") from error
 
 
 def _say(text: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from foreshade.agents.managers.manager import Manager, ManagerKnobs
+from foreshade.agents.managers.profile_match import ProfileMatch, ProfileMatchKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.yaml_document import Document, build, parse
 
@@ -22,7 +23,9 @@ class Component(NamedTuple):
 
 
 #: Every component by its name; each stands in a module of its own.
-COMPONENTS: Mapping[str, Component] = {}
+COMPONENTS: Mapping[str, Component] = {
+    "profile_match": Component(ProfileMatchKnobs, ProfileMatch),
+}
 
 
 def load_components(
@@ -61,6 +64,8 @@ def _read(
     sections = document.value
     if not isinstance(sections, Mapping):
         raise InputError(f"{document.name}:1: expected components with their knobs, found {sections!r}")
+    if path is None:  # the package's file tells of the package's components alone
+        sections = {name: said_of for name, said_of in sections.items() if name in known}
     for name in sections:
         _require(name, known, f"{document.name}:{document.line((name,))}: ")
     knobs = {name: build(known[name].knobs, document, sections.get(name) or {}, (name,)) for name in sections}

@@ -64,6 +64,8 @@ class HostGroup(Entry):
     disk_mib_s: Positive | None = None
     network_mbit: Positive | None = None
     gpus: Annotated[int, Field(ge=0)] | None = None
+    #: The hypervisor's figures in place of the catalogue's, as `foreshade profile learn` writes them.
+    figures: catalogue.Hypervisor | None = None
 
     @property
     def machine(self) -> catalogue.Server:
@@ -75,8 +77,8 @@ class HostGroup(Entry):
 
     @property
     def profile(self) -> catalogue.Hypervisor:
-        """The catalogue's hypervisor."""
-        return catalogue.hypervisor(self.hypervisor)
+        """The hypervisor's figures: the group's own, else the catalogue's."""
+        return self.figures or catalogue.hypervisor(self.hypervisor)
 
     @model_validator(mode="after")
     def _possible(self) -> HostGroup:

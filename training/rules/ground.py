@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -81,6 +82,11 @@ class Played:
     def less(self, other: Played, measure: str) -> Estimate:
         """These minus the others, world by world."""
         return paired([a[measure] for a in self.figures], [b[measure] for b in other.figures])
+
+    def over(self, other: Played) -> Estimate:
+        """The logarithm of cost over the others', world by world: a dear world counts no more than a cheap one."""
+        costs = [[math.log(row["cost"]) for row in one.figures] for one in (self, other)]
+        return paired(*costs)
 
 
 class Ground:

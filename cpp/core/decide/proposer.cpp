@@ -437,7 +437,7 @@ void Proposer::prefer(Candidate& c) const {
         c.preference = -kLargest;
         break;
     case RuleVerdict::score:
-        c.preference = stepped(score, score > 0.0F);
+        c.preference = std::clamp(stepped(score, score > 0.0F) + leaf.value, -kLargest, kLargest);
         break;
     case RuleVerdict::first:
         c.preference = kFirst + score / kLargest;

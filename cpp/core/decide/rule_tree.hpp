@@ -31,7 +31,7 @@ enum class RuleVerdict : std::uint8_t {
     test,  // no leaf: goes on to `then` or `otherwise`
     add,   // the preference and `value`
     never, // as low as preferences go: `wait` is always better
-    score, // as though the rules took its kind: above `wait` where its score is above the threshold
+    score, // as though the rules took its kind: above `wait` where its score is above the threshold; and `value`
     first, // before all that no rule puts first, the better score first
 };
 
