@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from foreshade.agents.breaker import Breaker, BreakerKnobs
 from foreshade.agents.drain import drain
-from foreshade.agents.explanation import Explained
 from foreshade.agents.guard import Guard, Seen, Verdict, Window
 from foreshade.agents.journal import Controls, Journal, TickRecord
-from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord, PlanState
+from foreshade.agents.plan import ActionState, Mode, PlanRecord, PlanState
+from foreshade.agents.planner import Draft, Explain, Planner
 from foreshade.agents.proposal import Estimator, Proposal, propose
+from foreshade.agents.reasons import with_reasons
 from foreshade.agents.rules.rules import Decider
 from foreshade.agents.validation import Booked, stale
-from foreshade.envs.errors import ActionError, PlanError, WorldError
+from foreshade.envs.errors import ActionError, WorldError
 from foreshade.envs.inventory import ControlledWorld
 from foreshade.envs.model.action import Action
 from foreshade.envs.order import Order
@@ -98,7 +99,7 @@ class Controller:
         breaker: BreakerKnobs | None = None,
         windows: Callable[[], Sequence[Window]] = tuple,
         stopwatch: Callable[[], float] = lambda: 0.0,
-        explain: Callable[[Explained, Seen], Mapping[str, Any]] | None = None,
+        explain: Explain | None = None,
     ) -> None:
         """Put the parts together; nothing is touched.
 
@@ -122,7 +123,8 @@ class Controller:
             guard,
         )
         self._breaker = Breaker(breaker or BreakerKnobs())
-        self._windows, self._stopwatch, self._explain = windows, stopwatch, explain
+        self._windows, self._stopwatch, self._record = windows, stopwatch, explain is not None
+        self._planner = Planner(journal, lambda: self.guard.knobs.advice_s, explain)
         self.view: View | None = None  # of the last tick that decided
         self.cost_usd: Mapping[str, float] = {}  # of the last interval, by term
 
@@ -141,7 +143,7 @@ class Controller:
         try:
             with self._timed(tick, "mend"):
                 tick.settled = self.executor.settle(self.look)
-                self._drop_leftovers()
+                self._planner.drop_leftovers(self.world.clock.now_s())
             with self._timed(tick, "observe"):
                 seen = self.look()
             with self._timed(tick, "estimate"):
@@ -158,7 +160,8 @@ class Controller:
             tick.id = self.journal.new_id()
             tick.verdicts = self._review(self._orders(proposal, seen, tick.id), seen, controls)
         with self._timed(tick, "journal"):
-            plans = self._plans(tick, proposal, seen)
+            plans = self._planner.write(Draft(tick.id, controls.mode, proposal, tick.verdicts), seen)
+            tick.plans = [plan.id for plan in plans]
         with self._timed(tick, "execute"):
             for plan in plans:
                 if plan.state is PlanState.APPROVED:
@@ -181,14 +184,6 @@ class Controller:
         draining = self.journal.controls().draining
         return Seen(state, inventory, self.world.clock.now_s(), draining, tuple(self._windows()))
 
-    def _drop_leftovers(self) -> None:
-        """Plans that an earlier tick would have begun by itself, had it not been killed: the world moved."""
-        for plan in self.journal.open_plans():
-            by_itself = plan.mode is Mode.AUTO and plan.approved_by in ("", "auto")
-            if by_itself and plan.state in (PlanState.RECOMMENDED, PlanState.APPROVED):
-                reason = "the controller stopped before it was begun"
-                self._close(plan, PlanState.SUPERSEDED, ActionState.SUPERSEDED, reason)
-
     def _begin(self, plan: PlanRecord) -> None:
         """An approved plan is checked again: it was made on an older state."""
         seen = self.look()
@@ -200,7 +195,7 @@ class Controller:
             (why for o in orders if (why := stale(o, seen, booked))), ""
         )
         if against:
-            self._close(plan, PlanState.SUPERSEDED, ActionState.SUPERSEDED, f"the world moved: {against}")
+            self._planner.supersede(plan, f"the world moved: {against}", seen.now_s)
         else:
             self.executor.carry_out(plan, self.look)
 
@@ -213,7 +208,7 @@ class Controller:
                 mind.reset(site)
             minds.site = site
             minds.generation = seen.inventory.generation
-        record = self._explain is not None
+        record = self._record
         rules = propose(minds.rules, seen.state, record=record and minds.ham is None)
         if minds.ham is None:
             tick.proposals = (rules,)
@@ -238,7 +233,7 @@ class Controller:
                 orders.append(self.world.order(action, f"{plan_id}-{number}"))
             except ActionError:
                 continue
-        return orders
+        return with_reasons(orders, seen)
 
     def _review(self, orders: Sequence[Order], seen: Seen, controls: Controls) -> tuple[Verdict, ...]:
         recent = self.journal.recent(seen.now_s - _COOLDOWN_S)
@@ -249,68 +244,6 @@ class Controller:
                     if action.open:
                         busy.update(dict.fromkeys(_names(action.order), plan.id))
         return self.guard.review(orders, seen, controls.mode, recent, busy)
-
-    def _plans(self, tick: _Tick, proposal: Proposal, seen: Seen) -> list[PlanRecord]:
-        """Journal what is to be done by itself, what waits for approval, and what is only written down."""
-        plans: list[PlanRecord] = []
-        refused = [v for v in tick.verdicts if v.refused]
-        for level in (Mode.AUTO, Mode.ADVISE, Mode.OBSERVE):
-            mine = [v for v in tick.verdicts if not v.refused and v.level is level]
-            if (
-                level is tick.controls.mode
-            ):  # what the guard refused is written down with the plan of the mode
-                mine = [v for v in tick.verdicts if v.refused or v.level is level]
-            if not mine:
-                continue
-            plan = PlanRecord(
-                id=f"{tick.id}{'' if level is tick.controls.mode else '-' + level.value}",
-                tick=tick.tick,
-                created_s=seen.now_s,
-                mode=level,
-                by=proposal.by,
-                actions=tuple(_planned(v) for v in mine),
-                gain_usd=proposal.gain_usd,
-            )
-            plans.append(
-                self._journal(plan, len(mine) - len(refused) if refused else len(mine), proposal, seen)
-            )
-        tick.plans = [plan.id for plan in plans]
-        return plans
-
-    def _journal(self, plan: PlanRecord, admitted: int, proposal: Proposal, seen: Seen) -> PlanRecord:
-        waiting = [p for p in self.journal.open_plans() if p.state is PlanState.RECOMMENDED]
-        if plan.mode is Mode.ADVISE and admitted:
-            for older in waiting:
-                self._close(
-                    older, PlanState.SUPERSEDED, ActionState.SUPERSEDED, f"plan {plan.id} takes its place"
-                )
-        self.journal.add(plan, [self._explain(d, seen) for d in proposal.decisions] if self._explain else ())
-        if not any(action.open for action in plan.actions):
-            return self._close(plan, PlanState.SKIPPED, ActionState.SKIPPED, "the guard refused every action")
-        if plan.mode is Mode.OBSERVE:
-            return self._close(
-                plan, PlanState.SKIPPED, ActionState.SKIPPED, "observing: nothing is carried out"
-            )
-        if plan.mode is Mode.AUTO:
-            approved = plan.to(PlanState.APPROVED, "mode auto", by="auto")
-            self.journal.step_plan(approved, plan.state, seen.now_s)
-            return approved
-        return plan
-
-    def _close(self, plan: PlanRecord, end: PlanState, of_actions: ActionState, reason: str) -> PlanRecord:
-        """End a plan that was not begun, with all its open actions."""
-        now_s = self.world.clock.now_s()
-        for action in plan.actions:
-            if action.open:
-                ended = action.to(of_actions, reason)
-                self.journal.step_action(plan.id, ended, now_s)
-                plan = plan.with_action(ended)
-        closed = plan.to(end, reason)
-        try:
-            self.journal.step_plan(closed, plan.state, now_s)
-        except PlanError:  # a person was faster: it is theirs
-            return self.journal.plan(plan.id)
-        return closed
 
     def _idle(self, tick: _Tick, why: str, seen: Seen | None = None) -> TickRecord:
         """A tick in which nothing is begun."""
@@ -346,11 +279,6 @@ class Controller:
             yield
         finally:
             tick.seconds[stage] = self._stopwatch() - begun
-
-
-def _planned(verdict: Verdict) -> PlannedAction:
-    action = PlannedAction(verdict.order)
-    return action.to(ActionState.REFUSED, f"{verdict.rule}: {verdict.reason}") if verdict.refused else action
 
 
 def _names(order: Order) -> set[str]:

@@ -66,6 +66,8 @@ class GuardKnobs(BaseModel):
     proven_power_only: bool = True
     #: Share of hosts neither on nor dark on purpose at which everything halts.
     unready_halt: Annotated[float, Field(gt=0, le=1)] = 0.34
+    #: How long advice stands that still could be carried out: shorter, and nobody could approve it in time.
+    advice_s: Annotated[float, Field(ge=0)] = 1800.0
     #: Level by kind of action, which only lowers the mode: observe, advise or auto.
     levels: Mapping[str, Mode] = Field(default_factory=dict)
     #: Freeze and maintenance windows known beforehand.

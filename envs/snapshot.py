@@ -120,9 +120,8 @@ class Snapshot:
 
 def _inventory_to_json(inventory: Inventory) -> dict[str, Any]:
     def plain(facts: HostFacts | VmFacts) -> dict[str, Any]:
-        said = {
-            key: value for key, value in asdict(facts).items() if value != _DEFAULTS.get((type(facts), key))
-        }
+        usual = _USUAL[type(facts)]
+        said: dict[str, Any] = {key: now for key, was in usual.items() if (now := getattr(facts, key)) != was}
         if "tags" in said:
             said["tags"] = sorted(said["tags"])
         if "forbidden" in said:
@@ -139,10 +138,7 @@ def _inventory_to_json(inventory: Inventory) -> dict[str, Any]:
     }
 
 
-_DEFAULTS: Mapping[tuple[type, str], object] = {
-    **{(VmFacts, key): value for key, value in asdict(VmFacts()).items()},
-    **{(HostFacts, key): value for key, value in asdict(HostFacts("")).items()},
-}
+_USUAL: Mapping[type, Mapping[str, object]] = {VmFacts: asdict(VmFacts()), HostFacts: asdict(HostFacts(""))}
 
 
 def _inventory_from_json(said: Mapping[str, Any]) -> Inventory:

@@ -71,7 +71,7 @@ def test_pause_begins_nothing_and_still_learns(tmp_path: Path) -> None:
     assert record.idle == "paused by me: incident"
     assert record.choices
     assert not record.plans
-    assert any(tick.choices[0].actions for tick in kept.ticks())
+    assert any(tick.choices and tick.choices[0].actions for tick in kept.ticks())
     assert not kept.plans()
 
 

@@ -364,6 +364,24 @@ def bench_step(
         _say(f"{key:24} {value if isinstance(value, str) else format(value, ',.6g')}")
 
 
+@bench_app.command("control")
+def bench_control(
+    hosts: Annotated[int, typer.Option(min=2, help="Simulated hosts.")] = 1000,
+    vms: Annotated[int, typer.Option(min=1, help="VMs on them.")] = 10_000,
+    ticks: Annotated[int, typer.Option(min=4, help="Ticks to measure.")] = 12,
+    as_json: Json = False,
+) -> None:
+    """Seconds of a controller's tick by stage, from observing to the journalled plan."""
+    from foreshade.adapters.app.bench_control import measure  # noqa: PLC0415
+
+    result = measure(hosts, vms, ticks)
+    if as_json:
+        _say(json.dumps(result, indent=1))
+        return
+    for key, value in result.items():
+        _say(f"{key:36} {value:,.6g}")
+
+
 @bench_app.command("decide")
 def bench_decide(
     hosts: Annotated[int, typer.Option(min=1, help="Hosts in each environment.")] = 100,

@@ -104,7 +104,7 @@ def _assemble(
         Guard(config.guard),
         breaker=config.breaker,
         stopwatch=time.perf_counter,
-        explain=_explained if config.agent.explain else None,
+        explain=explained if config.agent.explain else None,
     )
     _configured_mode(service, config.mode)
     running = Running(config, store, lease, world, controller, service, interval_s, tuple(stops))
@@ -282,7 +282,8 @@ def _configured_mode(service: ControlService, mode: Mode) -> None:
         service.journal.say("mode", mode.value, "configuration")
 
 
-def _explained(decision: Explained, seen: Seen) -> dict[str, Any]:
+def explained(decision: Explained, seen: Seen) -> dict[str, Any]:
+    """A decision as it is journalled: its candidates with the names of what they are about."""
     from foreshade.adapters.app.explain import decision_to_json  # noqa: PLC0415  keeps the start short
 
     said = decision_to_json(decision)

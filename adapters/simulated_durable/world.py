@@ -137,8 +137,8 @@ class DurableSimulatedWorld:
 
     @property
     def synced(self) -> bool:
-        """A simulator knows itself from the start."""
-        return True
+        """Whether a tick was played: before the first there are names, and no sample."""
+        return self.tick > 0
 
     def site(self) -> Site:
         """The site of the scenario."""
@@ -156,7 +156,7 @@ class DurableSimulatedWorld:
             apps, owners, states = self._names.apps, vms.app.tolist(), vms.state.tolist()
             guests = tuple(
                 VmFacts(name, apps[owners[v]]) if states[v] != VmState.ABSENT and owners[v] >= 0 else _FREE
-                for v, name in enumerate(self._names.vms(self._state, self._memory))
+                for v, name in enumerate(self._vm_names())
             )
             zone_names = tuple(f"zone{z}" for z in range(max(zones) + 1))
             return Inventory(facts, guests, apps, self._names.racks, zone_names)
@@ -178,7 +178,7 @@ class DurableSimulatedWorld:
         with self._lock:
             vms, hosts, kind = self._state.vms, self._state.hosts, action.kind
             names = self._names
-            vm = _named(action.vm, names.vms(self._state, self._memory), "VM")
+            vm = _named(action.vm, self._vm_names(), "VM")
             if action.vm >= 0 and vms.state[action.vm] == VmState.ABSENT:
                 raise ActionError(f"{kind.name.lower()}: expected a VM in slot {action.vm}, found none")
             host, app = (
@@ -247,7 +247,14 @@ class DurableSimulatedWorld:
 
     def _look(self) -> ClusterState:
         self._state = self._world.observe()
+        self._called: list[str] | None = None
         return self._state
+
+    def _vm_names(self) -> list[str]:
+        """Of every slot of the state last observed."""
+        if self._called is None:
+            self._called = self._names.vms(self._state, self._memory)
+        return self._called
 
     def _sight(self) -> Sight:
         return Sight(self._state, self._memory, self._names)
