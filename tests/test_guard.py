@@ -21,7 +21,6 @@ from foreshade.envs.order import Order
 from foreshade.envs.snapshot import HOSTS, VMS
 from tests.control_worlds import durable
 
-
 OTHERS = {"hazard_per_h", "hazard_confidence", "anomaly", "anomaly_p", "widen"}  # estimated, not filled in
 
 
