@@ -1,6 +1,8 @@
 # make run     set up and show what ways of running one data centre cost
 # make demo    set up and serve the page of a simulated cluster
 # make test    set up and run every test
+# make test-live   install QEMU, libvirt and HAProxy (as root), raise three real hosts, run the live tests on them
+# make live-demo   the same hosts with six guests, and the frozen policy in charge of them for a few minutes
 # make check   linters, types, formats, import arrows
 # make build   rebuild the native core after a change in cpp/
 # make sanitize, make tidy    the core under sanitizers, under clang-tidy
@@ -15,7 +17,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.pyi')
 
-.PHONY: run demo test check format build sanitize tidy links clean
+.PHONY: run demo test test-live live-demo live check format build sanitize tidy links clean
 
 run: $(STAMP)
 	$(BIN)/foreshade evaluate --report report
@@ -37,6 +39,18 @@ $(STAMP): pyproject.toml constraints.txt scripts/prerequisites.sh $(NATIVE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[api,control,dev,forecast,train,policy,render,rules]'
 	sh scripts/libvirt_binding.sh $(BIN)/python
 	touch $@
+
+# Three libvirt hosts in namespaces of our own, with guests under TCG: needs root, and Debian's packages.
+live: $(STAMP)
+	tests/live/testbed.sh install
+	sh scripts/libvirt_binding.sh $(BIN)/python
+	$(BIN)/python -c 'import libvirt'
+
+test-live: live
+	FORESHADE_LIVE=1 $(BIN)/python -m pytest -n 0 tests/live
+
+live-demo: live
+	$(BIN)/python -m tests.live.demo
 
 build:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --no-deps --editable .

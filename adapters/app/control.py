@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foreshade.adapters.app.control_config import ControlConfig
+from foreshade.adapters.app.lease_keeper import keep_lease
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.executor import PlanExecutor
 from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
@@ -149,7 +150,7 @@ def run(
     A store that cannot be written or a world that does not answer is said and counted, and tried again in the next
     tick. Without the lease nothing is done: the loop waits for it as a standby, or ends.
     """
-    stops = [*running.stops, *(start(running) for start in beside)]
+    stops = [keep_lease(running), *running.stops, *(start(running) for start in beside)]
     played = 0
     try:
         while not running.stopping.is_set() and (ticks is None or played < ticks) and not running.world.done:

@@ -91,7 +91,10 @@ def named(text: str, who: Identity, record: Record) -> ET.Element:
 
 
 def sized(root: ET.Element, cpu: CpuPlan, memory_mib: float) -> None:
-    """Give it these CPUs and this memory; what its template has beyond stays as room to grow."""
+    """Give it these CPUs and this memory; what its template has beyond stays as room to grow.
+
+    A quota comes once it serves: a guest that is capped to a tenth of a CPU would take ten times as long to boot.
+    """
     vcpu = root.find("vcpu")
     most = cpu.vcpus if vcpu is None else max(cpu.vcpus, int(vcpu.text or 1))
     if vcpu is None:
@@ -120,9 +123,6 @@ def sized(root: ET.Element, cpu: CpuPlan, memory_mib: float) -> None:
     for key in ("shares", "global_period", "global_quota"):
         for old in tune.findall(key):
             tune.remove(old)
-    if cpu.cores < cpu.vcpus:
-        ET.SubElement(tune, "global_period").text = "100000"
-        ET.SubElement(tune, "global_quota").text = str(max(1000, round(cpu.cores * 100_000)))
 
 
 def place_of(mac: str, pattern: str) -> str:

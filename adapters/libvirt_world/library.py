@@ -8,6 +8,7 @@ from typing import Any
 from foreshade.envs.errors import WorldError
 from foreshade.envs.extras import require
 
+_quiet = False
 _loop_lock = threading.Lock()
 _loop: threading.Thread | None = None
 
@@ -24,7 +25,14 @@ def library() -> Any:
             and a compiler must be there.
 
     """
-    return require("libvirt", "live", "libvirt hosts (needs Debian's libvirt-dev and pkg-config to be built)")
+    global _quiet  # noqa: PLW0603 - libvirt has one error handler per process
+    libvirt = require(
+        "libvirt", "live", "libvirt hosts (needs Debian's libvirt-dev and pkg-config to be built)"
+    )
+    if not _quiet:
+        _quiet = True
+        libvirt.registerErrorHandler(lambda *_: None, None)  # errors are raised: they need not be printed too
+    return libvirt
 
 
 def agent_library() -> Any:
@@ -35,14 +43,13 @@ def agent_library() -> Any:
 def start_event_loop() -> None:
     """Run libvirt's default event loop in a thread of this process, once; without it keep-alive does not work.
 
-    Must come before the first connection is opened. Errors are raised where they happen: nothing is printed.
+    Must come before the first connection is opened.
     """
     global _loop  # noqa: PLW0603 - libvirt has one event loop per process
     libvirt = library()
     with _loop_lock:
         if _loop is not None:
             return
-        libvirt.registerErrorHandler(lambda *_: None, None)
         libvirt.virEventRegisterDefaultImpl()
 
         def run() -> None:

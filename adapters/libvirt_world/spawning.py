@@ -280,8 +280,8 @@ class Spawning:
         return Result(Standing.DONE)
 
     def _fit(self, order: Order, found: Found) -> None:
-        """A clone has its twin's size: cap it to what it was ordered with."""
-        if order.allocation is None or found.definition.micro:
+        """It booted, or was restored, at full size: cap it to what it was ordered with."""
+        if order.allocation is None:
             return
         size = self._hands.sizes(order.host)
         plan = cpu_plan(order.allocation[0], size, found.definition.vcpus)
@@ -300,7 +300,7 @@ class Spawning:
         try:
             self._hands.cluster.domain(order.host, order.vm, "fit", fit)
         except libvirt.libvirtError as error:
-            self._hands.abilities.learn(order.host, "be capped at spawn", said(error))
+            self._hands.abilities.learn(order.host, "cap guests at spawn", said(error))
 
     def _ready(self, order: Order, found: Found | None, template: TemplateSettings) -> bool:
         """Whether the guest is up, by what its template says shows it."""

@@ -38,6 +38,7 @@ from foreshade.adapters.libvirt_world.snapshot import (
     zone_names,
 )
 from foreshade.adapters.libvirt_world.spawning import Spawning
+from foreshade.adapters.libvirt_world.telemetry import LEAST_S
 from foreshade.adapters.power import Power, PowerReading, PowerState, Proofs
 from foreshade.adapters.traffic import Traffic
 from foreshade.envs.errors import ActionError, ForeshadeError, WorldError
@@ -208,7 +209,7 @@ class LibvirtWorld:
                 self._cluster.connect(self.settings.timeouts.connect)
                 for _ in range(_SLOWEST - 1):
                     self._cluster.sample(self.settings.timeouts.sample)
-                    time.sleep(1.0)
+                    time.sleep(max(2.0 * LEAST_S, min(1.0, self.tick_s)))
             self._rented()
             self._ask_powers()
             self._cluster.sample(self.settings.timeouts.sample)

@@ -27,15 +27,15 @@
 # The testbed is driven from outside over UNIX sockets:
 #   qemu+unix:///system?socket=<state>/h1/run/libvirt-sock
 #
-# Settings (environment): TESTBED_DIR  state directory (default: ./state beside
-# this script; keep it short, UNIX socket paths end at 107 characters),
+# Settings (environment): TESTBED_DIR  state directory (default:
+# /tmp/foreshade-testbed; keep it short, UNIX socket paths end at 107 characters),
 # TESTBED_NAME  prefix of namespace and cgroup names (default: lvtb).
 
 set -euo pipefail
 
 SELF=$(readlink -f "${BASH_SOURCE[0]}")
 HERE=$(dirname "$SELF")
-DIR=${TESTBED_DIR:-$HERE/state}
+DIR=${TESTBED_DIR:-/tmp/foreshade-testbed}
 NAME=${TESTBED_NAME:-lvtb}
 FABRIC=$NAME-fabric
 SUBNET=10.77
@@ -469,6 +469,12 @@ backend app
     balance roundrobin
     option httpchk GET /health
     default-server inter 500ms fall 2 rise 1
+backend search
+    balance roundrobin
+    option httpchk GET /health
+backend mail
+    balance roundrobin
+    option httpchk GET /health
 EOC
     rm -f "$d/admin.sock"
     setsid nsenter --net="/run/netns/$FABRIC" haproxy -db -f "$d/haproxy.cfg" \
