@@ -7,8 +7,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from foreshade.agents.managers.adjuster import Adjuster, AdjusterKnobs
+from foreshade.agents.managers.despawning import Despawning, DespawningKnobs
 from foreshade.agents.managers.manager import Manager, ManagerKnobs
+from foreshade.agents.managers.microvms import MicroVms, MicroVmsKnobs
 from foreshade.agents.managers.profile_match import ProfileMatch, ProfileMatchKnobs
+from foreshade.agents.managers.shadows import Shadows, ShadowsKnobs
+from foreshade.agents.managers.spawning import Spawning, SpawningKnobs
+from foreshade.agents.managers.warm_pool import WarmPool, WarmPoolKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.yaml_document import Document, build, parse
 
@@ -25,6 +31,12 @@ class Component(NamedTuple):
 #: Every component by its name; each stands in a module of its own.
 COMPONENTS: Mapping[str, Component] = {
     "profile_match": Component(ProfileMatchKnobs, ProfileMatch),
+    Spawning.name: Component(SpawningKnobs, Spawning),
+    Despawning.name: Component(DespawningKnobs, Despawning),
+    Shadows.name: Component(ShadowsKnobs, Shadows),
+    WarmPool.name: Component(WarmPoolKnobs, WarmPool),
+    MicroVms.name: Component(MicroVmsKnobs, MicroVms),
+    Adjuster.name: Component(AdjusterKnobs, Adjuster),
 }
 
 

@@ -57,6 +57,8 @@ class GeneratorConfig:
     #: Median height of a surge, share of the CPU provisioned; with the base, 1 makes most surges want
     #: more than is provisioned, so that only a larger or a further VM serves them.
     surge: float = 1.0
+    #: Minutes in which a surge rises, and falls: the time that a reactive policy has.
+    ramp: float = 15.0
     #: Largest CPU, disk or network demand as a multiple of what is provisioned; above 1 a VM wants more than
     #: it has (clients queue), and beyond 1.5 they give up.
     limit: float = 1.5
@@ -117,6 +119,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "daily": (0, 1),
     "random": (0, 1),
     "surge": (0, 10),
+    "ramp": (0, 240),
     "limit": (1.01, 10),
 }
 

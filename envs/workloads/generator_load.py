@@ -266,13 +266,13 @@ def _jobs(gate: F32, rng: np.random.Generator, config: GeneratorConfig, epoch_s:
 
 
 def _surges(out: F32, rng: np.random.Generator, config: GeneratorConfig, epoch_s: F64, surge: str) -> None:
-    """One surge a day of the height ``config.surge`` (sigma 0.25), with ramps of 15 min around 30 to 90 min.
+    """One surge a day of the height ``config.surge`` (sigma 0.25), with ramps of ``config.ramp`` around 30 to 90 min.
 
     ``daily``: at the application's own hour, to within three minutes. ``random``: as many at Poisson times.
     """
     hour, length_s = rng.uniform(0.0, 24.0), rng.uniform(1800.0, 5400.0)
     height = config.surge * rng.lognormal(0.0, 0.25)
-    tick_s, n_ticks = float(config.tick_s), len(out)
+    tick_s, n_ticks, ramp_s = float(config.tick_s), len(out), 60.0 * config.ramp
     at_s = np.arange(n_ticks) * tick_s + 0.5 * tick_s
     if surge == "daily":
         first_s = (math.floor(epoch_s[0] / DAY_S - 1.0) + hour / 24.0) * DAY_S - epoch_s[0]
@@ -283,5 +283,5 @@ def _surges(out: F32, rng: np.random.Generator, config: GeneratorConfig, epoch_s
     else:
         return
     for start_s in starts_s:
-        corners = start_s + np.array([0.0, 900.0, 900.0 + length_s, 1800.0 + length_s])
+        corners = start_s + np.array([0.0, ramp_s, ramp_s + length_s, 2.0 * ramp_s + length_s])
         out += (height * np.interp(at_s, corners, [0.0, 1.0, 1.0, 0.0])).astype(np.float32)

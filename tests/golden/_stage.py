@@ -65,6 +65,7 @@ def workload(apps: Sequence[App], ticks: int) -> Workload:
             members=np.array([app.vms for app in apps], np.int32),
             memory_floor=np.full(len(apps), 0.5, np.float32),
             offloadable=np.array([app.offloadable for app in apps], np.float32),
+            kind=tuple(app.kind for app in apps),
         ),
     )
 
@@ -161,7 +162,8 @@ def text_of(action: Action) -> str:
     if kind is ActionKind.SPAWN:
         if action.vm >= 0:
             return f"place vm {action.vm} on host {action.host}"
-        how = "spare" if action.value2 else Boot(int(action.value)).name.lower()
+        path = Boot(int(action.value))
+        how = "paused" if action.value2 else "resumed" if path is Boot.SPARE else path.name.lower()
         return f"spawn ({how}) of app {action.app} on host {action.host}{size}"
     if kind is ActionKind.MICROVM:
         return f"micro-VM of app {action.app} on host {action.host}{size}, {action.value2:.0f} s"

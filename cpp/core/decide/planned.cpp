@@ -141,6 +141,11 @@ bool Planned::apart(std::size_t v, std::size_t h) const {
 bool Planned::allows(const Action& action) const {
     const auto v = at(action.vm);
     if (action.kind == ActionKind::migrate) return movable(v) && apart(v, at(action.host));
+    if (action.kind == ActionKind::shadow) return state_->vms.host[v] != action.host && at_[v] != action.host;
+    if (action.kind == ActionKind::power && action.rack < 0 && action.value == static_cast<float>(PowerTarget::on)) {
+        const HostState now = state_->hosts.state[at(action.host)];
+        return now == HostState::off || now == HostState::asleep;
+    }
     if (action.kind != ActionKind::reshape) return true;
     if (!movable(v) || reshaped(v)) return false;
     const std::size_t h = at(state_->vms.host[v]);

@@ -370,7 +370,9 @@ bool Proposer::stands(const Offer& offer) const {
         const bool moves = action.kind == ActionKind::migrate || (action.kind == ActionKind::spawn && action.vm >= 0);
         if (moves && (!planned_->takes(at(action.host)) || !planned_->fits(at(action.vm), at(action.host))))
             return false;
-        if (action.kind == ActionKind::despawn && vms.state[at(action.vm)] == VmState::stopping) return false;
+        if (action.kind == ActionKind::despawn &&
+            (vms.state[at(action.vm)] == VmState::stopping || vms.destination[at(action.vm)] >= 0))
+            return false;
     }
     return true;
 }

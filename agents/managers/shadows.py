@@ -1,0 +1,485 @@
+"""The shadow manager: clones that stand warm beside their primaries, and take traffic before it does not fit.
+
+A *predictive* shadow is created when the upper forecast of an application exceeds what its VMs can serve, warms on
+replayed load until its KPIs agree with its primary's, takes traffic in steps before the demand comes, gives it back
+when there is room again and ends. A *standing* one is there as long as its primary, and takes over when that fails.
+All of it goes through the one state machine, ``foreshade.agents.shadow.machine``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from foreshade._core import ClusterState
+from foreshade.agents.managers.manager import Offer
+from foreshade.agents.managers.need import Need, Share, TriggerKnobs, needs, spare, worth
+from foreshade.agents.managers.outlook import Outlook, View
+from foreshade.agents.managers.room import Room
+from foreshade.agents.shadow.kpi import TOLERANCE, Kpis, compare
+from foreshade.agents.shadow.machine import Event, Kind, Shadow, State, actions, create
+from foreshade.envs.model.action import Action, ActionKind, Allocation, five
+from foreshade.envs.model.state import Resource, VmKind, VmState
+from foreshade.envs.site import Site
+
+_OVER = (State.ENDED, State.LOST)
+_UNLOADED_MS = 10.0  # latency of a request where nothing waits; what is compared is how much longer it takes
+
+
+class ShadowsKnobs(TriggerKnobs):
+    """Of the shadow manager."""
+
+    share: Annotated[float, Field(ge=0.05, le=0.10)] = (
+        0.10  # of the primary's allocation while it takes no traffic
+    )
+    fidelity: Annotated[float, Field(ge=0, le=1)] = (
+        0.05  # share of the primary's load that it replays meanwhile
+    )
+    steps: tuple[float, ...] = (0.10, 0.25, 0.50)  # of the traffic of both
+    create_ticks: Annotated[int, Field(ge=1)] = (
+        6  # before the demand comes: to boot, to warm and for the steps
+    )
+    raise_ticks: Annotated[int, Field(ge=0)] = 5  # before it comes, when traffic begins to be shifted
+    return_threshold: Share = (
+        0.8  # of what is left without it, that the forecast must not exceed for traffic to return
+    )
+    return_react: Share = 0.7  # likewise of current use
+    return_ticks: Annotated[int, Field(ge=1)] = 3  # for which that must have been so
+    keep_ticks: Annotated[int, Field(ge=0)] = 3  # that a predictive shadow is kept without traffic
+    patience_ticks: Annotated[int, Field(ge=1)] = 6  # to warm; then it is given up
+    tolerance: Annotated[float, Field(gt=0)] = TOLERANCE  # of the KPIs
+    most: Annotated[int, Field(ge=1)] = 4  # shadows of one application
+    wake: bool = True  # whether a host may be woken for one
+    load_ticks: Annotated[int, Field(ge=1)] = (
+        3  # of contention on its host, after which one without traffic moves
+    )
+    standing_credit: Annotated[float, Field(gt=0)] | None = (
+        None  # VMs of such a credit have a standing shadow
+    )
+    standing_usd_h: Annotated[float, Field(ge=0)] = 0.01  # what an hour with a standing shadow is worth
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What it means for the shadow of an offer that the offer is taken."""
+
+    track: Track | None  # None = one that is created
+    event: Event = Event.RAISE
+    times: int = 1
+    kind: Kind = Kind.PREDICTIVE  # of one that is created
+
+
+@dataclass(slots=True)
+class Track:
+    """A shadow, and what is remembered of it."""
+
+    shadow: Shadow
+    primary_birth: int
+    vm_birth: int = -1
+    since: int = 0  # tick of its last transition
+    roomy: int = 0  # ticks in which there was room without it
+    crowded: int = 0  # ticks of contention on its host
+    strange: int = 0  # ticks in which its KPIs were not its primary's
+
+
+class Shadows:
+    """See the module; a ``Manager``."""
+
+    name = "shadows"
+
+    def __init__(self, knobs: ShadowsKnobs | None = None) -> None:
+        self.knobs = knobs or ShadowsKnobs()
+
+    def reset(self, site: Site) -> None:
+        """Forget everything; a run on ``site`` begins."""
+        self._site = site
+        self._outlook, self._room = Outlook(site), Room(site)
+        self.tracks: list[Track] = []
+        self._orders: dict[int, Order] = {}  # of this tick's offers, by their identity
+        self._birth: list[int] = []  # (n_vms,)
+        self._tick = 0
+
+    # ---- a tick
+
+    def offers(self, state: ClusterState) -> Sequence[Offer]:
+        """What each shadow should do next, and the shadows that are wanted."""
+        self._tick = state.tick
+        self._orders.clear()
+        self._birth = state.vms.birth.tolist()
+        view = self._outlook.look(state)
+        self._room.look(state)
+        for track in self.tracks:
+            self._report(state, track)
+        self.tracks = [track for track in self.tracks if track.shadow.state not in _OVER]
+        offers: list[Offer] = []
+        short = {need.app: need for need in needs(view, self.knobs, view.saturates + view.booting)}
+        for track in self.tracks:
+            offer = self._next(state, view, track, short)
+            if offer is not None:
+                offers.append(offer)
+        for need in needs(view, self.knobs):
+            offer = self._created(state, need)
+            if offer is not None:
+                offers.append(offer)
+        offers.extend(self._standing(state))
+        return offers
+
+    def taken(self, offer: Offer) -> None:
+        """The event of the offer has been decided."""
+        order = self._orders.get(id(offer))
+        if order is None:
+            return  # a host that is woken, or a clone whose primary is gone
+        track = order.track
+        if track is None:
+            action = offer.actions[-1]
+            clone = self._clone(order.kind, action.vm, action.host)
+            self.tracks.append(Track(clone, self._birth[action.vm], since=self._tick))
+            return
+        for _ in range(order.times):
+            track.shadow = track.shadow.on(order.event)
+        track.since, track.roomy = self._tick, 0
+
+    # ---- what is reported
+
+    def _report(self, state: ClusterState, track: Track) -> None:
+        """Events that the state shows."""
+        vms = state.vms
+        shadow = track.shadow
+        primary = shadow.primary
+        if shadow.state is State.CREATING:
+            self._find(state, track)
+            shadow = track.shadow
+        elif not self._there(state, track):
+            event = Event.RELEASED if shadow.state is State.ENDING else Event.FAILED
+            self._on(track, event)
+            return
+        gone = vms.state[primary] == VmState.ABSENT or int(vms.birth[primary]) != track.primary_birth
+        if gone and Event.PRIMARY_GONE in shadow.allowed:
+            self._on(track, Event.PRIMARY_GONE)
+            return
+        if track.vm_birth < 0:
+            return
+        vm, host = shadow.vm, int(vms.host[shadow.vm])
+        still = vms.state[vm] == VmState.RUNNING and vms.destination[vm] < 0
+        if shadow.state is State.MOVING and still and self._tick > track.since:
+            self._on(track, Event.STAYED) if host == shadow.host else self._on(track, Event.MOVED, host=host)
+        elif host != shadow.host and host >= 0:
+            track.shadow = replace(track.shadow, host=host)  # somebody else moved it
+        strange = self._deviates(state, track)
+        track.strange = track.strange + 1 if strange else 0
+        track.crowded = track.crowded + 1 if state.hosts.contention[host] > 0.02 else 0
+        if track.shadow.state is State.WARMING and strange is False:
+            self._on(track, Event.WARMED)
+
+    def _find(self, state: ClusterState, track: Track) -> None:
+        """The clone of a shadow that was ordered."""
+        vms, shadow = state.vms, track.shadow
+        known = {t.shadow.vm for t in self.tracks if t.vm_birth >= 0}
+        clones = (vms.kind == VmKind.SHADOW) & (vms.primary == shadow.primary) & (vms.state != VmState.ABSENT)
+        found = [vm for vm in np.flatnonzero(clones).tolist() if vm not in known]
+        if not found:
+            if self._tick - track.since > 1:
+                self._on(track, Event.FAILED)
+        elif vms.state[found[0]] == VmState.RUNNING:
+            track.vm_birth = int(vms.birth[found[0]])
+            self._on(track, Event.CREATED, vm=found[0])
+
+    def _there(self, state: ClusterState, track: Track) -> bool:
+        vm = track.shadow.vm
+        if vm < 0:
+            return track.shadow.state is not State.ENDING
+        there = int(state.vms.birth[vm]) == track.vm_birth
+        return there and state.vms.state[vm] not in (VmState.ABSENT, VmState.FAILED)
+
+    def _deviates(self, state: ClusterState, track: Track) -> bool | None:
+        """Whether its KPIs are not its primary's; None where they cannot be compared."""
+        shadow = track.shadow
+        vms = state.vms
+        pair = (shadow.primary, shadow.vm)
+        if any(not vms.age_s[v] < self._site.tick_s or vms.state[v] != VmState.RUNNING for v in pair):
+            return None
+        load = shadow.fidelity if not shadow.step else shadow.traffic / max(1.0 - shadow.traffic, 1e-9)
+        if not load > 0.0:
+            return False if self._tick > track.since else None
+        if self._tick <= track.since:
+            return None
+        return bool(compare(_kpis(state, pair[0]), _kpis(state, pair[1]), load, self.knobs.tolerance))
+
+    def _on(self, track: Track, event: Event, **said: int) -> None:
+        track.shadow = track.shadow.on(event, **said)
+        track.since = self._tick
+
+    # ---- what is decided
+
+    def _next(self, state: ClusterState, view: View, track: Track, short: dict[int, Need]) -> Offer | None:
+        """What a shadow should do next, if anything."""
+        shadow, vms = track.shadow, state.vms
+        if shadow.state is State.ENDING:
+            stands = shadow.vm >= 0 and vms.state[shadow.vm] == VmState.RUNNING
+            return self._released(state, track, "its primary is gone") if stands else None
+        if shadow.state is State.WARMING and self._tick - track.since >= self.knobs.patience_ticks:
+            return self._released(state, track, "its KPIs are not its primary's")
+        if shadow.vm < 0 or vms.state[shadow.vm] != VmState.RUNNING or vms.destination[shadow.vm] >= 0:
+            return None
+        if shadow.state not in (State.READY, State.SERVING):
+            return None
+        app = int(vms.app[shadow.vm])
+        need = short.get(app)
+        down = vms.state[shadow.primary] in (VmState.FAILED, VmState.PENDING)
+        if track.strange >= 2 and shadow.state is State.SERVING and not down:
+            return self._lowered(state, track, Event.RETURN, "its KPIs are not its primary's")
+        if down or (need is not None and need.first <= self.knobs.raise_ticks):
+            raised = self._raised(state, track, need, down=down)
+            return raised or (
+                self._moved(state, track, "its host has no room for more traffic") if need else None
+            )
+        part = shadow.traffic / max(1.0 - shadow.traffic, 1e-9)
+        ours = part * float(vms.allocation[shadow.primary, Resource.CPU]) if shadow.step else 0.0
+        marks = self.knobs.model_copy(
+            update={"threshold": self.knobs.return_threshold, "react": self.knobs.return_react}
+        )
+        track.roomy = track.roomy + 1 if spare(view, app, ours, marks) else 0
+        if shadow.state is State.SERVING:
+            if track.roomy >= self.knobs.return_ticks:
+                event = Event.LOWER if shadow.step > 1 else Event.RETURN
+                return self._lowered(state, track, event, f"app {app} has room without it")
+            return None
+        idle = self._tick - track.since >= self.knobs.keep_ticks and track.roomy > self.knobs.keep_ticks
+        if shadow.kind is Kind.PREDICTIVE and idle and need is None:
+            return self._released(state, track, f"app {app} has room without it")
+        if track.crowded >= self.knobs.load_ticks:
+            return self._moved(state, track, "its host is under lasting load")
+        return None
+
+    def _raised(self, state: ClusterState, track: Track, need: Need | None, *, down: bool) -> Offer | None:
+        """Steps of traffic to the clone: one a tick, as many as it takes where the demand is there already."""
+        shadow, vms = track.shadow, state.vms
+        left = len(shadow.steps) - shadow.step
+        times = left if down or (need is not None and need.first == 0) else min(1, left)
+        full = five(vms.allocation[shadow.primary].tolist())
+        now = five(vms.allocation[shadow.vm].tolist())
+        what: Sequence[Action] = ()
+        while times > 0:
+            before = shadow
+            for _ in range(times - 1):
+                before = before.on(Event.RAISE)
+            after = before.on(Event.RAISE)
+            together = self._weight(state, track) / max(1.0 - after.traffic, 1e-9)
+            what = self._real(state, actions(before, Event.RAISE, full, weight=together))
+            then = what[0].allocation or now
+            if self._room.grows(shadow.host, now, then):
+                break
+            times -= 1
+        else:
+            return None
+        self._room.change(shadow.host, now, then)
+        credit = float(vms.credit[shadow.primary])
+        hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
+        usd, late = 0.0, 0.0
+        if need is not None:
+            more = float(full[0]) * (after.traffic / max(1.0 - after.traffic, 1e-9)) - (
+                float(now[0]) if shadow.step else 0.0
+            )
+            usd, late = worth(self._site, need, more, 0, self.knobs.hold_ticks, credit)
+        if down:
+            usd += self._site.economy.downtime_usd_h * credit * hold_h
+        why = f"vm {shadow.primary} is down" if down else str(need)
+        more_usd = self._room.usd_h(shadow.host, then) - self._room.usd_h(shadow.host, now)
+        return self._said(
+            Offer(
+                "shift",
+                tuple(what),
+                f"{why}: shadow vm {shadow.vm} of vm {shadow.primary} takes {after.traffic:.0%} of their traffic",
+                vm=shadow.vm,
+                host=shadow.host,
+                source=int(vms.host[shadow.primary]),
+                performance=usd,
+                utilisation=-more_usd * hold_h,
+                latency=-late,
+            ),
+            Order(track, Event.RAISE, times),
+        )
+
+    def _lowered(self, state: ClusterState, track: Track, event: Event, why: str) -> Offer:
+        """Traffic goes back to the primary."""
+        shadow, vms = track.shadow, state.vms
+        after = shadow.on(event)
+        full = five(vms.allocation[shadow.primary].tolist())
+        together = self._weight(state, track) / max(1.0 - after.traffic, 1e-9)
+        now = five(vms.allocation[shadow.vm].tolist())
+        asked = self._real(state, actions(shadow, event, full, weight=together))
+        what = [self._no_less(state, action, now) for action in asked]
+        then = next((a.allocation for a in what if a.allocation is not None), now)
+        hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
+        saved = (self._room.usd_h(shadow.host, now) - self._room.usd_h(shadow.host, then)) * hold_h
+        to = f"{after.traffic:.0%}" if after.traffic else "none"
+        return self._said(
+            Offer(
+                "shift",
+                tuple(what),
+                f"{why}: shadow vm {shadow.vm} of vm {shadow.primary} keeps {to} of their traffic",
+                vm=shadow.vm,
+                host=shadow.host,
+                source=int(vms.host[shadow.primary]),
+                utilisation=1e-3 + max(saved, 0.0),
+            ),
+            Order(track, event),
+        )
+
+    def _released(self, state: ClusterState, track: Track, why: str) -> Offer:
+        """It ends."""
+        shadow = track.shadow
+        ends = Event.RELEASE if Event.RELEASE in shadow.allowed else Event.PRIMARY_GONE
+        full = five(state.vms.allocation[max(shadow.primary, 0)].tolist())
+        given = replace(shadow, state=State.READY, step=0) if shadow.state is State.ENDING else shadow
+        what = actions(given, Event.RELEASE, full)
+        now = five(state.vms.allocation[shadow.vm].tolist())
+        hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
+        saved = self._room.usd_h(shadow.host, now) * hold_h
+        offer = Offer(
+            "release",
+            tuple(what),
+            f"{why}: shadow vm {shadow.vm} of vm {shadow.primary} ends",
+            vm=shadow.vm,
+            host=shadow.host,
+            utilisation=1e-3 + saved,
+        )
+        return offer if shadow.state is State.ENDING else self._said(offer, Order(track, ends))
+
+    def _moved(self, state: ClusterState, track: Track, why: str) -> Offer | None:
+        """To a host that has room for it at its largest."""
+        shadow, vms = track.shadow, state.vms
+        if Event.MOVE not in shadow.allowed:
+            return None
+        full = five(vms.allocation[shadow.primary].tolist())
+        apart = {shadow.host, int(vms.host[shadow.primary]), int(vms.destination[shadow.primary])} - {-1}
+        place = self._room.find(full, apart)
+        if place is None:
+            return None
+        offer = Offer(
+            "migrate",
+            tuple(actions(shadow, Event.MOVE, full, to_host=place.host)),
+            f"{why}: shadow vm {shadow.vm} of vm {shadow.primary} moves to host {place.host}",
+            vm=shadow.vm,
+            host=place.host,
+            source=shadow.host,
+            performance=2.0 * self._site.economy.migration_usd + 1e-3,
+            cost=self._site.economy.migration_usd,
+        )
+        return self._said(offer, Order(track, Event.MOVE))
+
+    def _created(self, state: ClusterState, need: Need) -> Offer | None:
+        """A predictive shadow of one more member, or the host that is woken for it."""
+        if need.foreseen and need.first > self.knobs.create_ticks:
+            return None
+        vms = state.vms
+        if sum(int(vms.app[t.shadow.primary]) == need.app for t in self.tracks) >= self.knobs.most:
+            return None
+        shadowed = {t.shadow.primary for t in self.tracks} | set(vms.primary[vms.primary >= 0].tolist())
+        members = (vms.app == need.app) & (vms.kind == VmKind.PRODUCTION) & (vms.state == VmState.RUNNING)
+        free = [vm for vm in np.flatnonzero(members & (vms.destination < 0)).tolist() if vm not in shadowed]
+        if not free:
+            return None
+        primary = max(free, key=lambda vm: (float(vms.allocation[vm, Resource.CPU]), -vm))
+        full = five(vms.allocation[primary].tolist())
+        place = self._room.find(full, [int(vms.host[primary])], wake=self.knobs.wake)
+        if place is None or (place.wake and self._room.coming(full)):
+            return None
+        self._room.take(place.host, full)
+        hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
+        ready = 1 + math.ceil(place.ready_s / self._site.tick_s)
+        usd, late = worth(self._site, need, full[0], ready, self.knobs.hold_ticks, float(vms.credit[primary]))
+        when = f"{need} in {need.first * self._site.tick_s / 60:.0f} min"
+        clone = self._clone(Kind.PREDICTIVE, primary, place.host)
+        what: tuple[Action, ...] = place.wake or (create(clone),)
+        how = f"host {place.host} is woken for a shadow" if place.wake else f"a shadow of vm {primary}"
+        offer = Offer(
+            "power_on" if place.wake else "shadow",
+            what,
+            f"{when}: {how}",
+            vm=primary,
+            host=place.host,
+            source=int(vms.host[primary]),
+            performance=usd,
+            utilisation=-place.usd_h * hold_h,
+            cost=place.wake_usd,
+            latency=-late,
+            ready_h=ready * self._site.tick_s / 3600.0,
+            claim=f"capacity of app {need.app}",
+        )
+        return offer if place.wake else self._said(offer, Order(None))
+
+    def _standing(self, state: ClusterState) -> Iterator[Offer]:
+        """Standing shadows of the VMs that are to have one."""
+        if self.knobs.standing_credit is None:
+            return
+        vms = state.vms
+        shadowed = {t.shadow.primary for t in self.tracks} | set(vms.primary[vms.primary >= 0].tolist())
+        wanted = (vms.kind == VmKind.PRODUCTION) & (vms.state == VmState.RUNNING) & (vms.destination < 0)
+        wanted &= vms.credit >= self.knobs.standing_credit
+        for vm in np.flatnonzero(wanted).tolist():
+            if vm in shadowed:
+                continue
+            part = five((self.knobs.share * vms.allocation[vm]).tolist())
+            zone = int(state.hosts.zone[vms.host[vm]])
+            near = np.flatnonzero(state.hosts.zone == zone).tolist()
+            place = self._room.find(part, [int(vms.host[vm])], near)
+            if place is None:
+                continue
+            self._room.take(place.host, part)
+            hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
+            clone = self._clone(Kind.STANDING, vm, place.host)
+            offer = Offer(
+                "shadow",
+                (create(clone),),
+                f"vm {vm} is to have a standing shadow",
+                vm=vm,
+                host=place.host,
+                source=int(vms.host[vm]),
+                performance=self.knobs.standing_usd_h * hold_h,
+                utilisation=-place.usd_h * hold_h,
+            )
+            yield self._said(offer, Order(None, kind=Kind.STANDING))
+
+    def _real(self, state: ClusterState, what: Sequence[Action]) -> Sequence[Action]:
+        """Without the shift of a VM whose weight stays."""
+        return [
+            a for a in what if a.kind is not ActionKind.SHIFT or abs(a.value - state.vms.weight[a.vm]) > 1e-6
+        ]
+
+    def _no_less(self, state: ClusterState, action: Action, now: Allocation) -> Action:
+        """A reshape that leaves the memory that is in use: what was cached for its traffic stays for a while."""
+        if action.allocation is None:
+            return action
+        cpu, memory, disk, network, gpu = action.allocation
+        used = 1.02 * float(state.vms.usage[action.vm, Resource.MEMORY])
+        return replace(action, allocation=(cpu, max(memory, min(now[1], used)), disk, network, gpu))
+
+    def _clone(self, kind: Kind, primary: int, host: int) -> Shadow:
+        knobs = self.knobs
+        return Shadow(kind, primary, host, share=knobs.share, fidelity=knobs.fidelity, steps=knobs.steps)
+
+    def _weight(self, state: ClusterState, track: Track) -> float:
+        """The primary's own weight, which it keeps: the clone's comes on top, so that all members are relieved."""
+        return float(state.vms.weight[track.shadow.primary])
+
+    def _said(self, offer: Offer, order: Order) -> Offer:
+        self._orders[id(offer)] = order
+        return offer
+
+
+def _kpis(state: ClusterState, vm: int) -> Kpis:
+    vms = state.vms
+    waits = min(float(vms.contention[vm]), 0.99)
+    return Kpis(
+        float(vms.usage[vm, Resource.CPU]),
+        float(vms.usage[vm, Resource.DISK]),
+        float(vms.usage[vm, Resource.NETWORK]),
+        _UNLOADED_MS / (1.0 - waits),
+        0.0,
+    )
