@@ -44,6 +44,7 @@ class AdjusterKnobs(ManagerKnobs):
 
     trigger: Literal["forecast", "usage"] = "forecast"
     resources: tuple[Adjusted, ...] = ("cpu", "disk", "network")  # memory is the rules' own (`right_size`)
+    shrinks: tuple[Adjusted, ...] = ("cpu",)  # those that may be lowered: of the others room is seldom scarce
     level: Annotated[float, Field(ge=0.5, lt=1)] = 0.9  # of the forecast
     floor: tuple[Bound, Bound, Bound, Bound] = (0.25, 0.25, 0.25, 0.25)
     ceiling: tuple[Bound, Bound, Bound, Bound] = (2.0, 1.0, 2.0, 2.0)
@@ -92,6 +93,7 @@ class Adjuster:
         fresh = (vms.age_s < self._site.tick_s) & (vms.host >= 0)
         now, flavour = vms.allocation[:, :4], vms.flavour[:, :4]
         may = np.array([name in knobs.resources for name in _NAMES])
+        lowers = np.array([name in knobs.shrinks for name in _NAMES])
         calm = state.tick - self._changed >= knobs.cooldown_ticks
         ready = (idle & fresh)[:, None] & may & calm & (flavour > 0.0)
         at_cap = vms.usage[:, :4] >= _AT_CAP * now
@@ -105,7 +107,7 @@ class Adjuster:
         larger = np.clip(np.maximum(expects / knobs.target, least), now, np.maximum(most, now))
         quiet = (self._quiet >= knobs.quiet_ticks) & (state.tick - self._changed >= knobs.quiet_ticks)
         high = np.maximum(self._peak, upper)
-        shrinks = ready & quiet & (high < knobs.shrink_at * now) & np.isfinite(upper)
+        shrinks = ready & lowers & quiet & (high < knobs.shrink_at * now) & np.isfinite(upper)
         smaller = np.clip(high / knobs.target, np.array(knobs.floor, np.float32) * flavour, now)
         then = np.where(grows, larger, np.where(shrinks, smaller, now))
         change = np.abs(then - now) > 0.05 * np.maximum(flavour, 1e-6)
@@ -206,6 +208,6 @@ class Adjuster:
             vm=vm,
             host=host,
             source=host,
-            performance=gain + 1e-4,
+            performance=gain,
             utilisation=saved * self.knobs.quiet_ticks * tick_h,
         )

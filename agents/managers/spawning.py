@@ -37,6 +37,9 @@ class SpawningKnobs(TriggerKnobs):
         1  # earlier than the boot time asks for: one tick to decide in
     )
     wake: bool = True  # whether a host may be woken for a VM
+    unknown: bool = (
+        False  # whether applications whose type has no template are given VMs too: one-off jobs are such
+    )
 
 
 class Spawning:
@@ -85,7 +88,7 @@ class Spawning:
         """New VMs where there is room, or the host that is woken for them."""
         app = need.app
         stands = _hosts(state, app)
-        if not stands:
+        if not stands or (self._sizing.template(app) is None and not self.knobs.unknown):
             return None
         selection = self._sizing.select(state, view, need, self._room)
         if selection is None:
