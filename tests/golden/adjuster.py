@@ -29,7 +29,14 @@ def own_effect() -> Iterator[str]:
     """A VM is made smaller after hours of calm. Then it uses all that it was left: that is its cap and not what it
     wants, so that it gets back what it had before at once, and is not made smaller until its record allows it.
     """
-    load = workload([App([0.3 * GHZ] * 60 + [2.2 * GHZ] * 4 + [0.3 * GHZ])], 140)
+    flavour = (
+        2_500.0,
+        2_048.0,
+        100.0,
+        1_000.0,
+        0.0,
+    )  # of a host's room it holds more of the CPU than of the memory
+    load = workload([App([0.3 * GHZ] * 60 + [2.2 * GHZ] * 4 + [0.3 * GHZ], flavour=flavour)], 140)
     there = SimulatedWorld(scenario(2), load)
     yield from play(there, rules([Adjuster(AdjusterKnobs(trigger="usage"))]), 140, wants)
 
