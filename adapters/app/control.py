@@ -15,6 +15,7 @@ from foreshade.adapters.app.lease_keeper import keep_lease
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.executor import PlanExecutor
 from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
+from foreshade.adapters.store.history import History
 from foreshade.adapters.store.lease import Lease, read_lease
 from foreshade.adapters.store.snapshots import write_snapshot
 from foreshade.adapters.store.store import Store
@@ -25,7 +26,9 @@ from foreshade.agents.ham.agent import Ham
 from foreshade.agents.journal import TickRecord
 from foreshade.agents.managers.registry import load_components
 from foreshade.agents.plan import Mode
+from foreshade.agents.proposal import Estimator
 from foreshade.agents.rules.rules import Rules, load_rules
+from foreshade.envs.anomaly.watch import LiveWatch
 from foreshade.envs.errors import FenceError, ForeshadeError, InputError, JournalError, WorldError
 from foreshade.envs.forecast.forecaster import EngineConfig
 from foreshade.envs.forecast.observed import ObservedForecast
@@ -49,6 +52,7 @@ class Running:
     world: ControlledWorld
     controller: Controller
     service: ControlService
+    history: History
     interval_s: float  # of the wall clock
     stops: Sequence[Callable[[], None]] = ()  # of what was started before the lease was there
     reloading: threading.Event = field(default_factory=threading.Event)
@@ -108,9 +112,16 @@ def _assemble(
         explain=explained if config.agent.explain else None,
     )
     _configured_mode(service, config.mode)
-    running = Running(config, store, lease, world, controller, service, interval_s, tuple(stops))
+    history = open_history(config)
+    running = Running(config, store, lease, world, controller, service, history, interval_s, tuple(stops))
     service.wake = running.woken.set
     return running
+
+
+def open_history(config: ControlConfig) -> History:
+    """The history of a configuration's cluster."""
+    said = config.history
+    return History(config.folder / "history", raw_days=said.raw_days, hourly_days=said.hourly_days)
 
 
 def make_world(config: ControlConfig) -> tuple[ControlledWorld, float]:
@@ -161,7 +172,7 @@ def run(
             played += 1
             _wait(running, begun + running.interval_s)
             if not running.stopping.is_set():
-                running.controller.cost_usd = running.world.advance()
+                _advance(running)
         if running.world.done:
             log.info("the simulated workload has ended after %d ticks", played)
     finally:
@@ -215,6 +226,7 @@ def _tick(running: Running) -> TickRecord | None:
             snapshot = Snapshot.of(seen.state, seen.inventory, view.site, seen.now_s)
             running.service.show(snapshot)
             write_snapshot(running.store, running.config.cluster, snapshot)
+            running.history.add(snapshot)
         running.service.publish()
     except (JournalError, WorldError) as error:
         log.error("tick: nothing was begun: %s", error, extra={"counted": type(error).__name__})
@@ -225,6 +237,13 @@ def _tick(running: Running) -> TickRecord | None:
         return None
     _say(record)
     return record
+
+
+def _advance(running: Running) -> None:
+    try:
+        running.controller.cost_usd = running.world.advance()
+    except WorldError as error:
+        log.error("the interval did not pass: %s", error, extra={"counted": type(error).__name__})
 
 
 def _wait(running: Running, until: float) -> None:
@@ -268,8 +287,11 @@ def _take(lease: Lease, store: Store, config: ControlConfig) -> None:
 def _minds(config: ControlConfig, tick_s: float) -> Minds:
     said = config.agent
     rules = Rules(load_rules(said.rules), load_components(said.components))
-    # A simulated world forecasts by itself what its own configuration says.
-    estimators = () if config.libvirt is None else (ObservedForecast(EngineConfig.of_tick(tick_s)),)
+    estimators: list[Estimator] = []
+    if config.libvirt is not None:  # a simulated world forecasts by itself what its own configuration says
+        estimators.append(ObservedForecast(EngineConfig.of_tick(tick_s)))
+    if said.anomalies:
+        estimators.append(LiveWatch(tick_s))
     if said.name == "rules":
         return Minds(rules, estimators=estimators)
     ham = Ham(said.policy, fallback=True, managers=load_components(said.components))

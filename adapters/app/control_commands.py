@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,8 +113,22 @@ def control(
     run(running, ticks=ticks, reread=lambda: load_config(config))
 
 
-def status(config: Config = None, url: Url = None, as_json: Json = False) -> None:
+def status(
+    config: Config = None,
+    url: Url = None,
+    hosts: Annotated[
+        bool, typer.Option("--hosts", help="Every host: capacity, utilisation of the last hour, shadows.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """How the controller and its cluster are."""
+    if hosts:
+        if url is not None:
+            raise InputError(
+                "status --hosts: expected a configuration, found --url: the history lies beside the store"
+            )
+        _hosts(config, as_json=as_json)
+        return
     with _service(config, url) as service:
         said = service.status()
     if as_json:
@@ -140,6 +155,38 @@ def status(config: Config = None, url: Url = None, as_json: Json = False) -> Non
     for name, value in rows:
         if value:
             table.add_row(name, value)
+    _print(table)
+
+
+def _hosts(config: Path | None, *, as_json: bool) -> None:
+    """The host information database."""
+    from foreshade.adapters.app.control import open_history  # noqa: PLC0415
+    from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
+    from foreshade.adapters.control_service import ControlService as Service  # noqa: PLC0415
+    from foreshade.adapters.store.host_database import host_database  # noqa: PLC0415
+    from foreshade.adapters.store.store import Store  # noqa: PLC0415
+
+    said = load_config(config)
+    store = Store(said.store_url, create=False)
+    try:
+        rows = host_database(Service(store, said.cluster).snapshot, open_history(said))
+    finally:
+        store.close()
+    if as_json:
+        _json({"hosts": [asdict(row) for row in rows]})
+        return
+    table = _table(
+        "host", "rack", "state", "VMs", "CPU GHz", "CPU mean", "peak", "memory GiB", "mean", "shadows"
+    )
+    for row in rows:
+        shares = [
+            "" if share is None else f"{share:.0%}" for share in (row.mean_cpu, row.peak_cpu, row.mean_memory)
+        ]
+        shadows = ", ".join(f"{name} of {primary}" for name, primary in row.shadows.items())
+        cpu, memory = f"{row.cpu_mhz / 1000:.1f}", f"{row.memory_mib / 1024:.0f}"
+        table.add_row(
+            row.name, row.rack, row.state, str(row.vms), cpu, *shares[:2], memory, shares[2], shadows
+        )
     _print(table)
 
 

@@ -96,6 +96,10 @@ class AgentSection(Section):
     components: str | None = Field(
         default=None, description="Names, all, none or a YAML file; null = those that are enabled."
     )
+    anomalies: bool = Field(
+        default=True,
+        description="Detect strange VMs and hosts; a surge widens the forecasts that decisions are made on.",
+    )
     explain: bool = Field(
         default=True, description="Keep every candidate of every decision, for `foreshade explain --plan`."
     )

@@ -166,6 +166,22 @@ class AnomalyWatch:
         return self._hosts.observe(np.where(busy, state.time_s, np.nan), metrics), busy
 
 
+class LiveWatch:
+    """A watch of a cluster whose slots may become more: then it begins anew. Called once a tick with its state."""
+
+    def __init__(self, tick_s: float, config: WatchConfig = WatchConfig()) -> None:
+        self._tick_s, self._config = tick_s, config
+        self._size = (0, 0)
+        self._watch: AnomalyWatch | None = None
+
+    def __call__(self, state: ClusterState) -> None:
+        """Write the verdicts of this tick into ``state``."""
+        size = (len(state.vms.state), len(state.hosts.state))
+        if self._watch is None or size != self._size:
+            self._size, self._watch = size, AnomalyWatch(*size, self._tick_s, self._config)
+        self._watch.update(state)
+
+
 def _ticks(seconds: float, tick_s: float) -> int:
     return max(1, round(seconds / tick_s))
 
