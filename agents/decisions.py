@@ -92,6 +92,8 @@ class Decisions:
     by_component: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     #: Decisions by the rule of the file that changed the preference of what was taken.
     by_rule: Mapping[str, int] = field(default_factory=dict)
+    #: What came of actions, where a component awaited it: by kind, and the knobs that it corrected.
+    outcomes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def by_ham(self) -> int:
@@ -104,5 +106,6 @@ class Decisions:
             "by_kind": {kind: dict(row) for kind, row in self.by_kind.items()},
             "by_component": {name: dict(row) for name, row in self.by_component.items()},
             "by_rule": dict(self.by_rule),
+            "outcomes": {kind: dict(row) for kind, row in self.outcomes.items()},
             "doubts": dict(self.doubts),
         }

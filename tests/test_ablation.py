@@ -120,6 +120,19 @@ def test_components_of_a_run_stand_in_the_report_also_where_they_were_never_take
     assert '<td>shadows</td><td class="n">0</td><td class="n">0</td>' in table
 
 
+def test_what_came_of_actions_and_the_knobs_that_it_corrected_stand_in_the_report() -> None:
+    from foreshade.agents.decisions import Decisions  # noqa: PLC0415
+
+    row = {"expected": 9, "judged": 8, "wrong": 2, "not_done": 1, "wrong_share": 0.25, "need": 0.5}
+    said = Decisions({}, {}, 0.0, outcomes={"move": row, "headroom": {"before": 1.4, "now": 1.35}})
+    table = render([run("rules", decisions=said)]).split('id="outcomes-0"')[1].split("</table>")[0]
+    assert (
+        '<td>move</td><td class="n">9</td><td class="n">8</td><td class="n">2</td><td class="n">25.0%</td>'
+        in table
+    )
+    assert "1.4 → 1.35" in table
+
+
 def test_agents_without_components_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(COMPONENTS, "idle", Component(ManagerKnobs, Idle))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="--ablate: expected the agent rules or ham, found dvfs"):

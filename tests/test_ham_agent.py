@@ -205,6 +205,7 @@ def test_tally_counts_decisions_by_kind_and_by_who_took_them() -> None:
         },
         "by_component": {"racks": {"ham": 1, "actions": 1, "transition_usd": 0.5, "gain_usd": 2.0}},
         "by_rule": {},
+        "outcomes": {},
         "doubts": {"low confidence": 1},
     }
     assert said.fallback_rate == pytest.approx(1 / 3)

@@ -228,7 +228,9 @@ def _run(
         metrics=metrics,
         start=scenario.start,
         forecast=forecast,
-        decisions=agent.tally.summary() if isinstance(agent, Decider) else None,
+        decisions=replace(agent.tally.summary(), outcomes=agent.outcomes)
+        if isinstance(agent, Decider)
+        else None,
         components=tuple(m.name for m in agent.managers) if isinstance(agent, Decider) else (),
     )
 

@@ -153,6 +153,7 @@ def _view(case: Case, reference: str, change: Change | None) -> Mapping[str, Any
         "change": rows(change) if change else None,
         "decisions": _decision_rows(case),
         "components": _component_rows(case),
+        "outcomes": _outcome_rows(case),
         "fallbacks": fallback_sentences(case),
     }
 
@@ -177,6 +178,27 @@ def _component_rows(case: Case) -> list[tuple[str, str, list[str]]]:
             said = [run.decisions.by_component.get(name, {}) for run in runs if run.decisions is not None]
             rows.append((agent, name, _means(said)))
     return rows
+
+
+def _outcome_rows(case: Case) -> list[tuple[str, str, list[str]]]:
+    """Agent, kind of action and what came of it; the knobs that this corrected stand below, before and now."""
+    rows = []
+    for agent in case.agents:
+        runs = [run.decisions.outcomes for run in case.runs[agent].values() if run.decisions is not None]
+        told = [one for one in runs if one]
+        for kind in dict.fromkeys(kind for one in told for kind in one):
+            said = [one.get(kind, {}) for one in told]
+            mean = {key: sum(row.get(key, 0.0) for row in said) / len(said) for key in _keys(said)}
+            if "now" in mean:
+                rows.append((agent, kind, [f"{mean['before']:.3g} → {mean['now']:.3g}", "", "", "", ""]))
+                continue
+            counts = [f"{mean[key]:,.1f}".removesuffix(".0") for key in ("expected", "judged", "wrong")]
+            rows.append((agent, kind, [*counts, f"{mean['wrong_share']:.1%}", f"{mean['not_done']:,.1f}"]))
+    return rows
+
+
+def _keys(said: Sequence[Mapping[str, float]]) -> dict[str, None]:
+    return dict.fromkeys(key for row in said for key in row)
 
 
 def _means(said: Sequence[Mapping[str, float]]) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -66,6 +66,13 @@ class ManagerKnobs(BaseModel):
     enabled: bool = False  # whether it is on where nobody names components
 
 
+class Advice(NamedTuple):
+    """Knobs of the rules that outcomes correct."""
+
+    headroom: float  # decayed peaks that a VM is right-sized to
+    threshold: float  # idle host hours that a candidate must earn
+
+
 class Manager(Protocol):
     """A component: asked once a tick, told which of its offers entered the plan; does no I/O."""
 
@@ -84,4 +91,25 @@ class Manager(Protocol):
 
     def taken(self, offer: Offer) -> None:
         """One of this tick's offers entered the plan; whether the world took it shows in later states."""
+        ...
+
+
+@runtime_checkable
+class Adviser(Manager, Protocol):
+    """A component that corrects the rules by what came of their actions."""
+
+    def begin(self, advice: Advice) -> None:
+        """A run begins, after the reset, with the knobs as they are without advice."""
+        ...
+
+    def advice(self) -> Advice | None:
+        """The knobs from the next tick on; None = as they are."""
+        ...
+
+    def planned(self, state: ClusterState, actions: Sequence[Action]) -> None:
+        """The plan of the tick whose ``state`` this is; a guard or the world may yet refuse parts of it."""
+        ...
+
+    def outcomes(self) -> Mapping[str, Mapping[str, float]]:
+        """What came of actions by kind, and where the knobs stand; for reports."""
         ...

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from foreshade.agents.feedback import Feedback, FeedbackKnobs
 from foreshade.agents.managers.adjuster import Adjuster, AdjusterKnobs
 from foreshade.agents.managers.despawning import Despawning, DespawningKnobs
 from foreshade.agents.managers.manager import Manager, ManagerKnobs
@@ -30,6 +31,7 @@ class Component(NamedTuple):
 
 #: Every component by its name; each stands in a module of its own.
 COMPONENTS: Mapping[str, Component] = {
+    "feedback": Component(FeedbackKnobs, Feedback),
     "profile_match": Component(ProfileMatchKnobs, ProfileMatch),
     Spawning.name: Component(SpawningKnobs, Spawning),
     Despawning.name: Component(DespawningKnobs, Despawning),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.decisions import RULES, Taken, Tally
-from foreshade.agents.managers.manager import Manager
+from foreshade.agents.managers.manager import Advice, Adviser, Manager
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, five
@@ -66,13 +66,21 @@ class Decider:
         self.on_decision: Callable[[_core.Proposer, Taken], None] | None = None
         self._proposer: _core.Proposer | None = None
         self._labels = knobs.rule_labels
+        self._advisers = [manager for manager in managers if isinstance(manager, Adviser)]
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
         self._proposer = _core.Proposer(native_site(site), self.knobs.on(site).native())
         for manager in self.managers:
             manager.reset(site)
+        for adviser in self._advisers:
+            adviser.begin(Advice(self.knobs.headroom, self.knobs.threshold))
         self.tally = Tally()
+
+    @property
+    def outcomes(self) -> dict[str, Mapping[str, float]]:
+        """What came of actions, as components that await outcomes tell it."""
+        return {kind: row for adviser in self._advisers for kind, row in adviser.outcomes().items()}
 
     @property
     def proposer(self) -> _core.Proposer:
@@ -88,6 +96,9 @@ class Decider:
     def act(self, state: ClusterState) -> Sequence[Action]:
         """The actions of this tick."""
         proposer = self.proposer
+        for adviser in self._advisers:
+            if (advice := adviser.advice()) is not None:
+                proposer.retune(advice.headroom, advice.threshold)
         proposer.observe(state.copy())  # it books there, and the world's own is not to be written
         offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state)]
         if offers:
@@ -109,12 +120,15 @@ class Decider:
             added = len(proposer.plan()) - len(reasons)
             self.tally.count(taken, said, added, rule)
             reasons.extend([said["reason"]] * added)
-        return [
+        actions = [
             Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation), reason)
             for (kind, vm, host, app, rack, value, value2, allocation), reason in zip(
                 proposer.plan(), reasons, strict=True
             )
         ]
+        for adviser in self._advisers:
+            adviser.planned(state, actions)
+        return actions
 
 
 class Rules(Decider):

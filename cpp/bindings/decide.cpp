@@ -184,6 +184,8 @@ void register_decide(py::module_& module) {
                 self.add(std::move(out));
             },
             py::arg("offers"), "Candidates of components beside the proposer's own, before any was chosen.")
+        .def("retune", &Proposer::retune, py::arg("headroom"), py::arg("threshold"),
+             "Knobs that outcomes correct, from the next observe() on.")
         .def("choose", &Proposer::choose, py::arg("index"))
         .def("possible", &Proposer::possible, py::arg("index"))
         .def_property_readonly("preferred", &Proposer::preferred)

@@ -98,6 +98,12 @@ class Proposer {
     };
     void reset(const PriceFactors& factors);
 
+    // Knobs that outcomes correct; they hold from the next observe() on.
+    void retune(float headroom, float threshold) {
+        knobs_.headroom = headroom;
+        knobs_.threshold = threshold;
+    }
+
     // A tick begins: `state` is kept and booked on until the next call.
     void observe(ClusterState& state);
 
