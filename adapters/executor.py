@@ -18,6 +18,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from foreshade.adapters.late_calls import LateCalls
 from foreshade.agents.guard import Seen
 from foreshade.agents.journal import Journal
 from foreshade.agents.plan import ActionState, PlannedAction, PlanRecord, PlanState
@@ -48,6 +49,9 @@ class ExecutorKnobs(BaseModel):
     call_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     #: From the intent until an action that is neither done nor under way is compensated.
     deadline_s: Annotated[float, Field(gt=0)] = 1800.0
+    #: How long an action that another controller began and this one gave up is watched for: a controller that was
+    #: frozen may let its call through when it wakes.
+    watch_s: Annotated[float, Field(ge=0)] = 86400.0
     #: Calls made for one action where the world says that trying again may help.
     attempts: Annotated[int, Field(ge=1)] = 3
     #: Pause before the second call; doubles with each.
@@ -84,6 +88,14 @@ class PlanExecutor:
         self._sleep, self._fence = sleep, fence
         self._mine: set[str] = set()  # plans that this process began: their pending actions are still wanted
         self._strikes = 0
+        self._late = LateCalls(
+            world,
+            journal,
+            now_s=self._now_s,
+            fence=fence,
+            watch_s=knobs.watch_s,
+            call_timeout_s=knobs.call_timeout_s,
+        )
 
     def strikes(self) -> int:
         """Actions that failed since the last call."""
@@ -92,7 +104,7 @@ class PlanExecutor:
 
     def settle(self, look: Callable[[], Seen]) -> Mapping[str, int]:
         """See to every action that is under way, then go on with the plans that this process began."""
-        outcomes: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter(self._late.check())
         for found in self._journal.open_plans():
             if found.state is not PlanState.ONGOING:
                 continue
@@ -239,6 +251,8 @@ class PlanExecutor:
         elif standing is Standing.UNTOUCHED:
             state = ActionState.FAILED if mine else ActionState.ABANDONED
             ended = self._end(plan, action, state, "the world shows nothing of it")
+            if not mine:
+                self._late.watch(plan.id, action, standing)
         elif standing is Standing.HALF_DONE and not late:
             result, attempts = self._call(action.order)  # an order carried out twice changes the world once
             carried_on = replace(action, attempts=action.attempts + attempts)

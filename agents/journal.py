@@ -104,6 +104,10 @@ class Journal(Protocol):
         """
         ...
 
+    def note(self, kind: str, plan_id: str, action_key: str, reason: str) -> None:
+        """An event that is no step of a plan."""
+        ...
+
     def tick(self, record: TickRecord) -> None:
         """What a tick was."""
         ...

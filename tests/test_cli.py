@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-c", "from foreshade.adapters.app.cli import main; m
 
 def foreshade(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {key: value for key, value in os.environ.items() if key != "FORESHADE_DATA"}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, env={**variables, **environment}, check=False
     )
 

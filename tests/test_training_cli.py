@@ -60,4 +60,4 @@ def test_bad_input_is_one_line_and_status_2(arguments: list[str], expected: str)
 
 def test_the_command_line_does_not_load_torch_before_it_needs_it() -> None:
     code = "import sys, foreshade.adapters.app.cli; sys.exit(bool({'torch', 'onnxruntime'} & {*sys.modules}))"
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+    subprocess.run([sys.executable, "-c", code], check=True)

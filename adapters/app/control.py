@@ -7,27 +7,26 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from foreshade.adapters.app.control_config import ControlConfig
 from foreshade.adapters.app.lease_keeper import keep_lease
+from foreshade.adapters.app.minds_in_force import MindsInForce
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.executor import PlanExecutor
 from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
 from foreshade.adapters.store.history import History
+from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.lease import Lease, read_lease
 from foreshade.adapters.store.snapshots import write_snapshot
 from foreshade.adapters.store.store import Store
-from foreshade.agents.controller import Controller, Minds
+from foreshade.agents.controller import Controller
 from foreshade.agents.explanation import Explained
 from foreshade.agents.guard import Guard, Seen
-from foreshade.agents.ham.agent import Ham
 from foreshade.agents.journal import TickRecord
-from foreshade.agents.managers.registry import load_components
 from foreshade.agents.plan import Mode
 from foreshade.agents.proposal import Estimator
-from foreshade.agents.rules.rules import Rules, load_rules
 from foreshade.envs.anomaly.watch import LiveWatch
 from foreshade.envs.errors import FenceError, ForeshadeError, InputError, JournalError, WorldError
 from foreshade.envs.forecast.forecaster import EngineConfig
@@ -54,6 +53,7 @@ class Running:
     service: ControlService
     history: History
     interval_s: float  # of the wall clock
+    minds: MindsInForce
     stops: Sequence[Callable[[], None]] = ()  # of what was started before the lease was there
     reloading: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -99,13 +99,16 @@ def _assemble(
     stops: Sequence[Callable[[], None]],
 ) -> Running:
     _take(lease, store, config)
+    _outwait(lease, config)
     world, interval_s = make_world(config)
-    executor = PlanExecutor(world, service.journal, config.executor, sleep=time.sleep, fence=lease.fence)
+    kept = StoreJournal(store, wall_s=time.time, fence=lease.fence_in)
+    minds = MindsInForce(config, store)
+    executor = PlanExecutor(world, kept, config.executor, sleep=time.sleep, fence=lease.fence)
     controller = Controller(
         world,
-        service.journal,
+        kept,
         executor,
-        _minds(config, world.tick_s),
+        replace(minds.make(), estimators=_estimators(config, world.tick_s)),
         Guard(config.guard),
         breaker=config.breaker,
         stopwatch=time.perf_counter,
@@ -113,7 +116,9 @@ def _assemble(
     )
     _configured_mode(service, config.mode)
     history = open_history(config)
-    running = Running(config, store, lease, world, controller, service, history, interval_s, tuple(stops))
+    running = Running(
+        config, store, lease, world, controller, service, history, interval_s, minds, tuple(stops)
+    )
     service.wake = running.woken.set
     return running
 
@@ -219,6 +224,7 @@ def reconfigure(running: Running, config: ControlConfig) -> None:
 def _tick(running: Running) -> TickRecord | None:
     try:
         running.lease.renew()
+        running.controller.minds = running.minds.follow(running.controller.minds)
         record = running.controller.tick()
         view = running.controller.view
         if view is not None:
@@ -284,18 +290,28 @@ def _take(lease: Lease, store: Store, config: ControlConfig) -> None:
         time.sleep(min(1.0, config.lease.length_s / 3.0))
 
 
-def _minds(config: ControlConfig, tick_s: float) -> Minds:
-    said = config.agent
-    rules = Rules(load_rules(said.rules), load_components(said.components))
+def _outwait(lease: Lease, config: ControlConfig) -> None:
+    """Whoever fell silent may have begun a call just before: it ends within the longest that a call may take."""
+    if not lease.waited_for:
+        return
+    log.info(
+        "standby: the lease is ours, epoch %d; waiting %g s for calls of the holder before",
+        lease.epoch,
+        config.executor.call_timeout_s,
+    )
+    until = time.monotonic() + config.executor.call_timeout_s
+    while (left := until - time.monotonic()) > 0.0:
+        time.sleep(min(left, config.lease.length_s / 3.0))
+        lease.renew()
+
+
+def _estimators(config: ControlConfig, tick_s: float) -> list[Estimator]:
     estimators: list[Estimator] = []
     if config.libvirt is not None:  # a simulated world forecasts by itself what its own configuration says
         estimators.append(ObservedForecast(EngineConfig.of_tick(tick_s)))
-    if said.anomalies:
+    if config.agent.anomalies:
         estimators.append(LiveWatch(tick_s))
-    if said.name == "rules":
-        return Minds(rules, estimators=estimators)
-    ham = Ham(said.policy, fallback=True, managers=load_components(said.components))
-    return Minds(rules, ham, estimators)
+    return estimators
 
 
 def _configured_mode(service: ControlService, mode: Mode) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -38,9 +39,23 @@ _OPEN = [state.value for state, following in PLAN_STEPS.items() if following]
 class StoreJournal:
     """The journal of one cluster."""
 
-    def __init__(self, store: Store, *, wall_s: Callable[[], float]) -> None:
-        self._store = store
-        self._wall_s = wall_s  # of what people say, who live by another clock than a simulated world
+    def __init__(
+        self,
+        store: Store,
+        *,
+        wall_s: Callable[[], float],
+        fence: Callable[[Connection], None] = lambda _connection: None,
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            store: where it lies.
+            wall_s: clock of what people say, who live by another than a simulated world.
+            fence: raises FenceError in the transaction of whoever has lost the lease, so that what a controller
+                writes of plans, actions and ticks is either under its lease or not at all.
+
+        """
+        self._store, self._wall_s, self._fence = store, wall_s, fence
 
     def new_id(self) -> str:
         """A name for a plan that no plan has or had."""
@@ -50,7 +65,7 @@ class StoreJournal:
     def add(self, plan: PlanRecord, explanation: Sequence[Mapping[str, Any]] = ()) -> None:
         """A new plan with all its actions, and how it was decided."""
         packed = zlib.compress(json.dumps(list(explanation)).encode(), 6) if explanation else None
-        with self._store.writing() as connection:
+        with self._leading() as connection:
             row = {
                 "id": plan.id,
                 "number": self._store.next("plan row", connection),
@@ -89,10 +104,24 @@ class StoreJournal:
             ]
             connection.execute(events.insert(), entries)
 
+    @contextmanager
+    def _leading(self) -> Iterator[Connection]:
+        """A transaction under the lease."""
+        with self._store.writing() as connection:
+            self._fence(connection)
+            yield connection
+
+    def note(self, kind: str, plan_id: str, action_key: str, reason: str) -> None:
+        """Add an event that is no step of a plan."""
+        with self._store.writing() as connection:
+            connection.execute(
+                events.insert(), _event(self._wall_s(), kind, plan_id, key=action_key, reason=reason)
+            )
+
     def step_plan(self, plan: PlanRecord, before: PlanState, at_s: float) -> None:
         """The plan is now in ``plan.state``; PlanError where it was not in ``before``."""
         values = {"state": plan.state, "reason": plan.reason, "approved_by": plan.approved_by}
-        with self._store.writing() as connection:
+        with self._leading() as connection:
             done = connection.execute(
                 update(plans).where(plans.c.id == plan.id, plans.c.state == before).values(values)
             )
@@ -115,7 +144,7 @@ class StoreJournal:
         }
         leads = [state for state, following in ACTION_STEPS.items() if action.state in following]
         key = action.order.key
-        with self._store.writing() as connection:
+        with self._leading() as connection:
             before = connection.execute(
                 select(actions.c.state).where(actions.c.key == key)
             ).scalar_one_or_none()
@@ -185,7 +214,7 @@ class StoreJournal:
         """What a tick was."""
         data = asdict(record)
         row = {key: data.pop(key) for key in ("tick", "time_s", "mode", "by", "idle", "agreement")}
-        with self._store.writing() as connection:
+        with self._leading() as connection:
             connection.execute(ticks.insert().values(**row, data=data))
 
     def ticks(self, limit: int = 100) -> list[TickRecord]:

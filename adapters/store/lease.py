@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from foreshade.adapters.store.schema import leases
@@ -50,19 +50,23 @@ class Lease:
         length_s: float = 30.0,
         holder: str | None = None,
         wall_s: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._steady_s = steady_s  # of our own deadline: a clock that is set back must not lengthen it
         self._store, self._cluster, self._length_s, self._wall_s = store, cluster, length_s, wall_s
         self.holder = holder or this_process()
         self.epoch = 0  # 0 = not held
         self._until_s = 0.0
+        self.waited_for = False  # taken from a holder that fell silent: a call of its may still be on its way
 
     def acquire(self) -> bool:
         """Take it where it is free, expired, or its holder is dead; whether it is ours now."""
-        now_s = self._wall_s()
+        begun = self._steady_s()
         row = read_lease(self._store, self._cluster)
-        ours = {"holder": self.holder, "expires_s": now_s + self._length_s, "released": False}
         try:
             with self._store.writing() as connection:
+                now_s = self._now_s(connection)
+                ours = {"holder": self.holder, "expires_s": now_s + self._length_s, "released": False}
                 if row is None:
                     connection.execute(leases.insert().values(cluster=self._cluster, epoch=1, **ours))
                     epoch = 1
@@ -79,7 +83,8 @@ class Lease:
                     return False
         except IntegrityError:  # another made the first row in between
             return False
-        self.epoch, self._until_s = epoch, now_s + self._length_s
+        self.epoch, self._until_s = epoch, begun + self._length_s
+        self.waited_for = row is not None and not row.released and not _dead(row.holder)
         return True
 
     def renew(self) -> None:
@@ -90,8 +95,9 @@ class Lease:
             JournalError: the store cannot be written; the lease holds until it expires.
 
         """
-        now_s = self._wall_s()
+        begun = self._steady_s()
         with self._store.writing() as connection:
+            now_s = self._now_s(connection)
             done = connection.execute(
                 update(leases)
                 .where(
@@ -104,11 +110,11 @@ class Lease:
         if done.rowcount != 1:
             self.epoch = 0
             raise FenceError(f"cluster {self._cluster}: expected the lease, found it with another controller")
-        self._until_s = now_s + self._length_s
+        self._until_s = begun + self._length_s
 
     def fence(self) -> None:
         """Raise FenceError unless the lease is certainly ours: by the clock, and by the store."""
-        if self.epoch == 0 or self._wall_s() >= self._until_s:
+        if self.epoch == 0 or self._steady_s() >= self._until_s:
             raise FenceError(f"cluster {self._cluster}: expected a lease in force, found it expired")
         try:
             row = read_lease(self._store, self._cluster)
@@ -116,6 +122,19 @@ class Lease:
             raise FenceError(f"cluster {self._cluster}: the lease cannot be checked: {error}") from error
         if row is None or row.epoch != self.epoch:
             raise FenceError(f"cluster {self._cluster}: expected lease epoch {self.epoch}, found another's")
+
+    def fence_in(self, connection: Connection) -> None:
+        """Likewise within a transaction, that no takeover can come between: what is written is under the lease."""
+        query = select(leases.c.epoch).where(leases.c.cluster == self._cluster).with_for_update(read=True)
+        found = connection.execute(query).scalar_one_or_none()
+        if self.epoch == 0 or found != self.epoch:
+            raise FenceError(f"cluster {self._cluster}: expected lease epoch {self.epoch}, found {found}")
+
+    def _now_s(self, connection: Connection) -> float:
+        """By the database's clock where it has one: machines with clocks apart agree on who waits how long."""
+        if connection.dialect.name != "postgresql":
+            return self._wall_s()
+        return float(connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one())
 
     def release(self) -> None:
         """Give it back, so that the next one need not wait."""
@@ -125,7 +144,7 @@ class Lease:
             connection.execute(
                 update(leases)
                 .where(leases.c.cluster == self._cluster, leases.c.epoch == self.epoch)
-                .values(released=True, expires_s=self._wall_s())
+                .values(released=True)
             )
         self.epoch = 0
 

@@ -22,7 +22,9 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+#: The oldest schema whose program can work with this one: steps so far only add.
+LEAST_SCHEMA = 1
 
 metadata = MetaData(
     naming_convention={

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, select, update 
 from sqlalchemy.engine import make_url  # noqa: E402
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError  # noqa: E402
 
-from foreshade.adapters.store import surface_tables  # noqa: E402,F401  its tables are of the same metadata
-from foreshade.adapters.store.schema import SCHEMA_VERSION, metadata, serial  # noqa: E402
+from foreshade.adapters.store.schema import serial  # noqa: E402
+from foreshade.adapters.store.upgrade import check, prepare  # noqa: E402
 
 _BUSY_MS = 10_000  # how long a writer waits for another: longer than any of our transactions
 
@@ -29,12 +29,16 @@ class Store:
     survives a loss of power; any other URL is SQLAlchemy's, as ``postgresql+psycopg://…``.
     """
 
-    def __init__(self, where: str | Path, *, create: bool = True, power_safe: bool = True) -> None:
+    def __init__(
+        self, where: str | Path, *, create: bool = True, power_safe: bool = True, idle_s: float = 2.0
+    ) -> None:
         """Open it, and make its tables where they are missing.
 
         Args:
             where: path or URL.
             create: whether to make what is missing.
+            idle_s: how long PostgreSQL lets a transaction of ours stand still before it ends it; one takes
+                milliseconds.
             power_safe: whether a commit waits for the disk; without, only a crash of the process is survived.
 
         Raises:
@@ -51,13 +55,14 @@ class Store:
             )
         self.name = make_url(self.url).render_as_string(hide_password=True) if path is None else path
         try:
-            self.engine = _engine(self.url, power_safe=power_safe)
+            self.engine = _engine(self.url, power_safe=power_safe, idle_s=idle_s)
         except (ArgumentError, ImportError) as error:
             raise InputError(f"store {where}: expected a path or a database URL: {error}") from error
         with self.writing() as connection:
             if create:
-                metadata.create_all(connection)
-            self._check(connection, create=create)
+                prepare(connection, self.name)
+            else:
+                check(connection, self.name)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -106,24 +111,17 @@ class Store:
         """Let go of all connections."""
         self.engine.dispose()
 
-    def _check(self, connection: Connection, *, create: bool) -> None:
-        said = connection.execute(
-            select(serial.c.value).where(serial.c.name == "schema")
-        ).scalar_one_or_none()
-        if said is None and create:
-            connection.execute(serial.insert().values(name="schema", value=SCHEMA_VERSION))
-        elif said != SCHEMA_VERSION:
-            raise InputError(f"store {self.name}: expected schema {SCHEMA_VERSION}, found {said}")
-
 
 def _url(where: str | Path) -> str:
     text = str(where)
     return text if "://" in text else f"sqlite:///{Path(text).absolute()}"
 
 
-def _engine(url: str, *, power_safe: bool) -> Engine:
+def _engine(url: str, *, power_safe: bool, idle_s: float) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(
+            url, pool_pre_ping=True, pool_timeout=_BUSY_MS / 1000.0, connect_args=_patience(url, idle_s)
+        )
     engine = create_engine(url, connect_args={"timeout": _BUSY_MS / 1000.0})
 
     @event.listens_for(engine, "connect")
@@ -141,6 +139,23 @@ def _engine(url: str, *, power_safe: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("writes") else "BEGIN")
 
     return engine
+
+
+def _patience(url: str, idle_s: float) -> dict[str, Any]:
+    """No wait for a server, a statement or a lock may be longer than a tick can bear.
+
+    A process that is frozen within a transaction would keep its locks, the lease's among them, from whoever takes
+    over: the server ends a session that is idle in a transaction.
+    """
+    if not url.startswith("postgresql"):
+        return {}
+    limits = {
+        "statement_timeout": _BUSY_MS,
+        "lock_timeout": _BUSY_MS,
+        "idle_in_transaction_session_timeout": round(idle_s * 1000.0),
+    }
+    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
+    return {"connect_timeout": 5, "options": options}
 
 
 def _cause(error: SQLAlchemyError) -> str:

@@ -43,7 +43,7 @@ _CMDLINE = (
 
 def script(*words: str, timeout_s: float = 300.0) -> str:
     """One command of ``testbed.sh``; what it printed."""
-    done = subprocess.run(  # noqa: S603 - our own script
+    done = subprocess.run(
         [str(SCRIPT), *words],
         env={**os.environ, "TESTBED_DIR": str(STATE)},
         capture_output=True,

@@ -21,6 +21,7 @@ from foreshade.adapters.app.api.metrics import Metrics
 from foreshade.adapters.app.api.recent import Recent
 from foreshade.adapters.app.api.spells import Spells
 from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.late_calls import LATE
 from foreshade.adapters.tracing import TickTraces
 from foreshade.adapters.wire.forecast import Chosen, Moment, Spell
 from foreshade.agents.counterfactual import Comparison, NoAction
@@ -85,6 +86,9 @@ class Narrator:
                     elif event.kind in ("plan", "action"):
                         self._bus.publish("plan", _plan_data(event))
                         self._metrics.count_step(event, self._kind(event))
+                    elif event.kind == LATE:
+                        self._bus.publish("trouble", {"late call": event.action, "reason": event.reason})
+                        self._metrics.late_calls.inc()
                     elif event.kind != "snapshot":
                         self._bus.publish(
                             "mode", {"what": event.kind, "by": event.by, "reason": event.reason}

@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Scope
 
 from foreshade.adapters.app.api.app import create_app
-from foreshade.adapters.app.api.artefact_check import check_artefact
 from foreshade.adapters.app.api.context import Context
 from foreshade.adapters.app.api.event_bus import EventBus
 from foreshade.adapters.app.api.metrics import Metrics
@@ -26,6 +25,7 @@ from foreshade.adapters.app.api.narrator import Narrator
 from foreshade.adapters.app.api.site_routes import site_routes, warm
 from foreshade.adapters.app.api.spells import window_spells
 from foreshade.adapters.app.api_config import ApiSection
+from foreshade.adapters.app.artefact_check import check_artefact
 from foreshade.adapters.audit.chain import Act
 from foreshade.adapters.audit.log import AuditLog
 from foreshade.adapters.auth.oidc import Oidc
