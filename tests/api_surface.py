@@ -59,8 +59,8 @@ class Served:
         """One tick, shown to the surface as a controller does."""
         self.controller.tick()
         view = self.controller.view
-        assert view is not None
-        self.service.show(Snapshot.of(view.seen.state, view.seen.inventory, view.site, view.seen.now_s))
+        if view is not None:  # it was synced
+            self.service.show(Snapshot.of(view.seen.state, view.seen.inventory, view.site, view.seen.now_s))
         self.service.publish()
         self.controller.cost_usd = self.controller.world.advance()
 

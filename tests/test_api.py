@@ -12,6 +12,8 @@ from fastapi.routing import APIRoute
 from sqlalchemy import create_engine
 
 from foreshade.adapters.app.api.guard import GuardedRoute
+from foreshade.adapters.app.control_config import ControlConfig
+from foreshade.adapters.app.minds_in_force import MindsInForce
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.agents.baselines.registry import SHIPPED_POLICY
 from tests.api_surface import served
@@ -370,3 +372,15 @@ def test_the_page_loads_nothing_from_elsewhere(quiet):
     assert quiet.http.get("/assets/..%2fserver.py").status_code == 404
     packed = quiet.http.get("/assets/plotly.min.js", headers={"Accept-Encoding": "gzip"})
     assert packed.headers["content-encoding"] == "gzip"
+
+
+def test_what_is_put_in_force_decides_from_the_next_tick_on(fresh, tmp_path):
+    minds = MindsInForce(ControlConfig(agent={"name": "rules"}), fresh.service.store)
+    one = minds.make()
+    assert minds.follow(one) is one
+    fresh.ask("PUT", "/v1/rules/mine", content=b"threshold: 0.25\n")
+    fresh.ask("POST", "/v1/rules/mine/activate", json=WHY)
+    two = minds.follow(one)
+    assert (two.rules.knobs.threshold, two.generation) == (0.25, -1)
+    fresh.ask("POST", "/v1/rules/rollback", json=WHY)
+    assert minds.follow(two).rules.knobs == one.rules.knobs
