@@ -1,6 +1,6 @@
 """What acting on forecasts is worth on the scenario `surge`: predictive spawning and shadows against reactive ones.
 
-    python benchmarks/surge.py [--seeds 6] [--first 0] [--jobs 2] [--out surge.json] [--image docs/images/NAME.svg]
+    python benchmarks/surge.py [--seeds 5] [--first 0] [--jobs 2] [--out surge.json] [--image docs/images/NAME.svg]
 
 **Surges.** A surge of an application is a run of ticks in which it wants more than 95 % of what its own VMs have.
 *Forecastable* is one of a ``daily-…`` application that came within an hour of the same time on each of the three days
@@ -263,7 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, help="JSON of all runs")
@@ -271,7 +271,7 @@ def main() -> None:
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.seeds)
     theirs = [f"usage-{threshold:g}" for threshold in REACTIVE]
-    alone = ["forecast+spawning", "forecast+shadows", "usage-0.3+shadows", "usage-0.85+shadows"]
+    alone = ["forecast+shadows", "usage-0.3+shadows"]
     labels = ["none", "forecast", *theirs, *alone]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context) as pool:

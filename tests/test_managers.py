@@ -14,7 +14,7 @@ from foreshade.agents.managers.registry import Component, load_components
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import PLACEMENT
 from foreshade.envs.errors import InputError
-from foreshade.envs.model.action import migrate
+from foreshade.envs.model.action import migrate, shadow
 from foreshade.envs.site import Site
 from tests.tiny_world import Stage, workload
 
@@ -87,6 +87,16 @@ def test_of_two_offers_that_meet_one_need_the_better_is_taken_alone() -> None:
 def test_offer_of_several_actions_is_taken_whole() -> None:
     both = Offer("migrate", (migrate(0, 1), migrate(1, 1)), "both should go", performance=1.0)
     assert stage(Fixed(both)).ask() == [("migrate", 0, 1), ("migrate", 1, 1)]
+
+
+@pytest.mark.parametrize(("memory", "taken"), [(64_000.0, []), (40_000.0, [("shadow", 0, 1)])])
+def test_a_shadow_is_left_where_its_host_has_no_room_for_it(
+    memory: float, taken: list[tuple[str, int, int]]
+) -> None:
+    clone = Offer("shadow", (shadow(0, 1, 0.1),), "vm 0 is to have one", vm=0, host=1, performance=1.0)
+    knobs = PLACEMENT.model_copy(update={"plans": ()})
+    load = workload([500.0, 500.0], allocation=[8_000.0, memory])
+    assert Stage(Rules(knobs, [Fixed(clone)]), 2, load, on=[0, 1]).ask() == taken
 
 
 def test_reason_and_component_are_told() -> None:

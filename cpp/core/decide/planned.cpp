@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/decide/assumed.hpp"
+#include "core/spec.hpp"
 
 namespace foreshade {
 
@@ -267,6 +268,7 @@ void Planned::book(const Action& action) {
             ++hosts.n_vms[h];
             break;
         }
+        if (action.value == static_cast<float>(BootPath::spare)) break; // it holds its room already
         [[fallthrough]];
     case ActionKind::microvm: // a VM that has no slot yet holds room
         reserve(h, action.allocation.data(), 1.0F);

@@ -9,6 +9,7 @@
 
 #include "core/decide/assumed.hpp"
 #include "core/decide/scaled.hpp"
+#include "core/spec.hpp"
 
 namespace foreshade {
 
@@ -16,9 +17,14 @@ namespace {
 
 constexpr float kDaySeconds = 86'400.0F;
 
+// A spare that is resumed has its slot and its room already.
+bool resumes(const Action& action) {
+    return action.kind == ActionKind::spawn && action.vm < 0 && action.value == static_cast<float>(BootPath::spare);
+}
+
 bool makes_vm(const Action& action) {
     return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
-           (action.kind == ActionKind::spawn && action.vm < 0);
+           (action.kind == ActionKind::spawn && action.vm < 0 && !resumes(action));
 }
 
 } // namespace
@@ -365,7 +371,11 @@ bool Proposer::stands(const Offer& offer) const {
         if (!planned_->allows(action)) return false;
         if (makes_vm(action)) {
             if (free_slots_ == 0 || !planned_->takes(at(action.host))) return false;
-            if (action.kind != ActionKind::shadow && !planned_->holds(action.allocation, at(action.host))) return false;
+            Amounts asked = action.allocation;
+            if (action.kind == ActionKind::shadow)
+                for (std::size_t r = 0; r < kResources; ++r)
+                    asked[r] = vms.allocation[at(action.vm) * kResources + r] * action.value;
+            if (!planned_->holds(asked, at(action.host))) return false;
         }
         const bool moves = action.kind == ActionKind::migrate || (action.kind == ActionKind::spawn && action.vm >= 0);
         if (moves && (!planned_->takes(at(action.host)) || !planned_->fits(at(action.vm), at(action.host))))
