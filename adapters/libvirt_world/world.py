@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
@@ -10,16 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from foreshade._core import ClusterState
-from foreshade.adapters.clouds import Cloud, Lease
-from foreshade.adapters.libvirt_world.allocation import same
+from foreshade.adapters.clouds import Cloud
 from foreshade.adapters.libvirt_world.cluster import Cluster
 from foreshade.adapters.libvirt_world.connection import Retries
 from foreshade.adapters.libvirt_world.deadline import Pending
 from foreshade.adapters.libvirt_world.guest_template import read_template
 from foreshade.adapters.libvirt_world.hands import Abilities, Carrier, Deadline, Hands, failed
+from foreshade.adapters.libvirt_world.host_watch import HostWatch
 from foreshade.adapters.libvirt_world.library import library, said
 from foreshade.adapters.libvirt_world.migration import Migration
+from foreshade.adapters.libvirt_world.naming import Naming
 from foreshade.adapters.libvirt_world.powering import Powering
+from foreshade.adapters.libvirt_world.record import Record
 from foreshade.adapters.libvirt_world.removal import Removal
 from foreshade.adapters.libvirt_world.renting import Renting
 from foreshade.adapters.libvirt_world.reshaping import Reshaping
@@ -29,7 +30,6 @@ from foreshade.adapters.libvirt_world.shifting import Shifting
 from foreshade.adapters.libvirt_world.site import MOST_TICKS, HostSize, scenario_of, site_of_live, sizes_of
 from foreshade.adapters.libvirt_world.slots import Slots
 from foreshade.adapters.libvirt_world.snapshot import (
-    HostView,
     Sighting,
     View,
     fill,
@@ -39,19 +39,18 @@ from foreshade.adapters.libvirt_world.snapshot import (
 )
 from foreshade.adapters.libvirt_world.spawning import Spawning
 from foreshade.adapters.libvirt_world.telemetry import LEAST_S
-from foreshade.adapters.power import Power, PowerReading, PowerState, Proofs
+from foreshade.adapters.power import Power, PowerReading, Proofs
 from foreshade.adapters.traffic import Traffic
 from foreshade.envs.errors import ActionError, ForeshadeError, WorldError
 from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
-from foreshade.envs.model.action import Action, ActionKind, Allocation, Boot, Outcome, Plan, PowerTarget
-from foreshade.envs.model.state import HostState, VmKind, VmState
+from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
+from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.order import Order, Result, Standing
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.site import Site
 
 log = logging.getLogger(__name__)
 
-_MAKES = frozenset({ActionKind.SPAWN, ActionKind.SHADOW, ActionKind.MICROVM})
 _CANNOT_MIGRATE = frozenset({"TEST", "VBOX", "BHYVE"})  # of libvirt's drivers
 _SLOWEST = 2  # samples that the start takes, so that there are rates
 
@@ -110,13 +109,7 @@ class LibvirtWorld:
         self._sizes: dict[str, HostSize] = {}
         self._nodes: dict[str, NodeCounters | None] = {}
         self._sightings: dict[str, Sighting] = {}
-        self._host_views: dict[str, HostView] = {}
-        self._power: dict[str, PowerReading] = {}
-        self._rack_power: dict[str, PowerReading] = {}
-        self._asked: dict[str, Pending[PowerReading]] = {}
-        self._seen_off: set[str] = set()
         self._clouds = dict(clouds or {})
-        self._leases: dict[str, Lease] = {}
         self._busy: dict[str, VmState] = {}
         self._destinations: dict[str, str] = {}
         self._generation = 0
@@ -126,6 +119,7 @@ class LibvirtWorld:
         self._wake = threading.Event()
         self._view: View | None = None
         self._synced = False
+        self._balancer_trouble = ""
         self._lock = threading.RLock()
         self._hands = Hands(
             settings,
@@ -141,6 +135,16 @@ class LibvirtWorld:
         self.migration = Migration(self._hands)
         self._powering = Powering(self._hands)
         self._renting = Renting(self._hands, self._clouds)
+        self._watch = HostWatch(
+            self._cluster,
+            self._order,
+            self._hands.powers,
+            self._hands.rack_powers,
+            frozenset(self._clouds),
+            self._renting.lease,
+            self._hands.proofs,
+            self.clock.now_s,
+        )
         self._carriers: dict[ActionKind, Carrier] = {
             ActionKind.SPAWN: spawning,
             ActionKind.SHADOW: spawning,
@@ -210,17 +214,18 @@ class LibvirtWorld:
                 for _ in range(_SLOWEST - 1):
                     self._cluster.sample(self.settings.timeouts.sample)
                     time.sleep(max(2.0 * LEAST_S, min(1.0, self.tick_s)))
-            self._rented()
-            self._ask_powers()
+            self._watch.rented()
+            self._watch.ask()
             self._cluster.sample(self.settings.timeouts.sample)
             if all(host.meter.last is None for host in self._cluster.hosts.values()):
                 raise WorldError(
                     f"expected one host at least to answer, found none: {'; '.join(self.troubles())}"
                 )
-            self._hear_powers()
+            self._watch.hear()
             self._describe()
             self._show()
             self._expire()
+            self.restore_traffic()
             return self._state
 
     def execute(self, plan: Plan) -> Sequence[Outcome]:
@@ -319,7 +324,7 @@ class LibvirtWorld:
                     f"VM {sight.name}: expected the name once, found it on {names[sight.name]} and {sight.host}"
                 )
             names[sight.name] = sight.host
-        found += list(self._hands.abilities)
+        found += [self._balancer_trouble, *self._hands.abilities]
         return [line for line in found if line]
 
     def close(self) -> None:
@@ -332,7 +337,9 @@ class LibvirtWorld:
     def order(self, action: Action, key: str) -> Order:
         """The action in durable names, from the state last observed."""
         with self._lock:
-            return self._in_names(action, key)
+            inventory = self.inventory()
+            naming = Naming(self.settings, self._state, inventory, self._sightings, self._watch.views)
+            return naming.order(action, key)
 
     def carry_out(self, order: Order, timeout_s: float) -> Result:
         """Do it; what the world shows afterwards is the result."""
@@ -374,12 +381,12 @@ class LibvirtWorld:
     @property
     def rack_readings(self) -> Mapping[str, PowerReading]:
         """What racks draw and how warm they are, by name, as told last."""
-        return dict(self._rack_power)
+        return dict(self._watch.rack_power)
 
     @property
     def host_readings(self) -> Mapping[str, PowerReading]:
         """Likewise of hosts."""
-        return dict(self._power)
+        return dict(self._watch.power)
 
     # --
 
@@ -413,105 +420,9 @@ class LibvirtWorld:
                 standing = Standing.HALF_DONE  # nobody can say: it is asked again once the world answers
             return failed(standing, error)
 
-    def _in_names(self, action: Action, key: str) -> Order:
-        kind = action.kind
-        inventory = self.inventory()
-        what = kind.name.lower()
-
-        def named(slot: int, names: Sequence[str], noun: str) -> str:
-            if slot < 0:
-                return ""
-            if slot >= len(names) or not names[slot]:
-                raise ActionError(f"{what}: expected a {noun}, found none in slot {slot}")
-            return names[slot]
-
-        host = named(action.host, self._order, "host")
-        rack = named(action.rack, inventory.racks, "rack")
-        app = named(action.app, inventory.apps, "application")
-        vm = named(action.vm, [facts.name for facts in inventory.vms], "VM")
-        sight = next((s for s in self._sightings.values() if s.name == vm), None) if vm else None
-        if sight is not None and sight.record is None:
-            raise ActionError(f"{what}: expected a VM of ours, found {vm}, which is foreign")
-        record = None if sight is None else sight.record
-        if kind in _MAKES and kind is not ActionKind.SHADOW and action.vm < 0 and not app:
-            raise ActionError(f"{what}: expected an application, found none")
-        source = "" if sight is None or sight.lost else sight.host
-        before, value, primary, allocation = 0.0, action.value, "", action.allocation
-        was: Allocation | None = None
-        if action.vm >= 0:
-            row = self._state.vms.allocation[action.vm].tolist()
-            was = (row[0], row[1], row[2], row[3], row[4])
-        tail = hashlib.sha256(key.encode()).hexdigest()[:8]
-        if kind is ActionKind.SPAWN and action.vm >= 0:
-            allocation = was
-        elif kind is ActionKind.SPAWN and action.value == Boot.SPARE:
-            vm = self._spare(app, host, action.allocation)
-        elif kind is ActionKind.SPAWN:
-            vm = f"{app}-{tail}"
-        elif kind is ActionKind.SHADOW and record is not None and was is not None:
-            app, primary, vm = record.app, vm, f"{vm}-shadow-{tail}"
-            share = action.value
-            allocation = (was[0] * share, was[1] * share, was[2] * share, was[3] * share, was[4])
-            allocation = (allocation[0], max(allocation[1], self._least_mib(app)), *allocation[2:])
-        elif kind is ActionKind.MICROVM:
-            vm, value = f"{app}-micro-{tail}", self._micro_weight(app, action.allocation)
-        elif (kind is ActionKind.DESPAWN and record is not None) or (
-            kind is ActionKind.SHIFT and record is not None
-        ):
-            app, before = record.app, record.weight
-        elif kind is ActionKind.POWER and host:
-            state = self._host_views[host].state
-            before = float(PowerTarget.OFF if state is HostState.OFF else PowerTarget.ON)
-        return Order(
-            key=key,
-            kind=kind,
-            vm=vm,
-            primary=primary,
-            host=host,
-            source=source if kind is not ActionKind.SHADOW else "",
-            app=app,
-            rack=rack,
-            value=value,
-            value2=action.value2,
-            allocation=allocation,
-            before=before,
-            allocation_before=was if kind is ActionKind.RESHAPE else None,
-            reason=action.reason,
-        )
-
-    def _least_mib(self, app: str) -> float:
-        """A clone needs the memory that its image was parked with: it is capped by its CPU quota, not below this."""
-        template = (
-            self.settings.templates.get(self.settings.apps[app].template)
-            if app in self.settings.apps
-            else None
-        )
-        return 0.0 if template is None else template.least_mib
-
-    def _spare(self, app: str, host: str, allocation: Allocation | None) -> str:
-        for sight in self._sightings.values():
-            record = sight.record
-            if record is None or not record.spare or record.app != app or sight.host != host:
-                continue
-            size = record.allocation or record.flavour
-            if allocation is None or size is None or all(same(size, allocation)):
-                return sight.name
-        raise ActionError(f"spawn: expected a paused spare of {app} on {host}, found none of that size")
-
-    def _micro_weight(self, app: str, allocation: Allocation | None) -> float:
-        """A micro-VM's share of traffic beside a member's 1: that of its CPU."""
-        for sight in self._sightings.values():
-            record = sight.record
-            if (
-                record is not None
-                and record.app == app
-                and record.kind is VmKind.PRODUCTION
-                and record.flavour
-            ):
-                return 1.0 if allocation is None else allocation[0] / record.flavour[0]
-        return 1.0
-
     def _size(self, host: str) -> HostSize:
+        if host not in self._sizes:
+            self.observe()  # an order from before a restart may come before the first tick
         if host not in self._sizes:
             raise WorldError(f"host {host}: expected its size, found it never sampled")
         return self._sizes[host]
@@ -522,6 +433,8 @@ class LibvirtWorld:
         return self._scenario
 
     def _shown(self) -> View:
+        if self._view is None:
+            self.observe()
         if self._view is None:
             raise WorldError("expected a cluster that was observed, found none")
         return self._view
@@ -560,9 +473,8 @@ class LibvirtWorld:
 
     def _show(self) -> None:
         now = time.monotonic()
-        off = frozenset(name for name, reading in self._power.items() if reading.state is PowerState.OFF)
-        self._host_states(now)
-        seen = sightings(self._cluster, off)
+        self._watch.update(now)
+        seen = sightings(self._cluster, self._watch.off)
         self._hands.lost.clear()
         for sight in seen.values():
             if sight.lost and sight.record is not None:
@@ -574,81 +486,42 @@ class LibvirtWorld:
             self._scene(),
             self._order,
             tuple(self._sizes[name] for name in self._order),
-            self._host_views,
+            self._watch.views,
             seen,
             dict(self._busy),
             dict(self._destinations),
         )
         fill(self._state, self._view, self._slots, now, now - self._epoch_s, self._tick, self.clock.now_s())
 
-    def _host_states(self, now: float) -> None:
-        for name in self._order:
-            state = self._host_state(name, now)
-            reading = self._power.get(name)
-            watts = None if reading is None else reading.power_w
-            before = self._host_views.get(name)
-            since = now if before is None or before.state is not state else before.since_s
-            self._host_views[name] = HostView(state, since, watts)
+    def restore_traffic(self) -> list[str]:
+        """Make guests known to a balancer that knows none of an application's: it was started anew; their names.
 
-    def _host_state(self, name: str, now: float) -> HostState:
-        live = self._cluster.hosts.get(name)
-        reading = self._power.get(name)
-        if name in self._clouds and live is None:
-            lease = self._leases.get(name, Lease.NONE)
-            return HostState.RENTING if lease is Lease.COMING else HostState.UNRENTED
-        if reading is not None and reading.state is PowerState.OFF:
-            return HostState.OFF
-        if reading is not None and reading.state is PowerState.TURNING_OFF:
-            return HostState.SHUTTING_DOWN
-        answers = live is not None and live.connection.connected and live.failed_samples == 0
-        if answers:
-            return HostState.ON
-        if name in self._seen_off or (reading is not None and reading.state is PowerState.TURNING_ON):
-            return HostState.BOOTING
-        last = None if live is None else live.meter.last
-        age = float("inf") if last is None else now - last.at_s
-        # A host that is silent for long is nobody's to fill; what stands there is shown with its age.
-        return HostState.ON if age < self.settings.timeouts.stale else HostState.MAINTENANCE
-
-    def _ask_powers(self) -> None:
-        """Begin to ask management controllers; those that did not answer last time are still being asked."""
-        for kind, table in (("host", self._hands.powers), ("rack", self._hands.rack_powers)):
-            for name, power in table.items():
-                key = f"{kind} {name}"
-                if key not in self._asked:
-                    self._asked[key] = Pending(f"power of {key}", power.read)
-
-    def _hear_powers(self) -> None:
-        """What they said by now; silence keeps what was said before, with its time."""
-        end = time.monotonic() + 1.0
-        for key, pending in list(self._asked.items()):
-            kind, _, name = key.partition(" ")
-            try:
-                reading = pending.result(end - time.monotonic())
-            except WorldError:
-                if pending.ended:
-                    del self._asked[key]
+        What it still knows of is left alone: a guest that an order took out is not brought in behind its back.
+        """
+        traffic, restored = self._hands.traffic, []
+        serving: dict[str, list[tuple[str, Record]]] = {}
+        for sight in self._sightings.values():
+            record = sight.record
+            running = sight.counters.active and not sight.lost
+            if record is None or record.spare or not running or record.address in ("", "none"):
                 continue
-            del self._asked[key]
-            if kind == "rack":
-                self._rack_power[name] = reading
-                continue
-            self._power[name] = reading
-            if reading.state is PowerState.OFF:
-                self._seen_off.add(name)
-            elif reading.state is PowerState.ON and name in self._seen_off:
-                live = self._cluster.hosts.get(name)
-                if live is not None and live.connection.connected:
-                    self._seen_off.discard(name)
-                    self._hands.proofs.prove(name, self.clock.now_s())
-
-    def _rented(self) -> None:
-        """Which rented hosts are there, by their clouds; one that does not answer changes nothing."""
-        for name in self._clouds:
+            if sight.name not in self._busy:
+                serving.setdefault(record.app, []).append((sight.name, record))
+        self._balancer_trouble = ""
+        for app, guests in sorted(serving.items()):
+            if traffic is None:
+                break
             try:
-                self._leases[name] = self._renting.lease(name)
-            except WorldError as error:
-                log.warning("%s", said(error))
+                if traffic.servers(self._hands.balancer_app(app)):
+                    continue
+                for name, record in sorted(guests):
+                    port = self._hands.template(app, record.template).port
+                    self._hands.bring_in(app, name, record.address, port, record.weight, Deadline(5.0))
+                    log.info("the balancer knew no guest of %s: %s is made known to it", app, name)
+                    restored.append(name)
+            except (WorldError, ActionError) as error:
+                self._balancer_trouble = said(error)
+        return restored
 
     def _expire(self) -> None:
         """Micro-VMs whose time is over go; each is said in the log."""

@@ -164,9 +164,16 @@ class Testbed:
         """A connection of the test's own."""
         return libvirt.open(self.uri(host))
 
+    @staticmethod
+    def is_up(host: str) -> bool:
+        """Whether a host has power."""
+        return (STATE / host / "run/libvirt-sock").exists()
+
     def sweep(self) -> None:
-        """No guests, and a balancer that knows none."""
+        """No guests, all hosts on, and a balancer that knows none."""
         for host in self.hosts:
+            if not self.is_up(host):
+                script("start", host[1:])
             conn = self.connect(host)
             for domain in conn.listAllDomains():
                 if domain.isActive():
@@ -181,7 +188,7 @@ class Testbed:
     def running(self) -> dict[str, str]:
         """Active domains by name, with their host; a name that runs twice is an error."""
         found: dict[str, str] = {}
-        for host in self.hosts:
+        for host in filter(self.is_up, self.hosts):
             conn = self.connect(host)
             for domain in conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
                 assert domain.name() not in found, (

@@ -10,6 +10,8 @@
 #   testbed.sh run CMD...    run CMD inside the fabric network namespace
 #   testbed.sh kill I        power host I off hard (every process of it dies)
 #   testbed.sh start I       power host I on again
+#   testbed.sh restart-libvirtd I   kill host I's libvirtd; its guests go on, and it is started again
+#   testbed.sh lb-kill, lb-start    the load balancer dies, and comes back without its servers
 #   testbed.sh down          stop everything this script started and undo it
 #   testbed.sh clean         down, and remove the built guest too
 #
@@ -435,8 +437,18 @@ host_main() {      # pid 1 of host I, inside its namespaces
     mount --bind "$d/cache" /var/cache/libvirt
     mount --bind "$d/log" /var/log/libvirt
     mount --bind "$d/run" /run/libvirt
-    PATH=$DIR/shim:$PATH libvirtd --listen --pid-file /run/libvirt/libvirtd.pid &
-    wait "$!"       # as pid 1 this shell also reaps QEMU processes that were orphaned
+    while :; do     # as a service manager would: libvirtd that ends is started again, its guests go on
+        PATH=$DIR/shim:$PATH libvirtd --listen --pid-file /run/libvirt/libvirtd.pid &
+        wait "$!" || true  # as pid 1 this shell also reaps QEMU processes that were orphaned
+        sleep 0.5
+    done
+}
+
+libvirtd_restart() {   # libvirtd_restart I: kill -9 inside the host's namespaces
+    local pid t
+    read -r pid t < "$DIR/h$1/pid"
+    pid=$(cat "/proc/$pid/task/$pid/children"); pid=${pid%% *}
+    nsenter --target "$pid" --mount --pid sh -c 'kill -9 "$(cat /run/libvirt/libvirtd.pid)"'
 }
 
 host_stop() { stop "$DIR/h$1/pid" KILL; cgroup_remove "$NAME/h$1"; rm -rf "$DIR/h$1/run"; }
@@ -575,6 +587,9 @@ env)    env_vars ;;
 run)    shift; exec nsenter --net="/run/netns/$FABRIC" "$@" ;;
 kill)   host_stop "$2" ;;
 start)  need; host_start "$2" ;;
+restart-libvirtd) libvirtd_restart "$2" ;;
+lb-kill) stop "$DIR/lb/pid" KILL ;;
+lb-start) lb_up ;;
 down)   down ;;
 clean)  down; rm -rf "$DIR/guest"; rmdir "$DIR" 2>/dev/null || true ;;
 __host) host_main "$2" ;;
