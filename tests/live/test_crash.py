@@ -100,7 +100,7 @@ def test_killed_at_any_moment_the_cluster_is_whole_and_the_journal_true(
         assert settled(world, extra).standing is Standing.DONE
         names.append(extra.vm)
     order = world.order(wanted(world, kind, names), f"crash-{kind}-{point}-{time.time()}")
-    child = subprocess.run(  # noqa: S603 - our own module
+    child = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -250,7 +250,7 @@ def test_balancer_that_is_gone_is_an_error_and_nothing_is_touched(clean: Testbed
 def test_full_disk_under_saved_images_leaves_nothing_behind(clean: Testbed, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)  # noqa: S603
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
     try:
         said = clean.settings()
         hosts = tuple(h.model_copy(update={"saves_here": small}) for h in said.hosts)
@@ -264,7 +264,7 @@ def test_full_disk_under_saved_images_leaves_nothing_behind(clean: Testbed, tmp_
         assert clean.running() == {}
         world.close()
     finally:
-        subprocess.run(["/bin/umount", str(small)], check=True)  # noqa: S603
+        subprocess.run(["/bin/umount", str(small)], check=True)
 
 
 def _slow_move(testbed: Testbed) -> tuple[LibvirtWorld, Order]:
