@@ -184,7 +184,7 @@ class PlanExecutor:
             if why := stale(action.order, seen, booked):
                 plan = plan.with_action(self._end(plan, action, ActionState.SUPERSEDED, why))
                 continue
-            intent = replace(action.to(ActionState.ONGOING), begun_s=self._now_s())
+            intent = replace(action.to(ActionState.ONGOING), begun_s=self._now_s(), attempts=1)
             try:
                 self._journal.step_action(plan.id, intent, intent.begun_s)
             except PlanError:  # a person cancelled it in between

@@ -144,6 +144,7 @@ class Controller:
             with self._timed(tick, "mend"):
                 tick.settled = self.executor.settle(self.look)
                 self._planner.drop_leftovers(self.world.clock.now_s())
+                self.serve()
             with self._timed(tick, "observe"):
                 seen = self.look()
             with self._timed(tick, "estimate"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshade._core import ClusterState
 from foreshade.agents.plan import ActionState, Mode, PlannedAction
@@ -72,6 +72,15 @@ class GuardKnobs(BaseModel):
     levels: Mapping[str, Mode] = Field(default_factory=dict)
     #: Freeze and maintenance windows known beforehand.
     windows: tuple[Window, ...] = ()
+
+    @field_validator("levels")
+    @classmethod
+    def _known(cls, levels: Mapping[str, Mode]) -> Mapping[str, Mode]:
+        kinds = [kind.name.lower() for kind in ActionKind if kind is not ActionKind.WAIT]
+        for kind in levels:
+            if kind not in kinds:
+                raise ValueError(f"expected kinds of action of {', '.join(kinds)}, found {kind!r}")
+        return levels
 
     def level(self, kind: ActionKind, mode: Mode) -> Mode:
         """How far an action of this kind may go by itself."""
@@ -171,7 +180,10 @@ class Guard:
                 rule, reason = (
                     ("halt", halted) if halted else self._against(order, seen, trial, moved, busy or {})
                 )
-                level = self.knobs.level(order.kind, mode)
+                asked = _leaves_draining(order, seen) and mode is not Mode.OBSERVE
+                level = (
+                    Mode.AUTO if asked else self.knobs.level(order.kind, mode)
+                )  # a drain is approved as asked
                 said.append(Verdict(order, level, rule, reason))
                 trial.count(order)
             against = next((verdict for verdict in said if verdict.refused), None)
@@ -238,7 +250,7 @@ class Guard:
         return ""
 
     def _cooldown(self, order: Order, seen: Seen, moved: Mapping[str, Sequence[float]]) -> str:
-        if order.kind not in _MOVES:
+        if order.kind not in _MOVES or _leaves_draining(order, seen):
             return ""
         times = moved.get(order.vm, ())
         if times:
@@ -343,6 +355,11 @@ def _busy(order: Order, busy: Mapping[str, str]) -> str:
         if name and name in busy:
             return f"{name} belongs to plan {busy[name]}, which is not done"
     return ""
+
+
+def _leaves_draining(order: Order, seen: Seen) -> bool:
+    """Whether an order does what a person asked for with a drain."""
+    return order.kind in _MOVES and order.source in seen.draining
 
 
 def _drained(order: Order, seen: Seen) -> str:

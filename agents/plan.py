@@ -84,7 +84,7 @@ class PlannedAction:
     reason: str = ""  # of the state; of the action itself: ``order.reason``
     begun_s: float = 0.0  # Unix time of the intent; 0 = not begun
     ended_s: float = 0.0
-    attempts: int = 0  # calls made
+    attempts: int = 0  # calls made, as far as they were counted before it was left under way
 
     def to(self, state: ActionState, reason: str = "") -> PlannedAction:
         """The action one step on.

@@ -185,6 +185,14 @@ def test_a_draining_host_is_not_filled(seen: Seen) -> None:
     assert review(draining, move(0, 1), move(1, 2)) == ["drain", ""]
 
 
+def test_a_drain_is_asked_for_so_it_waits_for_no_approval_and_no_rest(seen: Seen) -> None:
+    draining = replace(seen, draining=frozenset({"host0001"}))
+    moved = [past(move(1, 3, "a"), 999.0)]
+    for mode, level in ((Mode.ADVISE, Mode.AUTO), (Mode.OBSERVE, Mode.OBSERVE)):
+        verdict = Guard(GuardKnobs()).review([move(1, 2)], draining, mode, moved)[0]
+        assert (verdict.rule, verdict.level) == ("", level)
+
+
 def test_everything_halts_when_too_many_hosts_are_unready(seen: Seen) -> None:
     codes = seen.state.hosts.state.copy()
     codes[:2] = HostState.FAILED

@@ -8,7 +8,7 @@ in ``_file``.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -219,20 +219,21 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
     value: Any = document.value
     for name, text in sorted((os.environ if environment is None else environment).items()):
         if name.startswith(PREFIX):
-            value = _laid_over(value, name, text)
+            keys = tuple(name.removeprefix(PREFIX).lower().split("__"))
+            value = _laid_over(value, keys, name, text)
+            lines: dict[tuple[str | int, ...], int] = {keys[:depth]: 1 for depth in range(len(keys) + 1)}
             try:
-                config = build(ControlConfig, Document(name, value, {(): 1}))
+                config = build(ControlConfig, Document(name, value, lines))
             except ScenarioError as error:
                 raise InputError(str(error).replace(f"{name}:1: ", f"{name}: ", 1)) from error
     return config
 
 
-def _laid_over(value: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
+def _laid_over(value: Mapping[str, Any], keys: Sequence[str], name: str, text: str) -> dict[str, Any]:
     try:
         said = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{name}: expected YAML, found {text!r}") from error
-    keys = name.removeprefix(PREFIX).lower().split("__")
     root = dict(value)
     at = root
     for key in keys[:-1]:

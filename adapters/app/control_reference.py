@@ -1,21 +1,35 @@
-"""The reference of the configuration, made from its model: ``foreshade control --reference``."""
+"""The reference of the configuration, made from its model: ``foreshade control --reference``.
+
+Types, limits and defaults come from the model's JSON schema, meanings from a field's description or, where knobs
+belong to decision code, from the comment above or behind it.
+"""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import types
-from collections.abc import Iterator
-from typing import Any, Union, get_args, get_origin
+import json
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from foreshade.adapters.app.control_config import PREFIX, ControlConfig
 
+_LIMITS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {}",
+}
+
 
 def reference() -> str:
-    """Markdown: every key with its type, default and meaning."""
+    """Markdown: every key with its type, default and meaning, section by section."""
     lines = [
         "# Configuration of `foreshade control`",
         "",
@@ -23,82 +37,79 @@ def reference() -> str:
         f"A variable such as `{PREFIX}GUARD__ACTIONS_PER_TICK=5` replaces a key. `SIGHUP` reads the file again.",
         "",
     ]
-    for title, model, text in _sections(ControlConfig, ""):
-        lines += [f"## {title or 'Top level'}", "", *([text, ""] if text else [])]
+    for title, model in _sections(ControlConfig, ""):
+        schema = model.model_json_schema()
+        about = (inspect.getdoc(model) or "").split("\n")[0].replace("``", "`")
+        lines += [f"## {title or 'Top level'}", "", about, ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         comments = _comments(model)
         for name, field in model.model_fields.items():
-            if _model_in(field) is not None:
-                continue
-            meaning = field.description or comments.get(name, "")
-            lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {meaning} |")
+            said = schema["properties"][name]
+            meaning = (field.description or comments.get(name, "")).replace("|", "\\|")
+            default = (
+                "required"
+                if field.is_required()
+                else f"`{json.dumps(said.get('default'), ensure_ascii=False)}`"
+            )
+            kind, inner = _type(said, schema), bool(_models_in(field.annotation))
+            shown = "" if inner and default not in ("required", "`null`", "`[]`", "`{}`") else default
+            lines.append(f"| `{name}` | {kind} | {shown} | {meaning} |".replace("|  |", "| |"))
         lines.append("")
     return "\n".join(lines)
 
 
-def _sections(model: type[BaseModel], title: str) -> Iterator[tuple[str, type[BaseModel], str]]:
-    yield title, model, (inspect.getdoc(model) or "").split("\n")[0]
+def _sections(model: type[BaseModel], title: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield title, model
     for name, field in model.model_fields.items():
-        below = _model_in(field)
-        if below is not None:
+        for below in _models_in(field.annotation):
             yield from _sections(below, f"{title}.{name}".lstrip("."))
 
 
-def _model_in(field: FieldInfo) -> type[BaseModel] | None:
-    said = field.annotation
-    options = get_args(said) if get_origin(said) in (Union, types.UnionType) else (said,)
-    for option in options:
-        if inspect.isclass(option) and issubclass(option, BaseModel):
-            return option
-    return None
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Models among the arguments of a type, such as those of the values of a mapping."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _type(field: FieldInfo) -> str:
-    said = field.annotation
-    text = said.__name__ if inspect.isclass(said) else str(said)
-    for old, new in (("typing.", ""), ("collections.abc.", ""), ("pathlib._local.", ""), ("pathlib.", "")):
-        text = text.replace(old, new)
-    limits = [str(limit) for limit in field.metadata]
-    text = (
-        text.replace("foreshade.agents.plan.", "").replace("foreshade.agents.guard.", "").replace("|", "or")
-    )
-    return text + (f" ({', '.join(_limit(limit) for limit in limits)})" if limits else "")
+def _type(said: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
+    """A JSON schema in words."""
+    if "$ref" in said:
+        return _type(schema["$defs"][said["$ref"].rsplit("/", 1)[1]], schema)
+    if "anyOf" in said:
+        kinds = [_type(one, schema) for one in said["anyOf"]]
+        return " or ".join(dict.fromkeys(kinds))
+    if "enum" in said:
+        return ", ".join(str(one) for one in said["enum"])
+    kind = said.get("type", "any")
+    if kind == "array":
+        items = said.get("items") or {}
+        return f"list of {_type(items, schema)}" + _limits(said)
+    if kind == "object":
+        values = said.get("additionalProperties")
+        return f"by name: {_type(values, schema)}" if isinstance(values, Mapping) else "section"
+    names = {"string": said.get("format", "text"), "number": "number", "integer": "whole number"}
+    return str(names.get(kind, kind)) + _limits(said)
 
 
-def _limit(text: str) -> str:
-    for old, new in (("Ge(ge=", "≥ "), ("Gt(gt=", "> "), ("Le(le=", "≤ "), ("Lt(lt=", "< ")):
-        if text.startswith(old):
-            return new + text.removeprefix(old).rstrip(")")
-    return text
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value: Any = field.get_default(call_default_factory=True)
-    if value is None:
-        return "null"
-    return f"`{value.value if hasattr(value, 'value') else value}`"
+def _limits(said: Mapping[str, Any]) -> str:
+    limits = [text.format(f"{said[key]:g}") for key, text in _LIMITS.items() if key in said]
+    return f" {', '.join(limits)}" if limits else ""
 
 
 def _comments(model: type[BaseModel]) -> dict[str, str]:
-    """What ``#:`` comments above the fields of a model say: it is where knobs of decision code are explained."""
-    try:
-        source = inspect.getsource(model)
-    except OSError:
-        return {}
+    """What the ``#:`` lines above a field say, or the comment behind it."""
+    source = textwrap.dedent(inspect.getsource(model))
+    lines = source.split("\n")
     said: dict[str, str] = {}
-    lines = inspect.cleandoc(source).split("\n")
-    fields = {
-        node.lineno: node.target.id
-        for node in ast.walk(ast.parse(inspect.cleandoc(source)))
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-    for number, name in sorted(fields.items()):
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
         above: list[str] = []
-        at = number - 2
+        at = node.lineno - 2
         while at >= 0 and lines[at].strip().startswith("#:"):
             above.insert(0, lines[at].strip().removeprefix("#:").strip())
             at -= 1
-        said[name] = " ".join(above) or said.get(fields.get(number - 1, ""), "")
+        behind = [line.partition("  # ")[2] for line in lines[node.lineno - 1 : node.end_lineno]]
+        said[node.target.id] = " ".join(above) or "; ".join(text for text in behind if text)
     return said
