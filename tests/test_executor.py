@@ -252,8 +252,12 @@ def test_two_steps_of_one_plan_at_once_let_one_through(tmp_path: Path) -> None:
 
 def test_a_lease_is_one_holders_until_it_expires_or_its_process_is_dead(tmp_path: Path) -> None:
     store, now = Store(tmp_path / "c.db", power_safe=False), [1_000.0]
-    first = Lease(store, "c", length_s=10, holder="elsewhere:1:1", wall_s=lambda: now[0])
-    second = Lease(store, "c", length_s=10, holder="elsewhere:2:2", wall_s=lambda: now[0])
+    first = Lease(
+        store, "c", length_s=10, holder="elsewhere:1:1", wall_s=lambda: now[0], steady_s=lambda: now[0]
+    )
+    second = Lease(
+        store, "c", length_s=10, holder="elsewhere:2:2", wall_s=lambda: now[0], steady_s=lambda: now[0]
+    )
     assert first.acquire()
     assert not second.acquire()
     first.fence()
