@@ -78,12 +78,12 @@ class _Awaited:
     """Outcomes that are not in yet, by VM or host."""
 
     since: npt.NDArray[np.int64]  # (n,) tick of the action; -1 = none
-    asked: npt.NDArray[np.float64]  # (n,) what it asked for: allocation, host, state
+    asked: npt.NDArray[np.float64]  # (n, 2) what it asked for: CPU and memory (inf = unchanged); host; state
     birth: npt.NDArray[np.int64]  # (n,) of the VM
 
     @classmethod
     def of(cls, n: int) -> _Awaited:
-        return cls(np.full(n, -1, np.int64), np.zeros(n), np.zeros(n, np.int64))
+        return cls(np.full(n, -1, np.int64), np.zeros((n, 2)), np.zeros(n, np.int64))
 
 
 @dataclass(slots=True)
@@ -96,7 +96,7 @@ class _Run:
     shapes: _Awaited | None = None
     moves: _Awaited | None = None
     power: _Awaited | None = None
-    peak: npt.NDArray[np.float64] | None = None  # (n_vms,) CPU wanted at most since it was reshaped
+    peak: npt.NDArray[np.float64] | None = None  # (n_vms, 2) CPU and memory wanted at most since
 
 
 class Feedback:
@@ -151,20 +151,28 @@ class Feedback:
         run.moves = run.moves or _Awaited.of(len(state.vms.state))
         run.power = run.power or _Awaited.of(len(state.hosts.state))
         if run.peak is None:
-            run.peak = np.zeros(len(state.vms.state))
+            run.peak = np.zeros((len(state.vms.state), 2))
         tick = int(state.tick)
         for action in actions:
             birth = int(state.vms.birth[action.vm]) if action.vm >= 0 else 0
             if action.kind == ActionKind.RESHAPE and action.allocation is not None:
-                self._await(run.shapes, "reshape", action.vm, action.allocation[0], tick, birth)
+                before = state.vms.allocation[action.vm]
+                asked = [
+                    wanted if abs(wanted - before[r]) > 0.01 * before[r] else np.inf
+                    for r, wanted in enumerate(action.allocation[:2])
+                ]
+                self._superseded(action.vm)
+                if not np.isfinite(asked).any():
+                    continue
+                self._await(run.shapes, "reshape", action.vm, asked, tick, birth)
                 run.peak[action.vm] = 0.0
             elif action.kind == ActionKind.MIGRATE:
                 self._undone(run.moves, "move", [action.vm])  # moved again within the window
-                self._await(run.moves, "move", action.vm, action.host, tick, birth)
+                self._await(run.moves, "move", action.vm, [action.host, 0.0], tick, birth)
             elif action.kind == ActionKind.POWER and action.host >= 0:
                 self._undone(run.power, "switch", [action.host])
                 up = int(action.value) == int(PowerTarget.ON)
-                self._await(run.power, "switch", action.host, float(up), tick)
+                self._await(run.power, "switch", action.host, [float(up), 0.0], tick)
 
     def look(self, state: ClusterState) -> None:
         """Judge what has had its window, on the state of a tick."""
@@ -178,32 +186,36 @@ class Feedback:
         for awaited in (run.shapes, run.moves):
             awaited.since[(awaited.since >= 0) & (awaited.birth != birth)] = -1  # another VM has the slot
         # A VM that wants all that it has wants more than is seen.
-        wants = np.asarray(vms.demand)[:, 0].astype(np.float64)
-        run.peak = np.where(alive, np.maximum(run.peak, wants), run.peak)
+        wants = np.asarray(vms.demand)[:, :2].astype(np.float64)
+        run.peak = np.where(alive[:, None], np.maximum(run.peak, wants), run.peak)
         first = run.shapes.since == self._tick - 1
-        refused = first & (
-            np.abs(np.asarray(vms.allocation)[:, 0] - run.shapes.asked) > 0.02 * run.shapes.asked
-        )
+        changed = np.isfinite(run.shapes.asked)
+        asked = np.where(changed, run.shapes.asked, 1.0)
+        other = np.abs(np.asarray(vms.allocation)[:, :2] - asked) > 0.02 * asked
+        refused = first & (changed & other).any(axis=1)
         self._not_done(run.shapes, refused, "reshape")
         due = (run.shapes.since >= 0) & (self._tick - run.shapes.since >= self.knobs.window_ticks)
         if due.any():
-            need = run.peak[due] / np.maximum(run.shapes.asked[due], 1.0)
-            self._judge_shapes(need)
+            self._judge_shapes((run.peak[due] / np.maximum(run.shapes.asked[due], 1.0)).max(axis=1))
             run.shapes.since[due] = -1
         gone = (run.moves.since >= 0) & ~alive & (np.asarray(vms.state) != int(VmState.STOPPING))
         run.moves.since[gone] = -1
         lost = (run.moves.since == self._tick - 1) & (np.asarray(vms.state) == int(VmState.RUNNING))
-        self._not_done(run.moves, lost & (np.asarray(vms.host) != run.moves.asked), "move")
+        self._not_done(run.moves, lost & (np.asarray(vms.host) != run.moves.asked[:, 0]), "move")
         up = np.isin(np.asarray(state.hosts.state), _UP)
         settled = (run.power.since >= 0) & (self._tick - run.power.since > 1)
         # The world's own scheduler wakes hosts too: off and on again is a regret, whoever woke it.
-        self._undone(run.power, "switch", np.flatnonzero(settled & (run.power.asked == 0.0) & up).tolist())
+        self._undone(
+            run.power, "switch", np.flatnonzero(settled & (run.power.asked[:, 0] == 0.0) & up).tolist()
+        )
         for awaited, kind in ((run.moves, "move"), (run.power, "switch")):
             due = (awaited.since >= 0) & (self._tick - awaited.since >= self.knobs.window_ticks)
             self._judge_kept(kind, int(due.sum()))
             awaited.since[due] = -1
 
-    def _await(self, awaited: _Awaited, kind: str, i: int, asked: float, tick: int, birth: int = 0) -> None:
+    def _await(
+        self, awaited: _Awaited, kind: str, i: int, asked: Sequence[float], tick: int, birth: int = 0
+    ) -> None:
         if self._run is None:
             return
         awaited.since[i], awaited.asked[i], awaited.birth[i] = tick, asked, birth
@@ -227,6 +239,16 @@ class Feedback:
         said.need += float(need.sum())
         step = knobs.headroom_rate * float((wrong - knobs.too_small).sum())
         run.headroom = min(max(run.headroom + step, knobs.least_headroom), knobs.most_headroom)
+
+    def _superseded(self, vm: int) -> None:
+        """Reshaped again before the window is over: too small it is by now, or what fitted so far says nothing."""
+        run = self._run
+        if run is None or run.shapes is None or run.peak is None or run.shapes.since[vm] < 0:
+            return
+        need = run.peak[vm : vm + 1] / np.maximum(run.shapes.asked[vm], 1.0)
+        run.shapes.since[vm] = -1
+        if need.max() >= FULL:
+            self._judge_shapes(need.max(axis=1))
 
     def _undone(self, awaited: _Awaited, kind: str, which: Sequence[int]) -> None:
         run, knobs = self._run, self.knobs

@@ -1,6 +1,7 @@
 """What each component is worth: with it minus without it, in pairs, on `enterprise` and on `bitbrains`.
 
     FORESHADE_DATA=... python benchmarks/ablation.py [--scenario enterprise] [--seeds 20] [--out FILE.json]
+    FORESHADE_DATA=... python benchmarks/ablation.py --beside enabled --only spawning shadows
 
 Replicates of `enterprise` are seeds of its generator; of `bitbrains` windows of four days of the first 125 VMs and
 of the others, which share neither VMs nor time with each other. `--first` names the first seed: knobs are to be
@@ -14,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from foreshade.adapters.app.ablation import ablate, markdown
+from foreshade.adapters.app.ablation import ENABLED, NOTHING, OTHERS, ablate, markdown
 from foreshade.adapters.app.evaluate import workloads_of
 from foreshade.agents.baselines.registry import AgentFiles
 from foreshade.agents.managers.registry import COMPONENTS
@@ -23,6 +24,7 @@ from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.workloads.of_scenario import Loaded
 from foreshade.training.cases import BITBRAINS_DAYS, bitbrains
 
+COMPANIES = {"enabled": ENABLED, "nothing": NOTHING, "others": OTHERS}
 WINDOWS = tuple((part, day) for day in range(0, 28, int(BITBRAINS_DAYS)) for part in ("first", "other"))
 
 
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--agent", default="rules")
     parser.add_argument("--components", help="what is enabled, as for evaluate")
     parser.add_argument("--only", nargs="+", default=list(COMPONENTS), help="components to try")
+    parser.add_argument("--beside", nargs="+", choices=COMPANIES, default=list(COMPANIES))
     parser.add_argument("--forecast", choices=("none", "table", "online"), default="table")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON")
@@ -66,6 +69,7 @@ def main() -> None:
             files=AgentFiles(components=said.components),
             say=lambda line: print(line, file=sys.stderr),
             known=said.only,
+            companies=[COMPANIES[name] for name in said.beside],
         )
         found.append(ablation)
         print(f"\n{name}, n = {len(ablation.seeds)}; bold: enabled\n\n{markdown(ablation)}", flush=True)

@@ -73,6 +73,8 @@ def test_each_set_is_asked_for_once_and_each_pair_differs_by_the_component() -> 
     ]
     # b is enabled alone: its company is nothing else, and that is said once.
     assert [beside for name, beside, _, _ in rows if name == "b"] == [ENABLED, OTHERS]
+    alone = comparisons(("a", "b", "c"), ("b",), (ENABLED,))
+    assert [row[1] for row in alone[2:]] == [ENABLED] * 3
 
 
 def test_a_component_that_wastes_harms_and_one_that_does_nothing_is_level(

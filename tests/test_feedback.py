@@ -86,7 +86,7 @@ def test_moves_and_switches_that_are_undone_raise_the_threshold_and_those_that_l
 
 
 def test_corrections_stay_inside_their_bounds() -> None:
-    acts = {t: [reshape(0, size(2_000.0 + t))] for t in range(2, 58, 5)}
+    acts = {t: [reshape(0, size(2_000.0 + 10.0 * t))] for t in range(2, 58, 5)}
     wide = FeedbackKnobs(window_ticks=4, headroom_rate=1.0, most_headroom=1.6)
     world = SimulatedWorld(scenario(1), workload([5_000.0]))
     feedback = Feedback(wide)

@@ -124,6 +124,7 @@ def ablate(
     say: Say = lambda _: None,
     known: Iterable[str] = COMPONENTS,
     enabled: On | None = None,
+    companies: Sequence[str] = (ENABLED, NOTHING, OTHERS),
 ) -> Ablation:
     """Play ``agent`` with every set of components that a comparison needs, each set once a seed.
 
@@ -138,6 +139,7 @@ def ablate(
         say: told once where a table of forecasts is made first.
         known: components to try.
         enabled: instead of what the files enable.
+        companies: beside which each component is tried.
 
     Raises:
         InputError: the agent takes no components, or there are none to try.
@@ -150,7 +152,7 @@ def ablate(
         raise InputError("--ablate: expected components to try, found none")
     base = files or AgentFiles()
     on = components_on(base.components) if enabled is None else enabled
-    wanted = comparisons(names, on)
+    wanted = comparisons(names, on, companies)
     sets = list(dict.fromkeys(side for _, _, with_it, without in wanted for side in (with_it, without)))
     runs = [Job(agent, seed, files=replace(base, only=one)) for seed in workloads for one in sets]
     results = play_jobs(scenario, workloads, runs, shown, jobs, on_progress, say)
@@ -179,7 +181,9 @@ def ablate(
     )
 
 
-def comparisons(names: On, on: On) -> list[tuple[str, str, On, On]]:
+def comparisons(
+    names: On, on: On, companies: Sequence[str] = (ENABLED, NOTHING, OTHERS)
+) -> list[tuple[str, str, On, On]]:
     """Component, what else is on, the set with it and the set without it; sets in the order of ``names``."""
 
     def those(chosen: Iterable[str]) -> On:
@@ -190,14 +194,16 @@ def comparisons(names: On, on: On) -> list[tuple[str, str, On, On]]:
     if 0 < len(those(on)) < len(names):
         rows.append(("enabled", NOTHING, those(on), ()))
     for name in names:
-        company: dict[str, On] = {
+        known: dict[str, On] = {
             ENABLED: those(set(on) - {name}),
             NOTHING: (),
             OTHERS: those(set(names) - {name}),
         }
         seen: list[On] = []
-        for beside, others in company.items():
-            if others in seen:  # with nothing enabled, what is enabled is nothing else
+        for beside, others in known.items():
+            if (
+                beside not in companies or others in seen
+            ):  # with nothing enabled, what is enabled is nothing else
                 continue
             seen.append(others)
             rows.append((name, beside, those({*others, name}), others))

@@ -15,6 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from foreshade.envs.errors import InputError
 
+#: All proposals that pay, in the folder of ``rules propose``.
+ACCEPTED = "accepted.yaml"
+
 rules_app = typer.Typer(help="Show, check, tune, distil and propose rules.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 Scenario = Annotated[
@@ -136,6 +139,51 @@ def rules_distil(
         for line in lines:
             _say(line)
     print(f"rules: {out}", file=sys.stderr)  # noqa: T201
+
+
+@rules_app.command("propose")
+def rules_propose(
+    scenario: Scenario = "enterprise",
+    out: Annotated[Path, typer.Option(help="Folder: a YAML of each proposal, and of those that pay.")] = Path(
+        "proposals"
+    ),
+    rules: RulesFile = None,
+    most: Annotated[int, typer.Option(min=1, help="Proposals that are tried, at most.")] = 8,
+    worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to observe, at most.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Propose rules from what was observed, each with evidence and a simulated before-and-after."""
+    from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415
+    from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
+    from foreshade.envs.extras import require  # noqa: PLC0415
+    from foreshade.training.rules.ground import Ground  # noqa: PLC0415
+    from foreshade.training.rules.propose import heading, propose  # noqa: PLC0415
+
+    require("sklearn.tree", "rules", "rules propose")
+    knobs = load_rules(rules)
+    _writable(out / ACCEPTED)
+    train = Ground.of(scenario, "train", components="none", most=worlds)
+    validate = Ground.of(scenario, "validate", components="none")
+    with _bar(f"propose rules on {scenario}") as on_progress:
+        found, kept, before, after = propose(knobs, train, validate, most=most, on_progress=on_progress)
+    for number, proposal in enumerate(found, start=1):
+        alone = knobs.model_copy(update={"rules": (*knobs.rules, proposal.rule)})
+        path = out / f"proposal-{number:02d}.yaml"
+        path.write_text(to_yaml(alone, heading(proposal)), encoding="utf-8")
+    paying = [one for one in found if one.verdict == "pays"]
+    change = after.less(before, "cost")
+    together = f"{len(paying)} of {len(found)} proposals pay on {len(validate)} worlds that took no part" + (
+        f"; together {change.mean:+.2f} ± {change.half_width:.2f} USD a run" if paying else ""
+    )
+    (out / ACCEPTED).write_text(to_yaml(kept, [f"{together}."]), encoding="utf-8")
+    if as_json:
+        said = {"proposals": [one.to_dict() for one in found], "together_usd": change.mean if paying else 0.0}
+        _say(json.dumps(said, indent=1))
+    else:
+        for number, one in enumerate(found, start=1):
+            _say(f"{number}. {one.rule.name}\n   observed: {one.rule.why}\n   simulated: {one.sentence()}")
+        _say(together)
+    print(f"proposals: {out}", file=sys.stderr)  # noqa: T201
 
 
 def _writable(path: Path) -> None:
