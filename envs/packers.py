@@ -59,6 +59,7 @@ class PackerKnobs:
     move_weight: float = 1.0  # times what a migration is reckoned to cost
     drain_hosts: int = 10_000  # hosts emptied in a tick at most
     drain_trials: int = 10_000  # hosts looked at for it
+    drain_misses: int = 10_000  # hosts in a row that come to nothing, after which no more are looked at
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
     failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
     grace_s: float = 600.0  # a host that has come up is left on so long
@@ -75,7 +76,14 @@ class PackerKnobs:
     sigma_scale: float = 1.0  # of the expected cost
 
     def __post_init__(self) -> None:
-        for name in ("horizon_ticks", "drain_ticks", "drain_hosts", "drain_trials", "wake_trials"):
+        for name in (
+            "horizon_ticks",
+            "drain_ticks",
+            "drain_hosts",
+            "drain_trials",
+            "drain_misses",
+            "wake_trials",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"packer: {name}: expected 0 or more, got {getattr(self, name)}")
         self.native().check()

@@ -1,9 +1,9 @@
 """``foreshade bench decide``: decisions per second of the native environments.
 
-The plant is that of ``bench step``, with every kind of action allowed. A tick is a few decisions: the
-candidates that the rules like best and that are possible and not ``wait``, one after another, then ``wait``;
-where fewer are possible, ``wait`` comes earlier. Measured twice: with the candidates that environments have by
-default, whose whole plans are made when a tick begins, and with single candidates alone.
+The plant is that of ``bench step``, with every kind of action allowed. A tick is as many decisions as asked
+for, the last of them ``wait``: what the rules take, whole plans and drains included, and where they would wait
+earlier the candidate of one action that they mind least; where there is none, ``wait`` comes earlier.
+Measured twice: with the candidates that environments have by default, and with single candidates alone.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from foreshade.envs.native_schema import native_schema
 from foreshade.envs.site import native_site, site_of_data_centre
 
 WARM_UP_TICKS = 3
+#: Column of log2(1 + actions): 1 of a candidate of one action.
+ACTIONS = [name for name, *_ in _core.candidate_columns()].index("actions")
 LEAST_ROUNDS = 5
 
 
@@ -53,18 +55,19 @@ def measure(
         "decisions_per_tick": decisions,
     }
     for name, said in (("", default), ("_singles", singles)):
-        rates, mean = _rates(plant, site, said, envs, threads, seconds / 2)
+        rates, mean, a_tick = _rates(plant, site, said, envs, threads, seconds / 2)
         told[f"decisions_per_s{name}"] = float(np.median(rates))
         told[f"best_decisions_per_s{name}"] = max(rates)
         told[f"mean_decisions_per_s{name}"] = mean
+        told[f"decisions_per_tick_played{name}"] = a_tick
     shares = _shares(plant, site, singles, min(envs, 64))
     return told | {f"share_{part}_singles": share for part, share in shares.items()}
 
 
 def _rates(
     plant: _core.Plant, site: _core.Site, said: Decision, envs: int, threads: int, seconds: float
-) -> tuple[list[float], float]:
-    """Decisions per second of each round after the warm-up, and of all of them together."""
+) -> tuple[list[float], float, float]:
+    """Decisions per second of each round after the warm-up and of all together, decisions per tick."""
     decisions = said.candidates.decisions
     batch = _core.DecisionBatch(
         (plant,), (site,), said.candidates.native(), said.episode_knobs(), envs, 0, threads
@@ -75,13 +78,13 @@ def _rates(
     dones, invalid = np.zeros((2, envs), np.uint8)
     batch.reset(shown[0])
     clock = time.perf_counter if threads > 1 else time.process_time
-    spent, done, ticks, step, made = 0.0, 0, 0, 0, np.zeros(envs, np.int64)
+    spent, done, ticks, counted, step, made = 0.0, 0, 0, 0, 0, np.zeros(envs, np.int64)
     rates: list[float] = []
     while spent < seconds or len(rates) < LEAST_ROUNDS:
         took, decided, before = 0.0, 0, ticks
         while ticks - before < envs:  # a round is as many ticks as there are environments
             _, rows, mask = schema.split(shown[step % 2])
-            actions = best_beside_wait(rows[..., 0], mask, made < decisions - 1)
+            actions = best_beside_wait(rows, mask, made < decisions - 1)
             step += 1
             begin = clock()
             batch.step(actions, shown[step % 2], None, rewards, discounts, dones, invalid)
@@ -93,15 +96,17 @@ def _rates(
         if ticks >= WARM_UP_TICKS * envs:
             spent += took
             done += decided
+            counted += ticks - before
             rates.append(decided / took)
-    return rates, done / spent
+    return rates, done / spent, done / counted
 
 
 def best_beside_wait(
-    preference: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], may: npt.NDArray[np.bool_]
+    rows: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], may: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.int64]:
-    """Possible row of the largest preference beside ``wait``; ``wait`` where there is none or not ``may``."""
-    liked = np.where(mask > 0.0, preference, -np.inf)
+    """Row of the rules' choice in each environment, where they wait the best of one action, else ``wait``."""
+    preference, actions = rows[..., 0], rows[..., ACTIONS]
+    liked = np.where((mask > 0.0) & ((preference > 0.0) | (actions == 1.0)), preference, -np.inf)
     liked[:, 0] = -np.inf
     best = liked.argmax(axis=1)
     return np.where(may & np.isfinite(liked[np.arange(len(liked)), best]), best, 0).astype(np.int64)
@@ -136,7 +141,7 @@ def _shares(
             timed("write", proposer.write, row[0])
             for _ in range(said.candidates.decisions - 1):
                 _, rows, mask = schema.split(row)
-                index = int(best_beside_wait(rows[..., 0], mask, np.ones(1, bool))[0])
+                index = int(best_beside_wait(rows, mask, np.ones(1, bool))[0])
                 if index == 0:
                     break
                 timed("choose", proposer.choose, index)

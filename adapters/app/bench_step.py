@@ -21,6 +21,7 @@ from foreshade.envs.data_centre import hypervisor_profile, server_model
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, NativeForecaster
 from foreshade.envs.forecast.table import Forecast, known_forecast
+from foreshade.envs.scenarios.prices import Prices
 
 F32 = npt.NDArray[np.float32]
 
@@ -83,7 +84,9 @@ def bench_plant(
     prices.carbon_g_kwh = [400.0] * TICKS
     prices.pue = 1.5
     prices.unmet_usd_h = [0.08, 0.02, 0.03, 0.1, 5.0]
-    prices.late_usd_ghz_h = 0.014
+    paid = Prices()
+    prices.late_usd_ghz_h, prices.downtime_usd_h = paid.late_usd_per_ghz_h, paid.downtime_usd_per_h
+    prices.migration_usd, prices.boot_usd = paid.migration_usd, paid.boot_usd
     spec.prices = prices
     index = np.arange(vms, dtype=np.int32)
     plant = _core.Plant(

@@ -512,6 +512,7 @@ class PackerKnobs:
     move_weight: float
     drain_hosts: int
     drain_trials: int
+    drain_misses: int
     reserve: float
     failover: float
     grace_s: float

@@ -182,10 +182,11 @@ ActionResult Simulator::act_reshape(const Action& action) {
         if (wanted[r] > vm.allocation[r] &&
             truth.allocated[r] - vm.allocation[r] + wanted[r] > limit[r] * (1.0F + 1e-6F))
             return {Refusal::no_room, -1};
-    touch(vm.host);
+    if (in_tick_ || vm.kind != VmKind::production) touch(vm.host);
     reserve(vm.host, vm.allocation, -1.0F);
     for (std::size_t r = 0; r < kResources; ++r) vm.allocation[r] = wanted[r];
     reserve(vm.host, vm.allocation, 1.0F);
+    repack_cap(action.vm);
     if (vm.kind != VmKind::production) { // helpers are as large as what they are given
         const auto first = vm.primary >= 0 ? vms_[at(vm.primary)].allocation[1] : vm.flavour[1];
         if (vm.kind == VmKind::shadow && first > 0.0F) vm.size = std::min(1.0F, vm.allocation[1] / first);

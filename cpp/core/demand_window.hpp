@@ -43,23 +43,47 @@ class DemandWindow {
     std::span<const float> variance() const { return variance_; } // (n_vms, 5)
 
   private:
+    struct alignas(64) Sums { // over the window, of the resources that every VM has
+        Vec4 reference{};     // what the sums are taken from: near the mean, so that single precision is enough
+        Vec4 sum{}, square{};
+        Vec4 last{}; // the newest sample
+    };
+    struct Gpu {
+        double sum = 0.0, square = 0.0;
+        float last = 0.0F;
+        bool holds() const { return sum != 0.0 || square != 0.0; }
+    };
+    struct ByCount { // what follows from the number of samples
+        float inverse, bessel;
+        float trust, trust_sigma; // how far they outweigh the prior, in mean and variance
+        float newest;             // weight of the newest
+    };
+
     void forget(std::size_t v);
-    std::size_t resources_of(std::size_t v, float gpus) const;
+    void refresh(std::size_t v);
+    void learn(const VmColumns& vms);
+    void learn_gpus(std::size_t v, bool fresh, bool was_there, float granted, float demand, double& held,
+                    double& wanted);
+    void tell(const VmColumns& vms);
+    void tell_gpus(const Gpu& gpu, const ByCount& of, float granted, float widen, float& mean_out,
+                   float& variance_out) const;
     void blend(const ClusterState& state);
 
     WindowKnobs knobs_;
     std::size_t n_;
     float tick_s_;
     std::size_t slot_ = 0;
+    std::size_t ticks_learned_ = 0;         // since the reset
     std::size_t ticks_seen_ = 0;            // with telemetry
     Amounts share_;                         // of allocation that serving VMs use, smoothed
-    std::vector<float> samples_;            // (ticks, n_vms, 5)
+    std::vector<float> samples_;            // (ticks, n_vms, 4)
     std::vector<std::uint8_t> there_;       // (ticks, n_vms)
-    std::vector<double> sum_, square_;      // (n_vms, 5)
-    std::vector<float> last_;               // (n_vms, 5)
+    std::vector<Sums> sums_;                // (n_vms,)
+    bool has_gpus_ = false;                 // some VM had one
+    std::vector<float> gpu_samples_;        // (ticks, n_vms) or empty
+    std::vector<Gpu> gpus_;                 // (n_vms,)
     std::vector<std::int32_t> count_, app_; // (n_vms,)
-    std::vector<double> trust_;             // (ticks + 1,) by the number of samples: how far they outweigh the prior
-    std::vector<double> trust_sigma_;       // likewise of the variance
+    std::vector<ByCount> by_count_;         // (ticks + 1,)
     std::vector<float> mean_, variance_;
 };
 

@@ -312,6 +312,58 @@ void ExpectedCost::with_vm(const HostSet& hosts, const Load& vm, std::span<float
     }
 }
 
+void ExpectedCost::with_vm_at(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> places,
+                              std::span<float> out) const {
+    for (std::size_t k = 0; k < places.size(); k += 4) {
+        const std::uint32_t* const at = places.data() + k;
+        const auto gather = [at](const std::vector<float>& column) {
+            return Vec4{column[at[0]], column[at[1]], column[at[2]], column[at[3]]};
+        };
+        Four x;
+        for (std::size_t r = 0; r < kDense; ++r) {
+            x.mean[r] = gather(hosts.mean[r]) + splat(vm.mean[r]) + gather(hosts.overhead[r]);
+            x.variance[r] = gather(hosts.variance[r]) + splat(vm.variance[r]);
+            x.capacity[r] = gather(hosts.capacity[r]);
+        }
+        x.credit = gather(hosts.credit) + splat(vm.credit) + gather(hosts.overhead[0]);
+        x.inverse_cpu = gather(hosts.inverse_cpu);
+        const std::array<std::int32_t, 4> curve{hosts.curve[at[0]], hosts.curve[at[1]], hosts.curve[at[2]],
+                                                hosts.curve[at[3]]};
+        x.curve = curve.data();
+        const Vec4 usd = evaluate(x);
+        for (int lane = 0; lane < 4; ++lane) out[at[lane]] = usd[lane];
+    }
+}
+
+void ExpectedCost::of_host_each(const HostSet& hosts, std::size_t i, std::span<const std::int32_t> vms,
+                                std::span<const Load> loads, float sign, std::span<float> out) const {
+    Four host;
+    for (std::size_t r = 0; r < kDense; ++r) {
+        host.mean[r] = splat(hosts.mean[r][i]) + splat(sign * hosts.overhead[r][i]);
+        host.variance[r] = splat(hosts.variance[r][i]);
+        host.capacity[r] = splat(hosts.capacity[r][i]);
+    }
+    host.credit = splat(hosts.credit[i]) + splat(sign * hosts.overhead[0][i]);
+    host.inverse_cpu = splat(hosts.inverse_cpu[i]);
+    const std::array<std::int32_t, 4> curve{hosts.curve[i], hosts.curve[i], hosts.curve[i], hosts.curve[i]};
+    host.curve = curve.data();
+    for (std::size_t k = 0; k < vms.size(); k += 4) {
+        std::array<const Load*, 4> four{};
+        for (std::size_t lane = 0; lane < 4; ++lane) // what there are too few of is looked at twice
+            four[lane] = &loads[static_cast<std::size_t>(vms[std::min(k + lane, vms.size() - 1)])];
+        const auto gather = [&](auto&& of) { return Vec4{of(*four[0]), of(*four[1]), of(*four[2]), of(*four[3])}; };
+        Four x = host;
+        for (std::size_t r = 0; r < kDense; ++r) {
+            x.mean[r] += splat(sign) * gather([r](const Load& load) { return load.mean[r]; });
+            x.variance[r] += splat(sign) * gather([r](const Load& load) { return load.variance[r]; });
+        }
+        x.credit += splat(sign) * gather([](const Load& load) { return load.credit; });
+        const Vec4 usd = evaluate(x);
+        for (std::size_t lane = 0; lane < std::min<std::size_t>(4, vms.size() - k); ++lane)
+            out[k + lane] = usd[static_cast<int>(lane)];
+    }
+}
+
 float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
     const std::size_t first = i / 4 * 4;
     const auto lane = static_cast<int>(i - first);
@@ -348,6 +400,21 @@ ExpectedCost::Split ExpectedCost::split_host(const HostSet& hosts, std::size_t i
     }
     split.unmet = std::max(0.0F, usd - split.energy - split.late);
     return split;
+}
+
+float ExpectedCost::energy_usd_h(const HostSet& hosts, std::size_t i) const {
+    const float sd = std::sqrt(std::max(hosts.variance[0][i], kLeastSigma * kLeastSigma)) * prices_.sigma_scale;
+    const auto curve = static_cast<std::size_t>(hosts.curve[i]);
+    const auto steps = static_cast<float>(kSteps);
+    float usd = 0.0F;
+    for (const float cpu : {hosts.mean[0][i] - sd, hosts.mean[0][i] + sd}) {
+        const float where = std::clamp(cpu * hosts.inverse_cpu[i] * steps, 0.0F, steps);
+        const std::size_t k = curve + static_cast<std::size_t>(where);
+        const float part = where - std::floor(where);
+        const float below = running_[k] - late_usd_h_[k], above = running_[k + 1] - late_usd_h_[k + 1];
+        usd += 0.5F * (below + (above - below) * part);
+    }
+    return usd;
 }
 
 void ExpectedCost::moves(const HostSet& hosts, std::span<const Load> vms, std::span<const std::int32_t> source,

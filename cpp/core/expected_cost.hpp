@@ -87,6 +87,14 @@ class ExpectedCost {
                  std::span<float> out) const;
     void with_vm(const HostSet& hosts, const Load& vm, std::span<float> out) const;
 
+    // The same of any four hosts: `places` (4 m,), of which several may be the same.
+    void with_vm_at(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> places,
+                    std::span<float> out) const;
+
+    // USD/h of one host with each of `vms` alone added (sign 1) or taken away (-1); `loads` as `vms` names them.
+    void of_host_each(const HostSet& hosts, std::size_t i, std::span<const std::int32_t> vms,
+                      std::span<const Load> loads, float sign, std::span<float> out) const;
+
     // USD/h of one host, with `vm` added (sign 1), taken away (-1) or left as it is (0).
     float of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const;
 
@@ -95,6 +103,9 @@ class ExpectedCost {
         float energy, late, unmet;
     };
     Split split_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const;
+
+    // USD/h of one host for power alone, as of_host() counts it.
+    float energy_usd_h(const HostSet& hosts, std::size_t i) const;
 
     // USD/h that the cluster changes by when VM k of `vms`, now at place `source[k]` (-1 = nowhere), goes to place h:
     // (n_vms, n) row-major, 0 where it stands. `scratch` is resized as needed.

@@ -101,15 +101,13 @@ Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {
 }
 
 // Weighted max–min fairness over `got`, which holds the wants: fills the smallest want / allocation first.
-void Simulator::fair_share(Resource resource, float capacity) {
-    const auto r = static_cast<std::size_t>(resource);
-    float wanted = 0.0F;
-    float weight = 0.0F;
-    for (const Portion& p : portions_) {
-        wanted += p.got[r];
-        if (p.got[r] > 0.0F) weight += p.allocation[r];
-    }
+// `wanted`: their sum.
+void Simulator::fair_share(Resource resource, float wanted, float capacity) {
     if (wanted <= capacity) return;
+    const auto r = static_cast<std::size_t>(resource);
+    float weight = 0.0F;
+    for (const Portion& p : portions_)
+        if (p.got[r] > 0.0F) weight += p.allocation[r];
     sort_scratch_.clear(); // only who wants something: 0 / 0 has no place in the order
     for (std::size_t i = 0; i < portions_.size(); ++i)
         if (portions_[i].got[r] > 0.0F) sort_scratch_.push_back(i);
@@ -144,17 +142,23 @@ void Simulator::solve(std::int32_t host) {
     const float overflow = std::max(0.0F, memory / usable_memory - 1.0F);
     const float speed = 1.0F / (1.0F + hypervisor.swap_factor * overflow);
     const float short_memory = standing > 0.0F ? std::clamp((memory - usable_memory) / standing, 0.0F, 1.0F) : 0.0F;
+    Vec4 wanted{};
+    float wanted_gpu = 0.0F;
     for (Portion& p : portions_) {
-        const bool moving = vms_[static_cast<std::size_t>(p.vm)].state == VmState::migrating;
+        const bool moving = truth.moving > 0 && vms_[static_cast<std::size_t>(p.vm)].state == VmState::migrating;
         p.got[kCpu] = p.capped[kCpu] * speed * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
         p.got[kMemory] = p.capped[kMemory] * (1.0F - short_memory);
         for (const std::size_t r : {kDisk, kNetwork, kGpu}) p.got[r] = p.capped[r];
+        wanted += load4(p.got);
+        wanted_gpu += p.got[kGpu];
     }
     const float migration_cpu = truth.migration_mbit_s * hypervisor.migration_cpu_mhz_per_mbit;
-    fair_share(Resource::cpu, std::max(0.0F, constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu));
-    fair_share(Resource::disk, constants.usable[kDisk]);
-    fair_share(Resource::network, std::max(0.0F, constants.usable[kNetwork] - truth.migration_mbit_s));
-    fair_share(Resource::gpu, constants.usable_gpu);
+    fair_share(Resource::cpu, wanted[kCpu],
+               std::max(0.0F, constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu));
+    fair_share(Resource::disk, wanted[kDisk], constants.usable[kDisk]);
+    fair_share(Resource::network, wanted[kNetwork],
+               std::max(0.0F, constants.usable[kNetwork] - truth.migration_mbit_s));
+    fair_share(Resource::gpu, wanted_gpu, constants.usable_gpu);
 }
 
 void Simulator::evaluate_slow(std::int32_t host) {

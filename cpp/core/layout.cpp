@@ -65,7 +65,7 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
             for (const std::int32_t vm : largest_first(h))
                 if (at_[at(vm)] == static_cast<std::int32_t>(h)) leavers.push_back(vm);
         }
-        list_fours();
+        list_targets();
         trial_.copy_loads(hosts_);
         trial_now_ = now_;
         trial_reserved_ = reserved_;
@@ -114,11 +114,11 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
         }
         if (best_kept == 0) break;
     }
-    list_fours();
+    list_targets();
     if (best_kept == 0) return false;
     for (const Move& move : best_moves) book(at(move.vm), at(move.destination));
     for (std::size_t i = best_kept; i < order.size(); ++i) use_[order[i]] = HostUse::leaving;
-    list_fours();
+    list_targets();
     gain_usd_ += best_gain;
     return true;
 }

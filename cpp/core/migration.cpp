@@ -17,10 +17,16 @@ std::size_t at(std::int32_t index) {
 
 } // namespace
 
-double Simulator::next_migration_s() const {
+// The migration whose next point comes first, the oldest of several; their number where there is none.
+std::size_t Simulator::next_migration() const {
+    std::size_t first = migrations_.size();
     double next = kNever;
-    for (const Migration& m : migrations_) next = std::min(next, m.next_s);
-    return next;
+    for (std::size_t i = 0; i < migrations_.size(); ++i)
+        if (migrations_[i].next_s < next) {
+            next = migrations_[i].next_s;
+            first = i;
+        }
+    return first;
 }
 
 // Starts waiting migrations, oldest first, where both ends have a place free.
@@ -55,9 +61,15 @@ void Simulator::start_queued() {
     }
 }
 
-// Shares the links anew among the migrations that are copying, and finds when each ends its round.
+// Shares the links anew among the migrations that are copying, and finds when each ends its round. What keeps its rate
+// goes on as it was: only hosts whose traffic changes are evaluated again.
 void Simulator::replan_links() {
-    for (const Migration& m : migrations_) hosts_[at(m.source)].copying = hosts_[at(m.destination)].copying = 0;
+    planned_mbit_s_.resize(hosts_.size());
+    for (const Migration& m : migrations_)
+        for (const std::int32_t host : {m.source, m.destination}) {
+            hosts_[at(host)].copying = 0;
+            planned_mbit_s_[at(host)] = 0.0F;
+        }
     std::fill(rack_copying_.begin(), rack_copying_.end(), 0);
     for (const Migration& m : migrations_) {
         if (m.phase != Phase::copying) continue;
@@ -69,17 +81,8 @@ void Simulator::replan_links() {
         ++rack_copying_[at(from)];
         ++rack_copying_[at(to)];
     }
-    for (const Migration& m : migrations_) {
-        if (m.phase == Phase::queued) continue;
-        for (const std::int32_t host : {m.source, m.destination}) {
-            touch(host);
-            hosts_[at(host)].migration_mbit_s = 0.0F;
-        }
-    }
     for (Migration& m : migrations_) {
         if (m.phase != Phase::copying) continue;
-        m.remaining_mib -= m.rate_mib_s * (now_ - m.advanced_s);
-        m.advanced_s = now_;
         const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
         const std::int32_t to = plant_->spec.hosts[at(m.destination)].rack;
         float mbit_s = std::min(
@@ -89,10 +92,22 @@ void Simulator::replan_links() {
             for (const std::int32_t rack : {from, to})
                 mbit_s = std::min(mbit_s, plant_->spec.racks[at(rack)].uplink_mbit_s /
                                               static_cast<float>(rack_copying_[at(rack)]));
-        hosts_[at(m.source)].migration_mbit_s += mbit_s;
-        hosts_[at(m.destination)].migration_mbit_s += mbit_s;
-        m.rate_mib_s = static_cast<double>(mbit_s) * kMibPerMbit;
+        planned_mbit_s_[at(m.source)] += mbit_s;
+        planned_mbit_s_[at(m.destination)] += mbit_s;
+        const double rate_mib_s = static_cast<double>(mbit_s) * kMibPerMbit;
+        if (rate_mib_s == m.rate_mib_s) continue;
+        m.remaining_mib -= m.rate_mib_s * (now_ - m.advanced_s);
+        m.advanced_s = now_;
+        m.rate_mib_s = rate_mib_s;
         m.next_s = now_ + std::max(0.0, m.remaining_mib) / m.rate_mib_s;
+    }
+    for (const Migration& m : migrations_) {
+        if (m.phase == Phase::queued) continue;
+        for (const std::int32_t host : {m.source, m.destination}) {
+            if (hosts_[at(host)].migration_mbit_s == planned_mbit_s_[at(host)]) continue;
+            touch(host);
+            hosts_[at(host)].migration_mbit_s = planned_mbit_s_[at(host)];
+        }
     }
 }
 

@@ -1,11 +1,23 @@
 // What telemetry would show of the hidden truth: the only way from one to the other.
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <stdexcept>
+#include <vector>
 
 #include "core/simulator.hpp"
 
 namespace foreshade {
+
+namespace {
+
+// Whether any of four numbers is above its limit.
+bool above(Vec4 x, Vec4 limit) {
+    const auto over = x > limit;
+    return (over[0] | over[1] | over[2] | over[3]) != 0;
+}
+
+} // namespace
 
 void Simulator::prepare(ClusterState& state) const {
     const std::size_t n_hosts = hosts_.size();
@@ -59,14 +71,40 @@ void Simulator::observe(ClusterState& state) {
 
     HostColumns& hosts = state.hosts;
     VmColumns& vms = state.vms;
+    // Where every VM of a host plainly runs and there is room for what their caps leave them, solve() would come to
+    // just that: usage is demand and nobody waits.
+    struct Plain {
+        Vec4 used{};
+        float gpu = 0.0F;
+        bool holds = false;
+    };
+    std::vector<Plain> plain(hosts_.size());
+    for (std::size_t h = 0; h < hosts_.size(); ++h)
+        plain[h].holds = hosts_[h].state == HostState::on && played_ >= 0 && hosts_[h].special == 0 &&
+                         hosts_[h].migration_mbit_s <= 0.0F && hidden_factor_ == 1.0F;
+    const WorkloadView& work = plant_->work;
+    const float* const demand_row = row();
+    const float* const gpu_row =
+        played_ >= 0 ? work.gpu + static_cast<std::size_t>(played_) * work.n_gpu_series : nullptr;
     for (std::size_t v = 0; v < vms_.size(); ++v) {
         const Vm& vm = vms_[v];
-        for (std::size_t r = 0; r < kResources; ++r) {
-            const std::size_t i = v * kResources + r;
-            vms.flavour[i] = vm.flavour[r];
-            vms.allocation[i] = vm.allocation[r];
-            vms.usage[i] = vms.demand[i] = 0.0F;
+        __builtin_memcpy(vms.flavour.data() + v * kResources, vm.flavour, sizeof(vm.flavour));
+        __builtin_memcpy(vms.allocation.data() + v * kResources, vm.allocation, sizeof(vm.allocation));
+        std::array<float, kResources> used{};
+        if (vm.host >= 0 && plain[static_cast<std::size_t>(vm.host)].holds) {
+            Plain& host = plain[static_cast<std::size_t>(vm.host)];
+            const auto series = static_cast<std::size_t>(work.app_series[static_cast<std::size_t>(vm.app)]);
+            const Vec4 share{vm.share, vm.memory, vm.share, vm.share};
+            const Vec4 got = min4(load4(vm.allocation), load4(demand_row + series * kDense) * share);
+            host.used += got;
+            __builtin_memcpy(used.data(), &got, sizeof(got));
+            if (const std::int32_t column = work.gpu_column[series]; column >= 0) {
+                used[kDense] = std::min(vm.share * gpu_row[column], vm.allocation[kDense]);
+                host.gpu += used[kDense];
+            }
         }
+        __builtin_memcpy(vms.usage.data() + v * kResources, used.data(), sizeof(used));
+        __builtin_memcpy(vms.demand.data() + v * kResources, used.data(), sizeof(used));
         vms.contention[v] = 0.0F;
         vms.weight[v] = vm.weight;
         vms.credit[v] = vm.credit;
@@ -97,7 +135,13 @@ void Simulator::observe(ClusterState& state) {
         hosts.n_vms[h] = truth.n_vms;
         hosts.arriving[h] = truth.arriving;
         hosts.state[h] = truth.state;
-        if (!on || show_quiet_host(h, vms)) continue;
+        if (!on) continue;
+        const Plant::HostConstants& constants = plant_->hosts[h];
+        const auto n = static_cast<float>(truth.n_vms);
+        const Vec4 room{constants.usable[0] - n * constants.vm_cpu_mhz,
+                        constants.usable[1] - n * constants.vm_memory_mib - truth.arriving_memory, constants.usable[2],
+                        constants.usable[3]};
+        if (plain[h].holds && !above(plain[h].used, room) && plain[h].gpu <= constants.usable_gpu) continue;
         solve(static_cast<std::int32_t>(h));
         for (const Portion& p : portions_) {
             const auto v = static_cast<std::size_t>(p.vm);
@@ -110,42 +154,6 @@ void Simulator::observe(ClusterState& state) {
         }
     }
     show_forecasts(state.forecasts);
-}
-
-// What solve() would come to where every VM of a host plainly runs and gets what its caps leave it: then usage is
-// demand and nobody waits. False, with nothing shown that solve() does not overwrite, where that is not so.
-bool Simulator::show_quiet_host(std::size_t h, VmColumns& vms) const {
-    const HostTruth& truth = hosts_[h];
-    if (truth.special > 0 || truth.migration_mbit_s > 0.0F || hidden_factor_ != 1.0F) return false;
-    const Plant::HostConstants& constants = plant_->hosts[h];
-    const WorkloadView& work = plant_->work;
-    const float* const demand_row = row();
-    Vec4 wanted{};
-    float wanted_gpu = 0.0F;
-    for (std::int32_t v = truth.first; v >= 0;) {
-        const auto i = static_cast<std::size_t>(v);
-        const Vm& vm = vms_[i];
-        v = vm.host_next;
-        const auto series = static_cast<std::size_t>(work.app_series[static_cast<std::size_t>(vm.app)]);
-        const Vec4 share{vm.share, vm.memory, vm.share, vm.share};
-        const Vec4 used = min4(load4(vm.allocation), load4(demand_row + series * kDense) * share);
-        wanted += used;
-        float gpu = 0.0F;
-        if (const std::int32_t column = work.gpu_column[series]; column >= 0) {
-            const std::size_t first = static_cast<std::size_t>(played_) * work.n_gpu_series;
-            gpu = std::min(vm.share * work.gpu[first + static_cast<std::size_t>(column)], vm.allocation[kDense]);
-            wanted_gpu += gpu;
-        }
-        for (float* out : {vms.usage.data() + i * kResources, vms.demand.data() + i * kResources}) {
-            __builtin_memcpy(out, &used, sizeof(used));
-            out[kDense] = gpu;
-        }
-    }
-    const auto n = static_cast<float>(truth.n_vms);
-    const float cpu = std::max(0.0F, constants.usable[0] - n * constants.vm_cpu_mhz);
-    const float memory = wanted[1] + n * constants.vm_memory_mib + truth.arriving_memory;
-    return wanted[0] <= cpu && memory <= constants.usable[1] && wanted[2] <= constants.usable[2] &&
-           wanted[3] <= std::max(0.0F, constants.usable[3]) && wanted_gpu <= constants.usable_gpu;
 }
 
 // What the run-queue delay shows.

@@ -103,7 +103,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     version_.assign(n_hosts_, ++newest_version_);
     saves_.resize(n_vms);
     saves_version_.assign(n_vms, 0);
-    list_fours();
+    list_targets();
 }
 
 // VMs that stood on a host when the plan began, the largest share first; sorted when they are first asked for.
@@ -122,14 +122,12 @@ std::span<const std::int32_t> Packing::largest_first(std::size_t h) {
     return vms;
 }
 
-void Packing::list_fours() {
-    fours_.clear();
-    for (std::size_t i = 0; i < n_hosts_; i += 4)
-        for (std::size_t h = i; h < std::min(i + 4, n_hosts_); ++h)
-            if (use_[h] == HostUse::target) {
-                fours_.push_back(static_cast<std::uint32_t>(i));
-                break;
-            }
+void Packing::list_targets() {
+    targets_.clear();
+    for (std::size_t h = 0; h < n_hosts_; ++h)
+        if (use_[h] == HostUse::target) targets_.push_back(static_cast<std::uint32_t>(h));
+    n_targets_ = targets_.size();
+    while (targets_.size() % 4 != 0) targets_.push_back(targets_.back());
 }
 
 // What a VM takes of a host's limit: its allocation, and of memory the hypervisor's overhead.
@@ -179,13 +177,13 @@ std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::v
                                const std::vector<float>& reserved, std::int32_t except) {
     std::int32_t best = -1;
     float least = kInfinity;
-    for (const std::uint32_t i : fours_) {
+    for (std::size_t k = 0; k < n_targets_; k += 4) {
         bool priced = false; // where nothing has room there is nothing to price
-        for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h) {
+        for (std::size_t j = k; j < std::min(k + 4, n_targets_); ++j) {
+            const std::size_t h = targets_[j];
             const auto host = static_cast<std::int32_t>(h);
-            if (use_[h] != HostUse::target || host == except || host == away_from_[v]) continue;
-            if (!fits(v, h, reserved)) continue;
-            if (!priced) cost_->with_vm(hosts, load_[v], {&i, 1}, after_);
+            if (host == except || host == away_from_[v] || !fits(v, h, reserved)) continue;
+            if (!priced) cost_->with_vm_at(hosts, load_[v], std::span(targets_).subspan(k, 4), after_);
             priced = true;
             if (!knobs_.fullest && least < kGpuWaste && after_[h] - now[h] >= least) continue;
             if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;
@@ -251,21 +249,36 @@ void Packing::open(std::int32_t host) {
     if (use_[at(host)] != HostUse::spare) return;
     use_[at(host)] = HostUse::target;
     opened_.push_back(host);
-    list_fours();
+    list_targets();
 }
 
-// USD/h that its host costs less without it; reckoned once for what the four hosts of a register bear.
+// USD/h that its host costs less without it; reckoned once for what the host bears.
 float Packing::leaving_saves(std::size_t v) {
     const std::size_t h = at(at_[v]);
-    const std::size_t first = h / 4 * 4;
-    const std::uint64_t version =
-        *std::max_element(version_.begin() + static_cast<std::ptrdiff_t>(first),
-                          version_.begin() + static_cast<std::ptrdiff_t>(std::min(first + 4, n_hosts_)));
-    if (saves_version_[v] != version) {
-        saves_version_[v] = version;
+    if (saves_version_[v] != version_[h]) {
+        saves_version_[v] = version_[h];
         saves_[v] = now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
     }
     return saves_[v];
+}
+
+// The same of all VMs that may move and stand where they stood, four of a host at a time.
+void Packing::price_leaving() {
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        looked_at_.clear();
+        for (std::size_t k = at(first_[h]); k < at(first_[h + 1]); ++k) {
+            const std::size_t v = at(order_[k]);
+            if (fixed_[v] == 0 && at_[v] == static_cast<std::int32_t>(h) && saves_version_[v] != version_[h])
+                looked_at_.push_back(order_[k]);
+        }
+        if (looked_at_.empty()) continue;
+        alone_.resize(looked_at_.size());
+        cost_->of_host_each(hosts_, h, looked_at_, load_, -1.0F, alone_);
+        for (std::size_t k = 0; k < looked_at_.size(); ++k) {
+            saves_version_[at(looked_at_[k])] = version_[h];
+            saves_[at(looked_at_[k])] = now_[h] - alone_[k];
+        }
+    }
 }
 
 float Packing::improve(std::size_t budget, std::int32_t only) {
@@ -276,13 +289,17 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
     };
     std::priority_queue<Offer> offers; // gains of single moves, as they were when last looked at
     std::int32_t to = -1;
-    const auto gain_of = [&](std::size_t v) {
-        to = -1;
+    // What its leaving is worth beyond its price, where a move could pay.
+    const auto most_of = [&](std::size_t v) {
         if (only >= 0 && (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_))) return -kInfinity;
         // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
         const float most = leaving_saves(v) * knobs_.horizon_h - move_usd_[v];
         const float least = load_[v].mean[0] * cost_->least_usd_mhz_h() * knobs_.horizon_h;
-        if (most - least <= knobs_.margin_usd) return -kInfinity;
+        return most - least <= knobs_.margin_usd ? -kInfinity : most;
+    };
+    const auto gain_of = [&](std::size_t v, float most) {
+        to = -1;
+        if (most == -kInfinity) return most;
         if (only >= 0) {
             to = only;
             after_[at(to)] = cost_->of_host(hosts_, at(to), load_[v], 1.0F);
@@ -291,16 +308,31 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         }
         return to < 0 ? -kInfinity : most - (after_[at(to)] - now_[at(to)]) * knobs_.horizon_h;
     };
+    price_leaving();
+    looked_at_.clear();
+    most_.clear();
     for (std::size_t v = 0; v < at_.size(); ++v) {
         if (at_[v] < 0 || fixed_[v] != 0) continue;
-        const float gain = gain_of(v);
-        if (gain > knobs_.margin_usd) offers.push({gain, static_cast<std::int32_t>(v)});
+        const float most = most_of(v);
+        if (most == -kInfinity) continue;
+        looked_at_.push_back(static_cast<std::int32_t>(v));
+        most_.push_back(most);
+    }
+    if (only >= 0) {
+        alone_.resize(looked_at_.size());
+        cost_->of_host_each(hosts_, at(only), looked_at_, load_, 1.0F, alone_);
+    }
+    for (std::size_t k = 0; k < looked_at_.size(); ++k) {
+        const std::size_t v = at(looked_at_[k]);
+        const float gain =
+            only >= 0 ? most_[k] - (alone_[k] - now_[at(only)]) * knobs_.horizon_h : gain_of(v, most_[k]);
+        if (gain > knobs_.margin_usd) offers.push({gain, looked_at_[k]});
     }
     float total = 0.0F;
     while (budget > 0 && !offers.empty()) {
         const Offer offer = offers.top();
         offers.pop();
-        const float gain = gain_of(at(offer.vm)); // earlier moves may have taken its point
+        const float gain = gain_of(at(offer.vm), most_of(at(offer.vm))); // earlier moves may have taken its point
         if (gain <= knobs_.margin_usd) continue;
         if (!offers.empty() && gain < offers.top().gain) {
             offers.push({gain, offer.vm});
@@ -390,7 +422,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     use_ = saved_use_;
     moves_.resize(n_moves);
     opened_.resize(n_opened);
-    list_fours();
+    list_targets();
     return gain;
 }
 
@@ -479,7 +511,7 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
     return gain > 0.0F;
 }
 
-std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
+std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<const float> price_usd,
                                          std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
                                          float free_mib) {
     if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
@@ -491,25 +523,38 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
     };
     // First by what they would gain if their VMs cost nothing elsewhere: many VMs to move count against a host.
     std::vector<Offer> hopes;
+    const float room_mib = this->free_mib();
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
-        float paid = price_usd[h];
-        for (const std::int32_t vm : largest_first(h)) // in this order, whatever the sum's bits would be in another
-            if (at_[at(vm)] == static_cast<std::int32_t>(h)) paid += move_usd_[at(vm)] + knobs_.margin_usd;
-        if ((now_[h] - kept_usd_h[h]) * knobs_.drain_horizon_h <= paid) continue;
+        float paid = price_usd[h], least_usd_h = 0.0F, needed_mib = 0.0F;
+        for (const std::int32_t vm : largest_first(h)) { // in this order, whatever the sum's bits would be in another
+            const std::size_t v = at(vm);
+            if (at_[v] != static_cast<std::int32_t>(h)) continue;
+            paid += move_usd_[v] + knobs_.margin_usd;
+            least_usd_h += load_[v].mean[0] * cost_->least_usd_mhz_h();
+            needed_mib += allocation_[v * kResources + 1];
+        }
+        const float free_here = limit_[h * kResources + 1] - reserved_[h * kResources + 1];
+        const float room_elsewhere = room_mib - (use_[h] == HostUse::target ? std::max(0.0F, free_here) : 0.0F);
+        if ((now_[h] - kept_usd_h[h] - least_usd_h) * knobs_.drain_horizon_h <= paid || needed_mib > room_elsewhere)
+            continue; // neither pays nor fits, wherever its VMs go
         hopes.push_back(
             {(cost_->idle_usd_h(h) - kept_usd_h[h]) * knobs_.drain_horizon_h - paid, static_cast<std::int32_t>(h)});
     }
     std::sort(hopes.begin(), hopes.end(), [](const Offer& a, const Offer& b) { return b < a; });
-    if (hopes.size() > trials) hopes.resize(trials);
+    if (hopes.size() > budget.trials) hopes.resize(budget.trials);
     std::priority_queue<Offer> offers;
+    std::size_t misses = 0;
     for (const Offer& hope : hopes) {
         float gain = 0.0F;
         const std::size_t h = at(hope.host);
-        if (try_drain(h, price_usd[h], kept_usd_h[h], gain)) offers.push({gain, hope.host});
+        const bool pays = try_drain(h, price_usd[h], kept_usd_h[h], gain);
+        if (pays) offers.push({gain, hope.host});
+        misses = pays ? 0 : misses + 1;
+        if (misses >= budget.misses) break;
     }
     std::vector<std::int32_t> drained;
-    while (drained.size() < budget && !offers.empty()) {
+    while (drained.size() < budget.hosts && !offers.empty()) {
         const Offer offer = offers.top();
         offers.pop();
         const std::size_t h = at(offer.host);
@@ -532,7 +577,7 @@ std::vector<std::int32_t> Packing::drain(std::size_t budget, std::size_t trials,
         const std::vector<Move> plan = trial_moves_;
         for (const Move& move : plan) book(at(move.vm), at(move.destination));
         use_[h] = HostUse::leaving;
-        list_fours();
+        list_targets();
         gain_usd_ += gain;
         drained.push_back(offer.host);
     }

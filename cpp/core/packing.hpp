@@ -87,7 +87,12 @@ class Packing {
     // what else leaving the host is worth; `kept_usd_h` (n_hosts,): what it still costs while off. After each drain
     // the targets must have room for `reserve` VMs of `sample`, and `free_mib` of memory in all; a host that is
     // leaving is emptied in any case. Returns the hosts, which take no VMs from then on.
-    std::vector<std::int32_t> drain(std::size_t budget, std::size_t trials, std::span<const float> price_usd,
+    struct DrainBudget {
+        std::size_t hosts;  // emptied at most
+        std::size_t trials; // looked at
+        std::size_t misses; // in a row that came to nothing, after which no more are looked at
+    };
+    std::vector<std::int32_t> drain(const DrainBudget& budget, std::span<const float> price_usd,
                                     std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
                                     float free_mib);
 
@@ -120,13 +125,14 @@ class Packing {
     std::int32_t cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                           const std::vector<float>& reserved, std::int32_t except);
     float leaving_saves(std::size_t v);
+    void price_leaving();
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
     void book(std::size_t v, std::size_t to);
     bool try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain);
     bool try_make_room(std::size_t v, std::size_t h, std::size_t most, float& paid_usd);
     void begin_trial();
     void book_trial(std::size_t v, std::size_t to); // where after_ tells what it adds
-    void list_fours();
+    void list_targets();
     std::span<const std::int32_t> largest_first(std::size_t h);
 
     std::shared_ptr<const ExpectedCost> cost_;
@@ -134,7 +140,8 @@ class Packing {
     std::size_t n_hosts_ = 0;
     HostSet hosts_, trial_, saved_;
     std::vector<HostUse> use_;
-    std::vector<std::uint32_t> fours_;                                      // blocks in which some host is a target
+    std::vector<std::uint32_t> targets_; // hosts that are targets, ascending, and the last again until there are 4 m
+    std::size_t n_targets_ = 0;          // without those repeated
     std::vector<float> now_, after_, trial_now_, saved_now_;                // (padded(n_hosts),) USD/h
     std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
     std::vector<std::uint64_t> version_;                                    // (n_hosts,) of what a host bears
@@ -155,6 +162,8 @@ class Packing {
         std::int32_t vm;
     };
     std::vector<Sized> by_size_;                 // scratch
+    std::vector<std::int32_t> looked_at_;        // likewise: VMs,
+    std::vector<float> most_, alone_;            // and of each what its leaving is worth, a host's cost with it
     std::vector<std::int32_t> n_here_, n_fixed_; // (n_hosts,) VMs that stand there; of those that cannot leave
     std::vector<std::int32_t> saved_here_, saved_nfixed_;
     std::vector<HostUse> saved_use_;

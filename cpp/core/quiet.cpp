@@ -52,7 +52,23 @@ void Simulator::repack() {
     packed_gpus_.clear();
     quiet_hosts_.clear();
     other_hosts_.clear();
+    packed_at_.assign(vms_.size(), kNotPacked);
+    // VMs by host, from one walk through memory in its order: following each host's list would miss the caches.
+    standing_begin_.assign(hosts_.size() + 1, 0);
+    for (std::size_t h = 0; h < hosts_.size(); ++h)
+        standing_begin_[h + 1] = standing_begin_[h] + static_cast<std::uint32_t>(hosts_[h].n_vms);
+    standing_.resize(standing_begin_.back());
     bool whole = true; // each VM plays a series of its own, undivided
+    for (std::size_t v = 0; v < vms_.size(); ++v) {
+        const Vm& vm = vms_[v];
+        if (vm.host < 0) continue;
+        standing_[standing_begin_[static_cast<std::size_t>(vm.host)]++] = static_cast<std::int32_t>(v);
+        const HostTruth& truth = hosts_[static_cast<std::size_t>(vm.host)];
+        if (truth.state == HostState::on && truth.special == 0) whole = whole && vm.share == 1.0F && vm.memory == 1.0F;
+    }
+    for (std::size_t h = hosts_.size(); h > 0; --h) standing_begin_[h] = standing_begin_[h - 1];
+    standing_begin_[0] = 0;
+    const bool gpus = plant_->work.n_gpu_series > 0;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const auto host = static_cast<std::int32_t>(h);
         if (hosts_[h].state != HostState::on || hosts_[h].special > 0 || hidden_factor_ != 1.0F) {
@@ -64,9 +80,8 @@ void Simulator::repack() {
         packed.overhead = Vec4{n * plant_->hosts[h].vm_cpu_mhz, n * plant_->hosts[h].vm_memory_mib, 0.0F, 0.0F};
         packed.host = host;
         packed.gpu_begin = static_cast<std::uint32_t>(packed_gpus_.size());
-        for (std::int32_t v = hosts_[h].first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
-            const Vm& vm = vms_[static_cast<std::size_t>(v)];
-            whole = whole && vm.share == 1.0F && vm.memory == 1.0F;
+        for (std::size_t k = standing_begin_[h]; k < standing_begin_[h + 1] && gpus; ++k) {
+            const Vm& vm = vms_[static_cast<std::size_t>(standing_[k])];
             const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
             if (const std::int32_t column = plant_->work.gpu_column[series]; column >= 0)
                 packed_gpus_.push_back({static_cast<std::uint32_t>(column), vm.share, vm.allocation[4]});
@@ -89,23 +104,30 @@ void Simulator::pack_block(std::size_t begin, std::size_t end) {
     block.host_end = static_cast<std::uint32_t>(end);
     block.calm_begin = static_cast<std::uint32_t>(calm_vms_.size());
     block.careful_begin = static_cast<std::uint32_t>(careful_vms_.size());
-    std::array<std::int32_t, kBlock> next{};
-    for (std::size_t i = begin; i < end; ++i)
-        next[i - begin] = hosts_[static_cast<std::size_t>(quiet_hosts_[i].host)].first;
+    // Where allocations may change no VM is calm for good, and a new cap is one number to overwrite.
+    const bool resizes = (plant_->allowed >> static_cast<unsigned>(ActionKind::reshape) & 1U) != 0;
+    std::array<std::uint32_t, kBlock> next{}, last{};
+    for (std::size_t i = begin; i < end; ++i) {
+        const auto h = static_cast<std::size_t>(quiet_hosts_[i].host);
+        next[i - begin] = standing_begin_[h];
+        last[i - begin] = standing_begin_[h + 1];
+    }
     for (bool any = true; any;) {
         any = false;
         for (std::size_t slot = 0; slot < end - begin; ++slot) {
-            if (next[slot] < 0) continue;
-            const Vm& vm = vms_[static_cast<std::size_t>(next[slot])];
-            next[slot] = vm.host_next;
+            if (next[slot] == last[slot]) continue;
+            const auto id = static_cast<std::size_t>(standing_[next[slot]++]);
+            const Vm& vm = vms_[id];
             any = true;
             const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
             const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
             const Vec4 allocation = load4(vm.allocation);
-            const Vec4 peak = plant_->series_peak[series] * factor;
-            const bool calm = peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
+            const Vec4 peak = resizes ? allocation : plant_->series_peak[series] * factor;
+            const bool calm =
+                !resizes && peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
             const PackedVm packed{static_cast<std::uint32_t>(series * kDense),
                                   static_cast<std::uint32_t>(slot * sizeof(Sums))};
+            if (!calm) packed_at_[id] = static_cast<std::uint32_t>(careful_vms_.size());
             (calm ? calm_vms_ : careful_vms_).push_back(packed);
             (calm ? calm_factors_ : careful_factors_).push_back({factor});
             if (!calm) careful_caps_.push_back({allocation});
@@ -113,6 +135,12 @@ void Simulator::pack_block(std::size_t begin, std::size_t end) {
     }
     block.calm_end = static_cast<std::uint32_t>(calm_vms_.size());
     block.careful_end = static_cast<std::uint32_t>(careful_vms_.size());
+}
+
+// A VM that is packed has another allocation.
+void Simulator::repack_cap(std::int32_t vm) {
+    const auto v = static_cast<std::size_t>(vm);
+    if (packed_ && packed_at_[v] != kNotPacked) careful_caps_[packed_at_[v]].allocation = load4(vms_[v].allocation);
 }
 
 // The load that follows from the sums over a host's VMs; false where somebody is short of something.

@@ -156,7 +156,8 @@ void Simulator::play_events(double end) {
     open_all_hosts();
     for (;;) {
         const double event_s = events_.empty() ? end + 1.0 : events_.front().time;
-        const double migration_s = next_migration_s();
+        const std::size_t migration = next_migration();
+        const double migration_s = migration < migrations_.size() ? migrations_[migration].next_s : end + 1.0;
         const double next = std::min(event_s, migration_s);
         if (next > end) break;
         now_ = std::max(now_, next);
@@ -167,9 +168,7 @@ void Simulator::play_events(double end) {
             play(event);
             start_queued();
         } else {
-            const auto m = std::find_if(migrations_.begin(), migrations_.end(),
-                                        [migration_s](const Migration& x) { return x.next_s == migration_s; });
-            play_migration(static_cast<std::size_t>(m - migrations_.begin()));
+            play_migration(migration);
         }
         settle();
     }
@@ -267,8 +266,9 @@ std::size_t Simulator::memory_bytes() const {
            quiet_hosts_.capacity() * sizeof(PackedHost) + packed_gpus_.capacity() * sizeof(PackedGpu) +
            events_.capacity() * sizeof(Event) + migrations_.capacity() * sizeof(Migration) +
            history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +
-           (free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() + dirty_.capacity() +
-            touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity()) *
+           (packed_at_.capacity() + standing_begin_.capacity()) * sizeof(std::uint32_t) +
+           (standing_.capacity() + free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() +
+            dirty_.capacity() + touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity()) *
                sizeof(std::int32_t) +
            (online_ ? online_->memory_bytes() : 0);
 }

@@ -246,7 +246,6 @@ class Simulator {
     };
 
     // observe.cpp
-    bool show_quiet_host(std::size_t host, VmColumns& vms) const;
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
 
@@ -261,6 +260,7 @@ class Simulator {
     struct Load; // of a host whose VMs all get what they want
     void repack();
     void pack_block(std::size_t begin, std::size_t end);
+    void repack_cap(std::int32_t vm);
     template <bool Whole, class Sink> void each_quiet_host(Sink&& sink);
     template <class Sink> void each_quiet_host(Sink&& sink);
     bool finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, Vec4 tight, Load& load) const;
@@ -274,7 +274,7 @@ class Simulator {
     void evaluate_slow(std::int32_t host);
     void solve(std::int32_t host);
     Portion portion_of(const Vm& vm, std::int32_t id) const;
-    void fair_share(Resource resource, float capacity);
+    void fair_share(Resource resource, float wanted, float capacity);
     float host_power(std::int32_t host, float used_cpu, float used_gpu) const;
     void close(std::int32_t host);
     void touch(std::int32_t host);
@@ -319,7 +319,7 @@ class Simulator {
     void finish_migration(std::size_t index);
     void cancel_migrations_of(std::int32_t host);
     void cancel_migration(std::size_t index);
-    double next_migration_s() const;
+    std::size_t next_migration() const;
 
     // actions.cpp
     ActionResult act_spawn(const Action& action);
@@ -361,6 +361,7 @@ class Simulator {
     std::vector<bool> rack_on_;
     std::vector<double> rack_ready_s_;
     std::vector<std::int32_t> rack_copying_; // migrations over the uplink
+    std::vector<float> planned_mbit_s_;      // (n_hosts,) scratch of replan_links()
     std::vector<Migration> migrations_;
     std::vector<Event> events_; // a heap
     std::vector<std::int32_t> dirty_;
@@ -376,6 +377,10 @@ class Simulator {
     std::vector<PackedVm> careful_vms_;         // all others
     std::vector<PackedFactor> careful_factors_; // likewise
     std::vector<PackedCap> careful_caps_;
+    std::vector<std::uint32_t> standing_begin_; // (n_hosts + 1,) where each host's VMs begin in the next; of repack()
+    std::vector<std::int32_t> standing_;        // VMs by host, ascending
+    std::vector<std::uint32_t> packed_at_;      // (n_vms,) place among the careful ones, kNotPacked = not there
+    static constexpr std::uint32_t kNotPacked = ~0U;
     bool packed_whole_ = false; // every factor is 1
     std::vector<PackedGpu> packed_gpus_;
     std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs

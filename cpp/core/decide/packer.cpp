@@ -507,8 +507,8 @@ void Packer::drain(const ClusterState& state) {
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) drain_usd_[h] = drain_price_usd(state, h);
     if (knobs_.layout && packing_->lay_out(kMostMoves, rank_, drain_usd_, off_usd_h_)) return;
-    packing_->drain(knobs_.drain_hosts, knobs_.drain_trials, drain_usd_, off_usd_h_, free_.sample, free_.count,
-                    static_cast<float>(free_.failover_mib));
+    packing_->drain({knobs_.drain_hosts, knobs_.drain_trials, knobs_.drain_misses}, drain_usd_, off_usd_h_,
+                    free_.sample, free_.count, static_cast<float>(free_.failover_mib));
 }
 
 // A cycle of off and on, less the outage that emptying a host about to fail avoids, less its part in switching its

@@ -37,8 +37,7 @@ bool PlanWatch::due(const Planned& planned, const ExpectedCost& cost, bool unser
         auto now = static_cast<std::uint8_t>(hosts.state[h]);
         if (hosts.n_vms[h] == 0 && hosts.arriving[h] == 0) now |= kEmpty;
         if (hosts.hazard_per_h[h] > alarm_per_h_) now |= kAlarmed;
-        const ExpectedCost::Split split = cost.split_host(planned.loads(), h, {}, 0.0F);
-        now_usd_h_[h] = planned.here(h) > 0 ? split.late + split.unmet : 0.0F;
+        now_usd_h_[h] = planned.here(h) > 0 ? planned.usd_h(h) - cost.energy_usd_h(planned.loads(), h) : 0.0F;
         due = due || now != condition_[h] || now_usd_h_[h] - least_usd_h_[h] > rise_usd_h_;
         condition_[h] = now;
     }

@@ -52,6 +52,7 @@ Planned::Planned(std::shared_ptr<const Site> site, std::shared_ptr<const Expecte
     takes_.resize(n_hosts_);
     n_here_.resize(n_hosts_);
     limit_.resize(n_hosts_ * kResources);
+    for (std::uint32_t h = 0; h < n_hosts_; h += 4) fours_.push_back(h);
 }
 
 void Planned::begin(ClusterState& state, const DemandView& demand) {
@@ -163,18 +164,72 @@ float Planned::leaving_saves(std::size_t v) const {
     return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
 }
 
-std::int32_t Planned::cheapest(std::size_t v, std::int32_t except, float& added_usd_h) {
-    cost_->with_vm(hosts_, load_[v], after_);
+std::int32_t Planned::best_of(std::span<const std::uint32_t> fours, std::size_t v, std::int32_t except,
+                              const Search& on, float& added_usd_h) {
     std::int32_t best = -1;
     added_usd_h = std::numeric_limits<float>::infinity();
-    for (std::size_t h = 0; h < n_hosts_; ++h) {
-        if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except) continue;
-        const float added = after_[h] - now_[h];
-        if (added >= added_usd_h || !fits(v, h)) continue;
-        added_usd_h = added;
-        best = static_cast<std::int32_t>(h);
+    for (const std::uint32_t i : fours) {
+        bool priced = false; // where nothing has room there is nothing to price
+        for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h) {
+            if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except || (on.busy && n_here_[h] == 0)) continue;
+            if (!fits(v, h)) continue;
+            if (!priced) cost_->with_vm(on.loads, load_[v], {&i, 1}, after_);
+            priced = true;
+            const float added = after_[h] - on.now[h];
+            if (added >= added_usd_h) continue;
+            added_usd_h = added;
+            best = static_cast<std::int32_t>(h);
+        }
     }
     return best;
+}
+
+std::int32_t Planned::best_near(std::size_t v, std::int32_t except, const Search& on, float& added_usd_h) {
+    const std::int32_t best = best_of(near_, v, except, on, added_usd_h);
+    return best >= 0 ? best : best_of(fours_, v, except, on, added_usd_h);
+}
+
+std::int32_t Planned::cheapest(std::size_t v, std::int32_t except, float& added_usd_h) {
+    return best_of(fours_, v, except, {hosts_, now_, false}, added_usd_h);
+}
+
+std::int32_t Planned::cheapest_near(std::size_t v, std::int32_t except, float& added_usd_h) {
+    return best_near(v, except, {hosts_, now_, false}, added_usd_h);
+}
+
+void Planned::look_around() {
+    constexpr std::size_t kNear = 6; // blocks of four hosts
+    Load typical;
+    float n = 0.0F;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        n += static_cast<float>(n_here_[h]);
+        for (std::size_t r = 0; r < kDense; ++r) {
+            typical.mean[r] += hosts_.mean[r][h];
+            typical.variance[r] += hosts_.variance[r][h];
+        }
+        typical.credit += hosts_.credit[h];
+    }
+    const float share = 1.0F / std::max(n, 1.0F);
+    for (std::size_t r = 0; r < kDense; ++r) {
+        typical.mean[r] *= share;
+        typical.variance[r] *= share;
+    }
+    typical.credit *= share;
+    cost_->with_vm(hosts_, typical, after_);
+    priced_.clear();
+    for (const std::uint32_t i : fours_) {
+        float least = std::numeric_limits<float>::infinity();
+        for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h)
+            if (takes_[h] != 0 && n_here_[h] > 0) least = std::min(least, after_[h] - now_[h]);
+        if (least < std::numeric_limits<float>::infinity()) priced_.push_back({least, i});
+    }
+    const auto less = [](const Priced& a, const Priced& b) {
+        return a.added != b.added ? a.added < b.added : a.four < b.four;
+    };
+    const std::size_t kept = std::min(kNear, priced_.size());
+    std::partial_sort(priced_.begin(), priced_.begin() + static_cast<std::ptrdiff_t>(kept), priced_.end(), less);
+    near_.clear();
+    for (std::size_t k = 0; k < kept; ++k) near_.push_back(priced_[k].four);
 }
 
 std::int32_t Planned::cheapest(const Load& load, const Amounts& allocation, std::int32_t except, float& added_usd_h) {
@@ -204,16 +259,8 @@ bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added
         if (at_[v] != static_cast<std::int32_t>(host)) continue;
         found = movable(v);
         if (!found) break;
-        cost_->with_vm(trial_, load_[v], after_);
-        std::int32_t best = -1;
-        float least = std::numeric_limits<float>::infinity();
-        for (std::size_t h = 0; h < n_hosts_; ++h) {
-            if (takes_[h] == 0 || h == host || n_here_[h] == 0) continue;
-            const float added = after_[h] - trial_now_[h];
-            if (added >= least || !fits(v, h)) continue;
-            least = added;
-            best = static_cast<std::int32_t>(h);
-        }
+        float least = 0.0F;
+        const std::int32_t best = best_near(v, static_cast<std::int32_t>(host), {trial_, trial_now_, true}, least);
         found = best >= 0;
         if (!found) break;
         added_usd_h += least;

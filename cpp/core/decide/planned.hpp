@@ -64,10 +64,22 @@ class Planned {
     std::int32_t cheapest(std::size_t v, std::int32_t except, float& added_usd_h);
     std::int32_t cheapest(const Load& load, const Amounts& allocation, std::int32_t except, float& added_usd_h);
 
+    // The same among the hosts where a VM of mean size adds least, and among all where none of them has room.
+    std::int32_t cheapest_near(std::size_t v, std::int32_t except, float& added_usd_h);
+    void look_around(); // which hosts those are, from now on
+
     // Every move of `host`'s VMs elsewhere, in `out`; false where one finds no room or has to stay. USD/h added there.
     bool empty_out(std::size_t host, std::vector<Action>& out, float& added_usd_h);
 
   private:
+    struct Search { // for a place: on which loads, what those cost, and whether a host has to bear something already
+        const HostSet& loads;
+        const std::vector<float>& now;
+        bool busy;
+    };
+    std::int32_t best_of(std::span<const std::uint32_t> fours, std::size_t v, std::int32_t except, const Search& on,
+                         float& added_usd_h);
+    std::int32_t best_near(std::size_t v, std::int32_t except, const Search& on, float& added_usd_h);
     void stand(std::size_t v, std::size_t h, float sign);
     void reserve(std::size_t h, const float* allocation, float sign);
 
@@ -76,8 +88,14 @@ class Planned {
     ClusterState* state_ = nullptr;
     std::size_t n_hosts_;
     HostSet hosts_, trial_;
-    std::vector<float> now_, after_, trial_now_;     // (padded(n_hosts),) USD/h
-    std::vector<float> limit_, trial_allocated_;     // (n_hosts, 5)
+    std::vector<float> now_, after_, trial_now_; // (padded(n_hosts),) USD/h
+    std::vector<float> limit_, trial_allocated_; // (n_hosts, 5)
+    std::vector<std::uint32_t> fours_, near_;    // first hosts of blocks of four: of all, of the cheapest
+    struct Priced {
+        float added;
+        std::uint32_t four;
+    };
+    std::vector<Priced> priced_;                     // scratch
     std::vector<std::uint8_t> takes_;                // (n_hosts,)
     std::vector<std::int32_t> n_here_;               // (n_hosts,)
     std::vector<Load> load_;                         // (n_vms,)

@@ -9,12 +9,6 @@
 
 namespace foreshade {
 
-namespace {
-
-constexpr float kSaturated = 0.95F; // of its allocation: a VM that gets so much may want more
-
-} // namespace
-
 // Price of migrating a VM: the declared one and its slow-down; its downtime apart.
 float Proposer::move_usd(std::size_t v, float& dark_usd) const {
     const Economy& e = priced_->economy;
@@ -115,7 +109,7 @@ void Proposer::relieve() {
         std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(), worse);
         for (std::size_t j = 0; j < m; ++j) {
             float added = 0.0F;
-            const std::int32_t to = planned_->cheapest(at(ranked_[j].id), host, added);
+            const std::int32_t to = planned_->cheapest_near(at(ranked_[j].id), host, added);
             if (to < 0) continue;
             Candidate& c = offer(CandidateKind::migrate);
             c.vm = ranked_[j].id;
@@ -275,10 +269,10 @@ void Proposer::right_size(float headroom) {
     ranked_.clear();
     room_ = state.hosts.allocated; // as it is once the actions before have been carried out
     const auto first = static_cast<std::uint32_t>(out.size());
-    for (std::size_t v = 0; v < state.n_vms(); ++v) {
+    for (const std::int32_t vm : resizable_) {
+        const std::size_t v = at(vm);
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
         if (planned_->reshaped(v)) continue;
-        if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) continue;
         Amounts allocation;
         if (!wanted_shape(v, headroom, allocation)) continue;
         const std::size_t h = at(vms.host[v]);
@@ -354,7 +348,9 @@ void Proposer::helpers() {
     };
     ranked_.clear();
     std::size_t shown = 0;
-    for (std::size_t v = 0; v < state.n_vms(); ++v) {
+    const std::size_t n_looked = alarmed_ ? state.n_vms() : pressed_.size();
+    for (std::size_t k = 0; k < n_looked; ++k) {
+        const std::size_t v = alarmed_ ? k : at(pressed_[k]);
         if (!serving(vms.state[v]) || vms.host[v] < 0) continue;
         if (vms.kind[v] == VmKind::shadow && vms.primary[v] >= 0) {
             const std::size_t primary = at(vms.primary[v]);
@@ -390,7 +386,7 @@ void Proposer::helpers() {
         const float saturated = vms.demand[v * kResources] >= kSaturated * now ? 0.15F * now : 0.0F;
         const float want = (contended + saturated) * vms.credit[v];
         const float hazard = state.hosts.hazard_per_h[at(vms.host[v])];
-        if (want > 0.0F || hazard > 0.05F)
+        if (want > 0.0F || hazard > kThreatPerH)
             ranked_.push_back({want + hazard * vms.demand[v * kResources], static_cast<std::int32_t>(v)});
     }
     if (ranked_.empty()) return;

@@ -22,6 +22,12 @@ bool resumes(const Action& action) {
     return action.kind == ActionKind::spawn && action.vm < 0 && action.value == static_cast<float>(BootPath::spare);
 }
 
+// Whose score follows from the planned state as it is now.
+bool is_move_or_size(CandidateKind kind) {
+    return kind == CandidateKind::migrate || kind == CandidateKind::place || kind == CandidateKind::grow ||
+           kind == CandidateKind::shrink;
+}
+
 bool makes_vm(const Action& action) {
     return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
            (action.kind == ActionKind::spawn && action.vm < 0 && !resumes(action));
@@ -36,6 +42,10 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     check_rules(knobs_.rules);
     if (site_->economy.usd_kwh.empty())
         throw std::invalid_argument("site: expected a price for every tick, found none");
+    least_headroom_ = knobs_.headroom;
+    for (const float headroom : knobs_.headrooms) least_headroom_ = std::min(least_headroom_, headroom);
+    rows_.assign(knobs_.k * feature::count, 0.0F);
+    stale_.assign(knobs_.k, 1);
     reset({});
 }
 
@@ -98,6 +108,10 @@ void Proposer::learn(const ClusterState& state) {
     const VmColumns& vms = state.vms;
     const float forget = 1.0F / static_cast<float>(std::max<std::size_t>(knobs_.peak_ticks, 1));
     free_slots_ = 0;
+    resizable_.clear();
+    pressed_.clear();
+    newest_mhz_ = expected_mhz_ = 0.0F;
+    const float* const expected = memory_->window().mean().data();
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
         if (vms.state[v] == VmState::absent) {
             ++free_slots_;
@@ -109,14 +123,33 @@ void Proposer::learn(const ClusterState& state) {
             samples_[v] = 0;
             peak_[v * 2] = peak_[v * 2 + 1] = 0.0F;
         }
-        if (!serving(vms.state[v]) || !(vms.age_s[v] < site_->tick_s)) continue;
-        ++samples_[v];
-        for (std::size_t r = 0; r < 2; ++r) {
-            float& peak = peak_[v * 2 + r];
-            const float now = vms.demand[v * kResources + r];
-            peak = now >= peak ? now : peak - (peak - now) * forget;
+        if (!serving(vms.state[v])) continue;
+        const float* const demand = vms.demand.data() + v * kResources;
+        newest_mhz_ += demand[0];
+        expected_mhz_ += expected[v * kResources];
+        if (vms.age_s[v] < site_->tick_s) {
+            ++samples_[v];
+            for (std::size_t r = 0; r < 2; ++r) {
+                float& peak = peak_[v * 2 + r];
+                peak = demand[r] >= peak ? demand[r] : peak - (peak - demand[r]) * forget;
+            }
         }
+        const bool saturated = demand[0] >= kSaturated * vms.allocation[v * kResources];
+        const bool presses = saturated || vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow;
+        if (presses) pressed_.push_back(static_cast<std::int32_t>(v));
+        if (may_resize(vms, v)) resizable_.push_back(static_cast<std::int32_t>(v));
     }
+}
+
+// Whether it is at its limit, or holds memory that it never used by the least of the headrooms.
+bool Proposer::may_resize(const VmColumns& vms, std::size_t v) const {
+    if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) return false;
+    const float* const now = vms.allocation.data() + v * kResources;
+    const float* const flavour = vms.flavour.data() + v * kResources;
+    const float* const demand = vms.demand.data() + v * kResources;
+    const float used = std::min(least_headroom_ * peak_[v * 2 + 1], knobs_.memory_ceiling * flavour[1]);
+    return demand[0] >= kSaturated * now[0] || demand[1] >= kSaturated * now[1] ||
+           now[1] - std::max(used, knobs_.floor * flavour[1]) >= knobs_.least_change * flavour[1];
 }
 
 void Proposer::observe(ClusterState& state) {
@@ -223,8 +256,10 @@ void Proposer::survey() {
     float promised = 0.0F, promisable = 0.0F, n_on = 0.0F, idle_w = 0.0F;
     crowded_.clear();
     idle_.clear();
+    alarmed_ = false;
     for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
         const float cpu = hosts.capacity[h * kResources];
+        alarmed_ = alarmed_ || hosts.hazard_per_h[h] > kThreatPerH;
         if (site_->rented[h] == 0) {
             ours += cpu;
             const HostState s = hosts.state[h];
@@ -250,8 +285,7 @@ void Proposer::survey() {
         const float crowd = std::max((loads.mean[0][h] + 2.0F * sigma) * loads.inverse_cpu[h],
                                      (loads.mean[1][h] + 2.0F * memory_sigma) / loads.capacity[1][h]);
         if (crowd > 1.0F) hot += 1.0F;
-        crowded_.push_back({planned_->usd_h(h) - cost_->idle_usd_h(h), static_cast<std::int32_t>(h)});
-        crowded_.back().value = crowd + excess * loads.inverse_cpu[h];
+        crowded_.push_back({crowd + excess * loads.inverse_cpu[h], static_cast<std::int32_t>(h)});
         // What it draws for what it carries: a candidate to be emptied.
         idle_.push_back(
             {loads.mean[0][h] * loads.inverse_cpu[h] + hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
@@ -262,21 +296,14 @@ void Proposer::survey() {
     // Room is worth what an idle host costs where memory, and not CPU, keeps hosts on.
     memory_usd_mib_h_ = idle_w * 1e-3F * usd_kwh_ / std::max(promisable, 1.0F) *
                         std::clamp((memory_share - cpu_share) * 2.0F, 0.0F, 1.0F);
-    std::array<std::size_t, kVmStates> n_of{};
-    float newest = 0.0F, expected = 0.0F;
-    const float* const demand = state.vms.demand.data();
-    const float* const mean_demand = memory_->window().mean().data();
-    for (std::size_t v = 0; v < state.n_vms(); ++v) {
-        const VmState said = state.vms.state[v];
-        ++n_of[static_cast<std::size_t>(said)];
-        if (!serving(said)) continue;
-        newest += demand[v * kResources];
-        expected += mean_demand[v * kResources];
+    std::uint32_t n_absent = 0, n_waiting = 0, n_migrating = 0;
+    for (const VmState said : state.vms.state) {
+        n_absent += said == VmState::absent ? 1U : 0U;
+        n_waiting += said == VmState::pending || said == VmState::failed ? 1U : 0U;
+        n_migrating += said == VmState::migrating ? 1U : 0U;
     }
-    const auto count = [&](VmState said) { return static_cast<float>(n_of[static_cast<std::size_t>(said)]); };
-    const float n_vms = static_cast<float>(state.n_vms()) - count(VmState::absent);
-    const float waiting = count(VmState::pending) + count(VmState::failed);
-    const float migrating = count(VmState::migrating);
+    const auto n_vms = static_cast<float>(state.n_vms() - n_absent);
+    const auto waiting = static_cast<float>(n_waiting), migrating = static_cast<float>(n_migrating);
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
     const float week =
         static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) / (7.0F * kDaySeconds);
@@ -302,7 +329,7 @@ void Proposer::survey() {
     c[context::unmet] = clip_share(100.0F * unmet / std::max(wanted[0], 1.0F));
     c[context::hot] = hot / std::max(n_on, 1.0F);
     c[context::hazard] = clip(100.0F * hazard / std::max(n_on, 1.0F));
-    c[context::growth] = clip(10.0F * (expected - newest) / std::max(there[0], 1.0F));
+    c[context::growth] = clip(10.0F * (expected_mhz_ - newest_mhz_) / std::max(there[0], 1.0F));
     c[context::drift] = -c[context::growth];
     c[context::energy_price] = std::log(factors_.energy);
     c[context::unmet_price] = std::log(factors_.unmet);
@@ -332,6 +359,7 @@ void Proposer::generate() {
         if (!whole_) offer_plans();
         place();
         if (site_->can(ActionKind::migrate)) {
+            planned_->look_around();
             relieve();
             drain();
         }
@@ -461,6 +489,7 @@ void Proposer::prefer(Candidate& c) const {
 
 void Proposer::show() {
     for (Candidate& c : pool_) prefer(c);
+    std::fill(stale_.begin(), stale_.end(), std::uint8_t{1});
     shown_ = pool_;
     if (shown_.size() <= knobs_.k) return;
     std::stable_sort(shown_.begin() + 1, shown_.end(), [](const Candidate& a, const Candidate& b) {
@@ -493,6 +522,7 @@ void Proposer::choose(std::size_t index) {
         // What was planned when the tick began holds while nothing else was booked.
         if (begin > 0 || !knobs_.plans[at(shown_[index].plan)].eager) fill_plan(shown_[index]);
     }
+    if (shown_[index].kind == CandidateKind::right_size) allocated_ = planned_->state().hosts.allocated;
     for (const Action& action : actions_of(index)) {
         // Of several actions, some may have lost their room or their VM to what was booked since they were planned.
         if (!planned_->allows(action)) continue;
@@ -508,12 +538,28 @@ void Proposer::choose(std::size_t index) {
         for (Offer& offer : offers_)
             if (!claim.empty() && offer.claim == claim) offer.taken = true;
     }
-    if (left_ == 0 || chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
+    if (left_ == 0) { // the tick is over
+        for (std::size_t i = 1; i < shown_.size(); ++i) shown_[i].possible = false;
+        std::fill(stale_.begin(), stale_.end(), std::uint8_t{1});
+        return;
+    }
+    if (chosen.kind == CandidateKind::right_size) {
+        settle_sizes();
+    } else if (chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
         survey();
         generate();
         return;
+    } else {
+        settle(chosen, index);
     }
-    // A single action: only what shares its VM or hosts has another score now.
+    if (knobs_.rules.empty()) return;
+    std::fill(stale_.begin(), stale_.end(), std::uint8_t{1});
+    for (Candidate& c : shown_) // rules may ask for the decisions that are left, or for what a host is now
+        if (c.possible) prefer(c);
+}
+
+// After a single action: only what shares its VM or hosts has another score now.
+void Proposer::settle(const Candidate& chosen, std::size_t index) {
     const auto touches = [&](std::int32_t vm, std::int32_t host) {
         return (vm >= 0 && vm == chosen.vm) || (host >= 0 && (host == chosen.host || host == chosen.source));
     };
@@ -522,6 +568,7 @@ void Proposer::choose(std::size_t index) {
         if (!c.possible) continue;
         if (c.offered >= 0 && offers_[at(c.offered)].taken) {
             c.possible = false;
+            stale_[i] = 1;
             continue;
         }
         bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source) ||
@@ -531,19 +578,52 @@ void Proposer::choose(std::size_t index) {
             same = touches(action.vm, action.host);
         }
         if (!same) continue;
+        stale_[i] = 1;
         if (c.offered >= 0) {
             c.possible = i != index && stands(offers_[at(c.offered)]);
             continue;
         }
-        c.possible = i != index && c.n_actions == 1 &&
-                     (c.kind == CandidateKind::migrate || c.kind == CandidateKind::place ||
-                      c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) &&
-                     evaluate(c);
+        c.possible = i != index && c.n_actions == 1 && is_move_or_size(c.kind) && evaluate(c);
         if (c.possible) prefer(c);
     }
-    if (knobs_.rules.empty()) return;
-    for (Candidate& c : shown_) // rules may ask for the decisions that are left, or for what a host is now
-        if (c.possible) prefer(c);
+}
+
+// After VMs were right-sized: what they want is what it was, so only room has changed, and what could be sized.
+void Proposer::settle_sizes() {
+    const ClusterState& state = planned_->state();
+    resized_.assign(state.n_hosts(), 0);
+    grown_.assign(state.n_hosts(), 0);
+    for (const std::int32_t vm : resizable_) {
+        if (!planned_->reshaped(at(vm)) || state.vms.host[at(vm)] < 0) continue;
+        resized_[at(state.vms.host[at(vm)])] = 1;
+    }
+    for (std::size_t h = 0; h < state.n_hosts(); ++h)
+        for (std::size_t r = 0; r < kResources && resized_[h] != 0; ++r)
+            if (state.hosts.allocated[h * kResources + r] > allocated_[h * kResources + r]) grown_[h] = 1;
+    const auto in = [](const std::vector<std::uint8_t>& hosts, std::int32_t h) { return h >= 0 && hosts[at(h)] != 0; };
+    for (std::size_t i = 1; i < shown_.size(); ++i) {
+        Candidate& c = shown_[i];
+        if (!c.possible) continue;
+        if (in(resized_, c.host) || in(resized_, c.source)) stale_[i] = 1;
+        if (c.offered >= 0) {
+            c.possible = !offers_[at(c.offered)].taken && stands(offers_[at(c.offered)]);
+        } else if (c.kind == CandidateKind::right_size) {
+            c.possible = false;
+        } else if (is_move_or_size(c.kind)) {
+            if (stale_[i] == 0) continue;
+            c.possible = evaluate(c);
+            if (c.possible) prefer(c);
+        } else if (c.kind != CandidateKind::plan) { // a plan is made anew when it is chosen
+            for (std::uint32_t k = 0; k < c.n_actions && c.possible; ++k) {
+                const Action& action = actions_[c.first_action + k];
+                const bool grew =
+                    action.vm >= 0 && planned_->reshaped(at(action.vm)) && in(grown_, state.vms.host[at(action.vm)]);
+                c.possible =
+                    !grew && !(action.host >= 0 && action.kind != ActionKind::power && in(grown_, action.host));
+            }
+        }
+        if (!c.possible) stale_[i] = 1;
+    }
 }
 
 std::string Proposer::reason(std::size_t index) const {
@@ -620,11 +700,15 @@ void Proposer::write(float* context_out, float* candidates, float* mask) const {
     std::memcpy(context_out, context_.data(), sizeof(float) * context::count);
     context_out[context::planned] = whole_ ? 1.0F : 0.0F;
     context_out[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
-    std::memset(candidates, 0, sizeof(float) * knobs_.k * feature::count);
     for (std::size_t i = 0; i < knobs_.k; ++i) {
         mask[i] = possible(i) ? 1.0F : 0.0F;
-        if (possible(i)) write_row(shown_[i], candidates + i * feature::count);
+        if (stale_[i] == 0) continue;
+        stale_[i] = 0;
+        float* const row = rows_.data() + i * feature::count;
+        std::fill_n(row, feature::count, 0.0F);
+        if (possible(i)) write_row(shown_[i], row);
     }
+    std::memcpy(candidates, rows_.data(), sizeof(float) * rows_.size());
 }
 
 } // namespace foreshade

@@ -135,6 +135,9 @@ class Proposer {
   private:
     void begin(const ClusterState& state);
     void learn(const ClusterState& state);
+    bool may_resize(const VmColumns& vms, std::size_t v) const;
+    void settle(const Candidate& chosen, std::size_t index);
+    void settle_sizes();
     void survey();
     void generate();
     void offer_plans();
@@ -202,6 +205,17 @@ class Proposer {
         float value;
         std::int32_t id;
     };
+    // Of this tick's VMs, so that no candidate has to look at all of them.
+    std::vector<std::int32_t> resizable_; // whose size could be wrong
+    std::vector<std::int32_t> pressed_;   // shadows, and those that wait for CPU or are at their allocation
+    float least_headroom_ = 0.0F;
+    float newest_mhz_ = 0.0F, expected_mhz_ = 0.0F; // CPU of those that serve
+    bool alarmed_ = false;                          // some host may fail soon
+    std::vector<std::uint8_t> resized_, grown_;     // (n_hosts,) some VM there was reshaped, more is promised; scratch
+    std::vector<float> allocated_;                  // (n_hosts, 5) before VMs were right-sized
+    // Rows as they were written last, and which of them (k,) hold no more.
+    mutable std::vector<float> rows_;
+    mutable std::vector<std::uint8_t> stale_;
     std::vector<float> room_; // (n_hosts, 5) scratch
     std::vector<Ranked> crowded_, idle_, ranked_;
     std::array<float, context::count> context_{};
