@@ -276,9 +276,11 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.jobs, context) as pool:
         seen = list(pool.map(signals, seeds))
-        rows = list(pool.map(play, [(seed, label) for label in labels for seed in seeds]))
-    if args.out is not None:
-        args.out.write_text(json.dumps(rows, indent=1))
+        rows = []
+        for row in pool.map(play, [(seed, label) for seed in seeds for label in labels]):
+            rows.append(row)
+            if args.out is not None:  # after each: a run that is cut short has told what it had
+                args.out.write_text(json.dumps(rows, indent=1))
     print(f"seeds {seeds[0]} to {seeds[-1]}, {sum(len(s['surges']) for s in seen)} surges\n")
     print(
         "| components | room USD | total USD | unmet % | missed: forecastable, young, random | shifted before |"

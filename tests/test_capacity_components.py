@@ -241,3 +241,13 @@ def test_every_component_plays_a_site_without_forecasts() -> None:
         assert all(o.accepted for o in there.execute(Plan(state.tick, agent.act(state))))
         there.advance()
     assert there.metrics().counts["spawned"] >= 1
+
+
+def test_nobody_offers_what_the_scenario_forbids() -> None:
+    load = workload([App(surge(1.0 * GHZ, 4.9 * GHZ, 5, 9), vms=2, offloadable=0.5)], 30)
+    forbids = world(load).scenario.model_copy(update={"actions": ("migrate",)})
+    there = SimulatedWorld(forbids, load, forecast=foreseen(load))
+    agent = rules(load_components("spawning,despawning,warm_pool,shadows,microvms,adjuster"))
+    played(agent, there, 30)
+    assert agent.tally.summary().by_component == {}
+    assert there.metrics().counts["refused"] == 0

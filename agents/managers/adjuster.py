@@ -25,7 +25,7 @@ from foreshade._core import ClusterState
 from foreshade.agents.managers.manager import ManagerKnobs, Offer
 from foreshade.agents.managers.need import Share
 from foreshade.agents.managers.room import Room
-from foreshade.envs.model.action import five, reshape
+from foreshade.envs.model.action import ActionKind, five, reshape
 from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 
@@ -85,6 +85,8 @@ class Adjuster:
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """One change of a VM each, all resources of it together."""
+        if ActionKind.RESHAPE not in self._site.capabilities:
+            return ()
         self._room.look(state)
         self._learn(state)
         upper = self._upper(state)

@@ -20,7 +20,7 @@ from foreshade.agents.managers.members import Members
 from foreshade.agents.managers.need import Share, TriggerKnobs, spare
 from foreshade.agents.managers.outlook import Outlook, View
 from foreshade.agents.managers.room import Room
-from foreshade.envs.model.action import Action, despawn, five, shift
+from foreshade.envs.model.action import Action, ActionKind, despawn, five, shift
 from foreshade.envs.model.state import Resource, VmState
 from foreshade.envs.site import Site
 
@@ -55,6 +55,8 @@ class Despawning:
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """For each application the drain of one VM, the shutdown of those that are drained, or their return."""
+        if not {ActionKind.DESPAWN, ActionKind.SHIFT} <= self._site.capabilities:
+            return ()
         view = self._outlook.look(state)
         self._room.look(state)
         self._members.look(state)

@@ -21,7 +21,7 @@ from foreshade.agents.managers.need import Need, TriggerKnobs, needs, worth
 from foreshade.agents.managers.outlook import Outlook, View
 from foreshade.agents.managers.room import Room
 from foreshade.envs import catalogue
-from foreshade.envs.model.action import five, microvm
+from foreshade.envs.model.action import ActionKind, five, microvm
 from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 
@@ -56,7 +56,7 @@ class MicroVms:
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """A helper for each application that will be short and can hand off work."""
-        if self._site.offloadable is None:
+        if self._site.offloadable is None or ActionKind.MICROVM not in self._site.capabilities:
             return ()
         view = self._outlook.look(state)
         self._room.look(state)

@@ -65,14 +65,15 @@ class View:
 #: Days that are remembered, days that must be, and the ticks around the same time that count.
 _DAYS, _LEAST_DAYS, _AROUND = 5, 3, 1
 _UPPER = 4  # first level of the upper half
+_HOUR_S = 3600.0
 
 
 class Outlook:
     """The applications of a site, looked at once a tick."""
 
-    def __init__(self, site: Site, n_ahead: int = 12) -> None:
-        """Of the ``n_ahead`` ticks to come."""
-        self.n_ahead = n_ahead
+    def __init__(self, site: Site) -> None:
+        """Of the hour to come."""
+        self.n_ahead = max(1, round(_HOUR_S / site.tick_s))
         self.tick_s = site.tick_s
         self._n_apps = 0 if site.offloadable is None else len(site.offloadable)
         self._said: F32 | None = None  # (n_rows, n_ahead, 7); NaN = nothing was said of that tick

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade._core import ClusterState
-from foreshade.envs.model.action import Action, Allocation, PowerTarget, five, power, power_rack
+from foreshade.envs.model.action import Action, ActionKind, Allocation, PowerTarget, five, power, power_rack
 from foreshade.envs.model.state import HostState, Resource
 from foreshade.envs.site import Site
 
@@ -40,6 +40,7 @@ class Room:
         prices = site.economy
         self._usd_kwh = (prices.electricity_usd_kwh + prices.carbon_usd_kwh) * prices.pue
         self._rented = site.rented
+        self._wakes = ActionKind.POWER in site.capabilities
         self._overhead = site.vm_overhead
         self._wake_s = np.zeros(len(site.off_w), np.float32) if site.wake_s is None else site.wake_s
 
@@ -94,7 +95,7 @@ class Room:
                 left = (self._free / np.maximum(self._limit, 1.0))[:, :2].min(axis=1)
                 host = int(np.flatnonzero(found)[np.argmin(left[found])])
                 return Place(host, self.usd_h(host, allocation))
-        if not wake:
+        if not wake or not self._wakes:
             return None
         sleeps = holds & np.isin(self._state, _ASLEEP) & ~self._rented
         if not sleeps.any():

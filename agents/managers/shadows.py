@@ -28,6 +28,7 @@ from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 
 _OVER = (State.ENDED, State.LOST)
+_NEEDED = {ActionKind.SHADOW, ActionKind.SHIFT, ActionKind.RESHAPE, ActionKind.DESPAWN}
 _UNLOADED_MS = 10.0  # latency of a request where nothing waits; what is compared is how much longer it takes
 
 
@@ -108,6 +109,8 @@ class Shadows:
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """What each shadow should do next, and the shadows that are wanted."""
+        if not self._site.capabilities >= _NEEDED:
+            return ()
         self._tick = state.tick
         self._orders.clear()
         self._birth = state.vms.birth.tolist()

@@ -23,7 +23,7 @@ from foreshade.agents.managers.outlook import Outlook, View
 from foreshade.agents.managers.room import Place, Room
 from foreshade.agents.managers.sizing import Sizing
 from foreshade.envs import catalogue
-from foreshade.envs.model.action import Action, Allocation, Boot, five, shift, spawn
+from foreshade.envs.model.action import Action, ActionKind, Allocation, Boot, five, shift, spawn
 from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 from foreshade.envs.templates.template import Template
@@ -67,6 +67,8 @@ class Spawning:
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """A VM more for each application that is about to be short, and traffic by size for those that came up."""
+        if ActionKind.SPAWN not in self._site.capabilities:
+            return ()
         view = self._outlook.look(state)
         self._room.look(state)
         self._members.look(state)

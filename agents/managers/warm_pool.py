@@ -22,7 +22,7 @@ from foreshade.agents.managers.outlook import Outlook, View
 from foreshade.agents.managers.room import Room
 from foreshade.agents.managers.sizing import Sizing
 from foreshade.envs import catalogue
-from foreshade.envs.model.action import Boot, despawn, five, spawn
+from foreshade.envs.model.action import ActionKind, Boot, despawn, five, spawn
 from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 
@@ -61,6 +61,8 @@ class WarmPool:
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """A spare for each application that may want more than is foreseen; the end of those that nobody wants."""
+        if not {ActionKind.SPAWN, ActionKind.DESPAWN} <= self._site.capabilities:
+            return ()
         self._tick = state.tick
         view = self._outlook.look(state)
         self._room.look(state)
