@@ -87,6 +87,7 @@ class PlanExecutor:
         self._world, self._journal, self._knobs = world, journal, knobs
         self._sleep, self._fence = sleep, fence
         self._mine: set[str] = set()  # plans that this process began: their pending actions are still wanted
+        self._under_way: dict[str, Order] = {}  # orders that were begun and have not ended, by key
         self._strikes = 0
         self._late = LateCalls(
             world,
@@ -111,6 +112,7 @@ class PlanExecutor:
             plan = found
             for action in plan.actions:
                 if action.state is ActionState.ONGOING:
+                    self._under_way[action.order.key] = action.order
                     settled = self._settle_action(plan, action, outcomes)
                     plan = plan.with_action(settled)
                 elif action.state is ActionState.PENDING and plan.id not in self._mine:
@@ -132,6 +134,8 @@ class PlanExecutor:
         needed = dependencies([action.order for action in plan.actions])
         while True:
             plan = self._drop_orphans(plan, needed)
+            if self._journal.controls().paused:  # also where it was paused between two waves
+                break
             wave = self._wave(plan, needed)
             if not wave:
                 break
@@ -160,12 +164,13 @@ class PlanExecutor:
         """Pending actions that may run side by side now."""
         wave: list[PlannedAction] = []
         load: Counter[str] = Counter()
-        for action in plan.actions:
-            if action.state is ActionState.ONGOING:
-                load.update(_hosts(action.order))
-        running = sum(action.state is ActionState.ONGOING for action in plan.actions)
+        for order in self._under_way.values():  # of whatever plan
+            load.update(_hosts(order))
         for number, action in enumerate(plan.actions):
-            if action.state is not ActionState.PENDING or len(wave) + running >= self._knobs.at_once:
+            if (
+                action.state is not ActionState.PENDING
+                or len(wave) + len(self._under_way) >= self._knobs.at_once
+            ):
                 continue
             if any(plan.actions[i].open for i in needed[number]):
                 continue
@@ -191,6 +196,7 @@ class PlanExecutor:
                 plan = plan.with_action(self._journal.plan(plan.id).action(action.order.key))
                 continue
             plan = plan.with_action(intent)
+            self._under_way[intent.order.key] = intent.order
             begun.append(intent)
         if not begun:
             return plan
@@ -276,6 +282,7 @@ class PlanExecutor:
 
     def _end(self, plan: PlanRecord, action: PlannedAction, state: ActionState, reason: str) -> PlannedAction:
         ended = replace(action.to(state, reason), ended_s=self._now_s())
+        self._under_way.pop(action.order.key, None)
         try:
             self._journal.step_action(plan.id, ended, ended.ended_s)
         except PlanError:  # a person was faster with an action that was not begun

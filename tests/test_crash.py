@@ -8,6 +8,7 @@ none doubled, nothing half done, and the journal says what the world shows.
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import warnings
@@ -72,6 +73,7 @@ class Points:
     passed: int = 0
 
     def __call__(self) -> None:
+        """One point more."""
         self.passed += 1
         if self.passed == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -177,14 +179,57 @@ def check(world: DurableSimulatedWorld, kept: StoreJournal) -> None:
     assert not world._memory.defined
     assert not world._memory.incoming
     plans, actions = kept.replayed()
-    found = kept.plans()
+    found = kept.plans(limit=1_000)
     assert plans == {plan.id: plan.state for plan in found}
     assert actions == {a.order.key: a.state for plan in found for a in plan.actions}
     for plan in found:
         assert not plan.open
+        assert all(action.reason for action in plan.actions if action.state is not ActionState.SUCCEEDED)
+
+
+def check_each(world: DurableSimulatedWorld, kept: StoreJournal) -> None:
+    """What the journal says of each action is what the world shows of it; nothing happened since."""
+    for plan in kept.plans():
         for action in plan.actions if plan.mode is Mode.AUTO else ():
             assert world.standing(action.order) is SETTLED[action.state], (action.state, action.reason)
-            assert action.reason or action.state is ActionState.SUCCEEDED
+
+
+def check_sum(world: DurableSimulatedWorld, kept: StoreJournal) -> None:
+    """What the journal says that succeeded, in order, comes to where VMs stand and which hosts are on."""
+    done = [a for a in kept.recent(0.0) if a.state is ActionState.SUCCEEDED]
+    last = {}
+    for action in sorted(done, key=lambda action: action.ended_s):
+        if action.order.kind.name in ("MIGRATE", "POWER"):
+            last[action.order.vm or action.order.host] = action.order
+    assert last
+    assert all(world.standing(order) is Standing.DONE for order in last.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_controller_that_is_killed_again_and_again_keeps_its_cluster_whole(
+    tmp_path: Path, seed: int
+) -> None:
+    dice = random.Random(seed)
+
+    def work(points: Points) -> None:
+        world = durable(tmp_path, lambda _order, _step: points() or "")
+        kept = DyingJournal(journal(tmp_path)._store, wall_s=lambda: 0.0)
+        kept.points = points
+        one = controller(world, kept, vm_cooldown_s=0.0)
+        for _ in range(8):
+            one.tick()
+            world.advance()
+
+    journal(tmp_path).say("mode", "auto", "test")
+    deaths = 0
+    for _ in range(8):
+        points = Points(dice.randrange(1, 24))
+        deaths += killed(lambda: work(points))  # noqa: B023 - run at once
+    journal(tmp_path).say("mode", "observe", "test")
+    world, kept = mended(tmp_path)
+    check(world, kept)
+    check_sum(world, kept)
+    assert deaths > 2
 
 
 @pytest.mark.parametrize("failing", [False, True], ids=["", "failing"])
@@ -203,6 +248,7 @@ def test_killed_anywhere_the_cluster_is_whole_and_the_journal_true(
         died = killed(lambda: carry_out(folder, kind, Points(die_at), failing=failing))  # noqa: B023 - run at once
         world, kept = mended(folder)
         check(world, kept)
+        check_each(world, kept)
         ends.update(
             action.state for plan in kept.plans() for action in plan.actions if plan.mode is Mode.AUTO
         )

@@ -149,6 +149,33 @@ def test_no_more_run_at_once_on_a_host_than_allowed(tmp_path: Path) -> None:
     assert states(cluster.kept.plan(begun.id)) == [ActionState.SUCCEEDED] * 3
 
 
+def test_limits_hold_across_plans(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, at_once=1)
+    first = cluster.executor.carry_out(cluster.approved(migrate(0, 3)), cluster.look)
+    second = cluster.executor.carry_out(cluster.approved(migrate(1, 2)), cluster.look)
+    assert (states(first), states(second)) == ([ActionState.ONGOING], [ActionState.PENDING])
+    for _ in range(3):
+        cluster.world.advance()
+        cluster.executor.settle(cluster.look)
+    assert states(cluster.kept.plan(second.id)) == [ActionState.SUCCEEDED]
+
+
+def test_a_pause_stops_a_plan_between_its_waves_and_a_resume_goes_on(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, at_once=1)
+    plan = cluster.executor.carry_out(cluster.approved(migrate(0, 3), migrate(1, 2)), cluster.look)
+    service = ControlService(cluster.kept._store, "cluster")
+    service.pause("ann", "incident")
+    for _ in range(2):
+        cluster.world.advance()
+        cluster.executor.settle(cluster.look)
+    assert states(cluster.kept.plan(plan.id)) == [ActionState.SUCCEEDED, ActionState.PENDING]
+    service.resume("ann")
+    for _ in range(2):
+        cluster.executor.settle(cluster.look)
+        cluster.world.advance()
+    assert states(cluster.kept.plan(plan.id)) == [ActionState.SUCCEEDED, ActionState.SUCCEEDED]
+
+
 def test_a_vm_that_vanished_between_plan_and_act_is_superseded(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     made = cluster.run(spawn(0, 2, SMALL)).actions[0].order.vm
