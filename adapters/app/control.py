@@ -14,7 +14,7 @@ from foreshade.adapters.app.control_config import ControlConfig
 from foreshade.adapters.app.lease_keeper import keep_lease
 from foreshade.adapters.app.minds_in_force import MindsInForce
 from foreshade.adapters.control_service import ControlService
-from foreshade.adapters.executor import PlanExecutor
+from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
 from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
 from foreshade.adapters.store.history import History
 from foreshade.adapters.store.journal import StoreJournal
@@ -78,7 +78,12 @@ def assemble(config: ControlConfig, standing: Sequence[Standing] = ()) -> Runnin
         JournalError: the store cannot be opened.
 
     """
-    config.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"state_dir {config.folder}: expected a folder to write to, {error.strerror}"
+        ) from error
     store = Store(config.store_url)
     lease = Lease(store, config.cluster, length_s=config.lease.length_s)
     service = ControlService(store, config.cluster)
@@ -103,7 +108,7 @@ def _assemble(
     world, interval_s = make_world(config)
     kept = StoreJournal(store, wall_s=time.time, fence=lease.fence_in)
     minds = MindsInForce(config, store)
-    executor = PlanExecutor(world, kept, config.executor, sleep=time.sleep, fence=lease.fence)
+    executor = PlanExecutor(world, kept, _executor_knobs(config), sleep=time.sleep, fence=lease.fence)
     controller = Controller(
         world,
         kept,
@@ -121,6 +126,13 @@ def _assemble(
     )
     service.wake = running.woken.set
     return running
+
+
+def _executor_knobs(config: ControlConfig) -> ExecutorKnobs:
+    """As configured; a simulated cluster queues migrations itself, and passes only from tick to tick."""
+    if config.simulated is not None and "executor" not in config.model_fields_set:
+        return ExecutorKnobs(at_once=64, at_once_per_host=16)
+    return config.executor
 
 
 def open_history(config: ControlConfig) -> History:
@@ -183,7 +195,7 @@ def run(
     finally:
         for stop in reversed(stops):
             stop()
-        running.lease.release()
+        _give_back(running.lease)
         running.world.close()
         running.store.close()
     return played
@@ -243,6 +255,14 @@ def _tick(running: Running) -> TickRecord | None:
         return None
     _say(record)
     return record
+
+
+def _give_back(lease: Lease) -> None:
+    """So that the next need not wait; where the store cannot be written, it waits."""
+    try:
+        lease.release()
+    except JournalError as error:
+        log.error("the lease expires by itself: %s", error)
 
 
 def _advance(running: Running) -> None:
@@ -326,19 +346,12 @@ def explained(decision: Explained, seen: Seen) -> dict[str, Any]:
     from foreshade.adapters.app.explain import decision_to_json  # noqa: PLC0415  keeps the start short
 
     said = decision_to_json(decision)
+    hosts, vms = seen.inventory.hosts, seen.inventory.vms
     for candidate in said["candidates"]:
-        for key, names in (
-            ("vm", [vm.name for vm in seen.inventory.vms]),
-            ("host", _hosts(seen)),
-            ("source", _hosts(seen)),
-        ):
+        for key, facts in (("vm", vms), ("host", hosts), ("source", hosts)):
             slot = candidate[key]
-            candidate[f"{key}_name"] = names[slot] if 0 <= slot < len(names) else ""
+            candidate[f"{key}_name"] = facts[slot].name if 0 <= slot < len(facts) else ""
     return said
-
-
-def _hosts(seen: Seen) -> list[str]:
-    return [host.name for host in seen.inventory.hosts]
 
 
 def _say(record: TickRecord) -> None:
