@@ -8,11 +8,11 @@ from datetime import timedelta
 import numpy as np
 
 from foreshade import _core
-from foreshade.envs import catalogue
+from foreshade.envs import affinity, catalogue
 from foreshade.envs.errors import ScenarioError
 from foreshade.envs.forecast.table import Forecast, forecast_source
 from foreshade.envs.model.action import ActionKind
-from foreshade.envs.scenarios.schema import HostGroup, Scenario
+from foreshade.envs.scenarios.schema import HostGroup, RentedGroup, Scenario
 from foreshade.envs.workloads.workload import Workload
 
 #: Overflow of a host's memory at which a hypervisor's swap slow-down is reached (docs/physics.md).
@@ -85,15 +85,14 @@ def data_centre(scenario: Scenario, n_ticks: int, n_vms: int, *, power_managed: 
     hosts: list[_core.Host] = []
     zones = sorted({group.zone for group in scenario.fleet})
 
-    def add_rack(zone: int, overhead_w: float, uplink_mbit: float) -> int:
+    def add_rack(zone: int, overhead_w: float, uplink_mbit: float, heat_c_per_kw: float = 0.0) -> int:
         rack = _core.Rack()
+        rack.heat_c_per_kw = heat_c_per_kw
         rack.zone, rack.overhead_w, rack.uplink_mbit_s = zone, overhead_w, uplink_mbit
         racks.append(rack)
         return len(racks) - 1
 
-    def add_hosts(
-        group: HostGroup, rack: int, model: int, price_usd_h: float = 0.0, provision_s: float = 0.0
-    ) -> None:
+    def add_hosts(group: HostGroup, rack: int, model: int) -> None:
         limits = scenario.overcommit
         for _ in range(group.count):
             host = _core.Host()
@@ -105,8 +104,14 @@ def data_centre(scenario: Scenario, n_ticks: int, n_vms: int, *, power_managed: 
                 limits.network,
                 1.0,
             ]
-            host.rented = price_usd_h > 0.0
-            host.price_usd_h, host.provision_s = price_usd_h, provision_s
+            if isinstance(group, RentedGroup):
+                host.rented, host.price_usd_h = True, group.price_usd_h
+                host.provision_s = group.provision_s
+                host.committed = group.market == "reserved"
+                if group.market == "spot":
+                    host.reclaims_per_h, host.notice_s = group.reclaims_per_h, group.notice_s
+            else:
+                host.price_usd_h, host.committed = group.owned_usd_h, group.owned_usd_h > 0.0
             hosts.append(host)
 
     def add_model(group: HostGroup) -> int:
@@ -117,17 +122,23 @@ def data_centre(scenario: Scenario, n_ticks: int, n_vms: int, *, power_managed: 
     for rack_group in scenario.fleet:
         group_models = [add_model(group) for group in rack_group.hosts]
         for _ in range(rack_group.racks):
-            rack = add_rack(zones.index(rack_group.zone), rack_group.overhead_w, rack_group.uplink_mbit)
+            rack = add_rack(
+                zones.index(rack_group.zone),
+                rack_group.overhead_w,
+                rack_group.uplink_mbit,
+                rack_group.heat_c_per_kw,
+            )
             for group, model in zip(rack_group.hosts, group_models, strict=True):
                 add_hosts(group, rack, model)
     for rented in scenario.rented:
         rack = add_rack(len(zones), 0.0, catalogue.site().uplink_mbit)
-        add_hosts(rented, rack, add_model(rented), rented.price_usd_h, rented.provision_s)
+        add_hosts(rented, rack, add_model(rented))
 
     spec.tick_s = scenario.tick_s
     spec.models, spec.profiles, spec.racks, spec.hosts = models, profiles, racks, hosts
     spec.prices = prices(scenario, n_ticks)
     spec.scheduler = SCHEDULERS[scenario.scheduler]
+    spec.supply_c = scenario.thermal.supply_c
     spec.slo_stretch, spec.knee = scenario.response.slo_stretch, scenario.response.knee
     failures = _core.Failures()
     failures.mtbf_h = scenario.failures.mtbf_h or 0.0
@@ -136,7 +147,7 @@ def data_centre(scenario: Scenario, n_ticks: int, n_vms: int, *, power_managed: 
     failures.false_alarms_per_host_day = scenario.failures.false_alarms_per_host_day
     failures.lead_h = max(scenario.failures.lead_h, 1e-3)
     spec.failures = failures
-    spec.maintenance = _maintenance(scenario, [host.rack for host in hosts])
+    spec.maintenance = _maintenance(scenario, n_ticks, [host.rack for host in hosts])
     spec.guest_cpu = scenario.guest_cpu or 0.0
     spec.spare_slots = max(LEAST_SPARE_SLOTS, n_vms // 4)
     return spec
@@ -166,20 +177,55 @@ def prices(scenario: Scenario, n_ticks: int) -> _core.Prices:
     return native
 
 
-def _maintenance(scenario: Scenario, host_racks: Sequence[int]) -> list[_core.MaintenanceWindow]:
+def _maintenance(
+    scenario: Scenario, n_ticks: int, host_racks: Sequence[int]
+) -> list[_core.MaintenanceWindow]:
     windows = []
-    for said in scenario.maintenance:
-        if said.host is not None:
-            named = [said.host]
-        else:
-            named = [h for h, rack in enumerate(host_racks) if rack == said.rack]
-        for host in named:
+    for said in scenario.windows(n_ticks):
+        for host, rack in enumerate(host_racks):
+            if host != said.host and rack != said.rack:
+                continue
             window = _core.MaintenanceWindow()
             window.host = host
-            window.start_s = said.start_h * 3600.0
-            window.end_s = (said.start_h + said.hours) * 3600.0
+            window.start_s = (said.start - scenario.start).total_seconds()
+            window.end_s = (said.end - scenario.start).total_seconds()
             windows.append(window)
     return windows
+
+
+def places(scenario: Scenario) -> affinity.Places:
+    """Where the scenario's hosts stand, rented ones last, in a zone and rack of their own."""
+    zones = sorted({group.zone for group in scenario.fleet})
+    rack: list[int] = []
+    zone: list[int] = []
+    labels: list[frozenset[str]] = []
+    number = 0
+    for rack_group in scenario.fleet:
+        for _ in range(rack_group.racks):
+            for group in rack_group.hosts:
+                rack += [number] * group.count
+                zone += [zones.index(rack_group.zone)] * group.count
+                labels += [frozenset(group.labels)] * group.count
+            number += 1
+    for rented in scenario.rented:
+        rack += [number] * rented.count
+        zone += [len(zones)] * rented.count
+        labels += [frozenset(rented.labels)] * rented.count
+        number += 1
+    return affinity.Places(tuple(rack), tuple(zone), tuple(labels))
+
+
+def rules(scenario: Scenario, workload: Workload) -> _core.Affinity | None:
+    """The scenario's rules about places, bound to the workload's VMs; None where there are none.
+
+    Raises ScenarioError where a name fits nothing, or rules contradict each other.
+    """
+    if not scenario.affinity:
+        return None
+    apps = workload.apps.name
+    guests = affinity.Guests(workload.vms.name, tuple(workload.vms.app.tolist()), tuple(apps))
+    where = places(scenario)
+    return affinity.native(affinity.bind(scenario.affinity, guests, where), guests, where)
 
 
 def cut(workload: Workload, n_ticks: int | None) -> int:
@@ -206,10 +252,12 @@ def plant(
             f"{workload.tick_s}"
         )
     n_ticks = cut(workload, scenario.n_ticks)
+    spec = data_centre(scenario, n_ticks, len(workload.vms), power_managed=power_managed)
+    spec.affinity = rules(scenario, workload)
     allowed = [int(ActionKind.WAIT), *(int(ActionKind[kind.upper()]) for kind in scenario.actions)]
     try:
         return _core.Plant(
-            data_centre(scenario, n_ticks, len(workload.vms), power_managed=power_managed),
+            spec,
             np.ascontiguousarray(workload.demand[:n_ticks], dtype=np.float32),
             np.ascontiguousarray(workload.gpu[:n_ticks], dtype=np.float32),
             workload.gpu_series,

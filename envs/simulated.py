@@ -141,6 +141,8 @@ class SimulatedWorld:
             counts={
                 "host_boots": t["host_boots"],
                 "host_failures": t["host_failures"],
+                "hosts_reclaimed": t["hosts_reclaimed"],
+                "crashed_vm_s": round(t["crashed_s"]),
                 "migrations_failed": t["migrations_failed"],
                 "oom_kills": t["oom_kills"],
                 "refused": t["refused"],

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade import _core
-from foreshade.envs.data_centre import data_centre
+from foreshade.envs.data_centre import data_centre, rules
 from foreshade.envs.model.action import ActionKind
+from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
 
 F32 = npt.NDArray[np.float32]
@@ -28,6 +29,21 @@ class Economy:
     migration_usd: float
     boot_usd: float
     slo_stretch: float = 2.0  # response time promised over the unloaded one; beyond it work counts as late
+
+
+@dataclass(frozen=True, slots=True)
+class SiteWindow:
+    """A time of maintenance, or of a freeze in which nothing moves; seconds since the site's start."""
+
+    start_s: float
+    end_s: float
+    hosts: tuple[int, ...] = ()  # empty = a freeze
+    said: str = ""
+
+    @property
+    def freeze(self) -> bool:
+        """Whether it is about no host."""
+        return not self.hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +71,45 @@ class Site:
     idle_is_off: bool = False  # a host without load draws nothing, at once and for nothing, as in CloudSim
     app_kinds: tuple[str, ...] = ()  # (n_apps,) type of each application, "" = unknown; empty = not told
     hypervisors: tuple[str, ...] = ()  # (n_hosts,) name in the catalogue; empty = not told
+    affinity: _core.Affinity | None = None  # rules about places; None = any VM may stand anywhere
+    windows: tuple[SiteWindow, ...] = ()  # maintenance and freezes that are known beforehand, in order
+    rack_control: npt.NDArray[np.bool_] | None = None  # (n_racks,) whose power can be switched; None = all
+    inlet_limit_c: float | None = None  # beyond which nobody adds load to a rack; None = not told
+    heat_c_per_kw: F32 | None = None  # (n_racks,) what an inlet warms for each kW its rack draws
+    reclaims_per_h: F32 | None = None  # (n_hosts,) how often a provider wants a hired host back; None = never
 
 
 def site_of(world: SimulatedWorld, seed: int) -> Site:
     """The site of a simulated world: its tariffs, power curves and rented hosts."""
     spec = data_centre(world.scenario, world.n_ticks, len(world.workload.vms), power_managed=True)
+    spec.affinity = rules(world.scenario, world.workload)
     # Placing what waits is always possible; making VMs is what a scenario may forbid.
     kinds = {ActionKind[kind.upper()] for kind in world.scenario.actions}
     offloadable = world.workload.apps.offloadable.astype(np.float32)
     told = site_of_data_centre(spec, frozenset(kinds | {ActionKind.WAIT}), world.n_ticks, offloadable, seed)
-    return replace(told, app_kinds=world.workload.apps.kind)
+    return replace(
+        told,
+        app_kinds=world.workload.apps.kind,
+        windows=_windows(world.scenario, world.n_ticks, spec),
+        rack_control=np.array(
+            [g.power_control for g in world.scenario.fleet for _ in range(g.racks)]
+            + [False] * len(world.scenario.rented)
+        ),
+        inlet_limit_c=world.scenario.thermal.limit_c,
+    )
+
+
+def _windows(scenario: Scenario, n_ticks: int, spec: _core.DataCentre) -> tuple[SiteWindow, ...]:
+    racks = [host.rack for host in spec.hosts]
+    return tuple(
+        SiteWindow(
+            (window.start - scenario.start).total_seconds(),
+            (window.end - scenario.start).total_seconds(),
+            tuple(h for h, rack in enumerate(racks) if h == window.host or rack == window.rack),
+            window.said or window.what,
+        )
+        for window in scenario.windows(n_ticks)
+    )
 
 
 def site_of_data_centre(
@@ -116,6 +161,9 @@ def site_of_data_centre(
         rack_w=np.array([rack.overhead_w for rack in spec.racks], dtype=np.float32),
         guest_cpu=spec.guest_cpu or None,
         hypervisors=tuple(profile.name for profile in profiles),
+        affinity=spec.affinity,
+        heat_c_per_kw=np.array([rack.heat_c_per_kw for rack in spec.racks], dtype=np.float32),
+        reclaims_per_h=np.array([host.reclaims_per_h for host in hosts], dtype=np.float32),
     )
 
 
@@ -145,4 +193,5 @@ def native_site(site: Site) -> _core.Site:
     native.offloadable = [] if site.offloadable is None else site.offloadable.tolist()
     native.guest_cpu = site.guest_cpu or 0.0
     native.rack_w = [] if site.rack_w is None else site.rack_w.tolist()
+    native.affinity = site.affinity
     return native

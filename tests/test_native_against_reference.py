@@ -19,8 +19,8 @@ TOLERANCE = 1e-4  # single against double precision
 SEEDS = range(12)
 HAPPENINGS = """
     migrations migrations_failed migration_downtime_s migration_unmet_mhz_s host_shutdowns host_boots
-    host_failures oom_kills sla_violations spawned scheduled dark_s overloaded_s energy carbon rent
-    late downtime boot
+    host_failures hosts_reclaimed crashed_s oom_kills sla_violations spawned scheduled dark_s overloaded_s
+    energy carbon rent late downtime boot
 """
 
 

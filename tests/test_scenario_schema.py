@@ -87,7 +87,7 @@ BAD = [
     (
         "racks: 2",
         "rocks: 2",
-        ":7: fleet[0].rocks: expected one of hosts, overhead_w, racks, uplink_mbit, zone",
+        ":7: fleet[0].rocks: expected one of heat_c_per_kw, hosts, overhead_w, power_control, racks, uplink_mbit",
     ),
     ("count: 3", "count: '3'", ":9: fleet[0].hosts[0].count: expected a valid integer, found '3'"),
     ("count: 3", "memory_mib: -4", ":9: fleet[0].hosts[0].memory_mib: expected greater than 0, found -4"),
@@ -232,8 +232,8 @@ def test_a_shipped_scenario_loads_with_all_its_variants_and_shows_itself(name: s
     assert load_scenario(path) == s
 
 
-def test_the_shipped_scenarios_are_the_four_listed() -> None:
-    assert list(list_scenarios()) == ["bitbrains", "cloudsim", "enterprise", "planetlab"]
+def test_the_shipped_scenarios_are_the_five_listed() -> None:
+    assert list(list_scenarios()) == ["bitbrains", "cloudsim", "enterprise", "planetlab", "racks"]
 
 
 def test_a_percent_of_overload_costs_more_than_the_hosts_electricity() -> None:

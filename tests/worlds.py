@@ -195,8 +195,11 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
             rack=h % 3,
             overcommit=[3.0, 2.5, 4.0, 4.0, 1.0],
             rented=h == 5,
-            price_usd_h=0.7 if h == 5 else 0.0,
+            price_usd_h=0.7 if h == 5 else 0.3 if h == 6 else 0.0,
+            committed=h == 6,
             provision_s=77.7,
+            reclaims_per_h=4.0 if h == 5 else 0.0,
+            notice_s=130.0,
         )
         for h in range(8)
     ]
@@ -226,7 +229,7 @@ def random_scenario(seed: int, n_ticks: int = 16, *, failures: bool = True) -> t
         hosts,
         models=models,
         profiles=profiles,
-        racks=[rack(zone=r, overhead_w=90.0, uplink_mbit_s=700.0) for r in range(3)],
+        racks=[rack(zone=r, overhead_w=90.0, uplink_mbit_s=700.0, heat_c_per_kw=0.6) for r in range(3)],
         scheduler=dice.choice([core.Scheduler.first_fit, core.Scheduler.best_fit, core.Scheduler.worst_fit]),
         failures=filled(core.Failures, law if failures else {}),
         maintenance=[

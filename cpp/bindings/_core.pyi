@@ -40,6 +40,8 @@ class HostColumns:
     @property
     def hazard_confidence(self) -> F32: ...
     @property
+    def inlet_c(self) -> F32: ...
+    @property
     def since_s(self) -> F32: ...
     @property
     def age_s(self) -> F32: ...
@@ -196,6 +198,7 @@ class Rack:
     zone: int
     overhead_w: float
     uplink_mbit_s: float
+    heat_c_per_kw: float
 
 class Host:
     model: int
@@ -205,6 +208,9 @@ class Host:
     rented: bool
     price_usd_h: float
     provision_s: float
+    committed: bool
+    reclaims_per_h: float
+    notice_s: float
 
 class Prices:
     electricity_usd_kwh: list[float]
@@ -234,6 +240,27 @@ class Scheduler:
     best_fit: Scheduler
     worst_fit: Scheduler
 
+#: sense, reach, applications, VMs, hosts (of `within`), USD/h (0 = hard)
+AffinityTuple: TypeAlias = tuple[int, int, list[int], list[int], list[int], float]
+
+class Affinity:
+    def __init__(
+        self, rules: list[AffinityTuple], rack: list[int], zone: list[int], app: list[int], n_apps: int
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def company_of(self, vm: int) -> list[int]: ...
+
+class AffinityBook:
+    def __init__(self, rules: Affinity) -> None: ...
+    def read(self, state: ClusterState) -> None: ...
+    def allows(self, vm: int, host: int) -> bool: ...
+    def allows_company(self, vms: list[int], host: int) -> bool: ...
+    def allows_new(self, app: int, kind: int, host: int) -> bool: ...
+    def usd_h(self, vm: int, host: int) -> float: ...
+    def companions(self, vm: int) -> list[int]: ...
+    def move(self, vm: int, host: int, destination: int = -1) -> None: ...
+    def broken(self) -> list[int]: ...
+
 class DataCentre:
     tick_s: float
     models: list[ServerModel]
@@ -247,7 +274,9 @@ class DataCentre:
     slo_stretch: float
     knee: float
     guest_cpu: float
+    supply_c: float
     spare_slots: int
+    affinity: Affinity | None
 
 class Plant:
     def __init__(
@@ -300,6 +329,8 @@ class Totals(TypedDict):
     host_shutdowns: int
     host_boots: int
     host_failures: int
+    hosts_reclaimed: int
+    crashed_s: float
     oom_kills: int
     sla_violations: int
     spawned: int
@@ -500,6 +531,7 @@ class Site:
     rack_w: list[float]
     offloadable: list[float]
     guest_cpu: float
+    affinity: Affinity | None
 
 class PackerKnobs:
     def __init__(self) -> None: ...
@@ -776,6 +808,7 @@ class CandidateDict(TypedDict):
 class Proposer:
     def __init__(self, site: Site, knobs: ProposerKnobs) -> None: ...
     def reset(self, factors: Sequence[float] = (1.0, 1.0, 1.0, 1.0)) -> None: ...
+    def restrain(self, fixed: U8, hosts: U8) -> None: ...
     def observe(self, state: ClusterState) -> None: ...
     def add(self, offers: Sequence[OfferTuple]) -> None: ...
     def retune(self, headroom: float, threshold: float) -> None: ...

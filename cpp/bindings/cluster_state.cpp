@@ -76,6 +76,7 @@ void fill(HostColumns& hosts, const py::dict& given) {
     from.column("peak_w", hosts.peak_w);
     from.column("boot_s", hosts.boot_s);
     from.column("price_usd_h", hosts.price_usd_h);
+    from.column("inlet_c", hosts.inlet_c);
     from.column("since_s", hosts.since_s);
     from.column("age_s", hosts.age_s);
     from.column("n_vms", hosts.n_vms);
@@ -139,6 +140,7 @@ void register_cluster_state(py::module_& module) {
     column(hosts, "price_usd_h", &HostColumns::price_usd_h);
     column(hosts, "hazard_per_h", &HostColumns::hazard_per_h);
     column(hosts, "hazard_confidence", &HostColumns::hazard_confidence);
+    column(hosts, "inlet_c", &HostColumns::inlet_c);
     column(hosts, "since_s", &HostColumns::since_s);
     column(hosts, "age_s", &HostColumns::age_s);
     column(hosts, "n_vms", &HostColumns::n_vms);

@@ -53,7 +53,8 @@ void register_data_centre(py::module_& module) {
         .def(py::init<>())
         .def_readwrite("zone", &Rack::zone)
         .def_readwrite("overhead_w", &Rack::overhead_w)
-        .def_readwrite("uplink_mbit_s", &Rack::uplink_mbit_s);
+        .def_readwrite("uplink_mbit_s", &Rack::uplink_mbit_s)
+        .def_readwrite("heat_c_per_kw", &Rack::heat_c_per_kw);
 
     py::class_<Host>(module, "Host")
         .def(py::init<>())
@@ -63,7 +64,10 @@ void register_data_centre(py::module_& module) {
         .def_readwrite("overcommit", &Host::overcommit)
         .def_readwrite("rented", &Host::rented)
         .def_readwrite("price_usd_h", &Host::price_usd_h)
-        .def_readwrite("provision_s", &Host::provision_s);
+        .def_readwrite("provision_s", &Host::provision_s)
+        .def_readwrite("committed", &Host::committed)
+        .def_readwrite("reclaims_per_h", &Host::reclaims_per_h)
+        .def_readwrite("notice_s", &Host::notice_s);
 
     py::class_<Prices>(module, "Prices")
         .def(py::init<>())
@@ -106,10 +110,14 @@ void register_data_centre(py::module_& module) {
         .def_readwrite("prices", &DataCentre::prices)
         .def_readwrite("failures", &DataCentre::failures)
         .def_readwrite("maintenance", &DataCentre::maintenance)
+        .def_property(
+            "affinity", [](const DataCentre& self) { return std::const_pointer_cast<Affinity>(self.affinity); },
+            [](DataCentre& self, const std::shared_ptr<Affinity>& rules) { self.affinity = rules; })
         .def_readwrite("scheduler", &DataCentre::scheduler)
         .def_readwrite("slo_stretch", &DataCentre::slo_stretch)
         .def_readwrite("knee", &DataCentre::knee)
         .def_readwrite("guest_cpu", &DataCentre::guest_cpu)
+        .def_readwrite("supply_c", &DataCentre::supply_c)
         .def_readwrite("spare_slots", &DataCentre::spare_slots);
 }
 

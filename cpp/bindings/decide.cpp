@@ -170,6 +170,21 @@ void register_decide(py::module_& module) {
             py::arg("factors") = std::array<float, 4>{1.0F, 1.0F, 1.0F, 1.0F},
             "A run begins; factors of the prices of energy, unmet demand, migrations and boots.")
         .def(
+            "restrain",
+            [](HeldProposer& self, const U8& fixed, const U8& hosts) {
+                Restraint restraint;
+                restraint.fixed.assign(fixed.data(), fixed.data() + fixed.size());
+                for (py::ssize_t h = 0; h < hosts.size(); ++h) {
+                    if (hosts.at(h) > 2) throw std::invalid_argument("restrain: expected hosts marked 0, 1 or 2");
+                    restraint.hosts.push_back(static_cast<HostBar>(hosts.at(h)));
+                }
+                self.restrain(std::move(restraint));
+            },
+            py::arg("fixed").noconvert(), py::arg("hosts").noconvert(),
+            "What the next ticks may not touch: (n_vms,) 1 = may not migrate, (n_hosts,) 1 = takes no VMs, 2 = is to "
+            "be "
+            "emptied; an empty array = none.")
+        .def(
             "observe",
             [](HeldProposer& self, const py::object& state) {
                 self.observe(state.cast<ClusterState&>());

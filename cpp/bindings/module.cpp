@@ -4,6 +4,7 @@ PYBIND11_MODULE(_core, module) {
     using namespace foreshade::bindings;
     module.doc() = "Foreshade's native core: cluster state, simulator, scoring.";
     register_cluster_state(module);
+    register_affinity(module);
     register_data_centre(module);
     register_forecast(module);
     register_forecast_source(module);

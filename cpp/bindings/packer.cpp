@@ -31,7 +31,10 @@ void register_packer(py::module_& module) {
         .def_readwrite("sleep_w", &Site::sleep_w)
         .def_readwrite("wake_s", &Site::wake_s)
         .def_readwrite("offloadable", &Site::offloadable)
-        .def_readwrite("guest_cpu", &Site::guest_cpu);
+        .def_readwrite("guest_cpu", &Site::guest_cpu)
+        .def_property(
+            "affinity", [](const Site& self) { return std::const_pointer_cast<Affinity>(self.affinity); },
+            [](Site& self, const std::shared_ptr<Affinity>& rules) { self.affinity = rules; });
     py::class_<PackerKnobs>(module, "PackerKnobs")
         .def(py::init<>())
         .def_readwrite("window", &PackerKnobs::window)

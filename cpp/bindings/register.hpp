@@ -8,6 +8,7 @@ namespace foreshade::bindings {
 
 namespace py = pybind11;
 
+void register_affinity(py::module_& module);
 void register_cluster_state(py::module_& module);
 void register_data_centre(py::module_& module);
 void register_simulator(py::module_& module);

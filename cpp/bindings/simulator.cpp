@@ -51,6 +51,8 @@ py::dict totals_dict(const Totals& t) {
     out["host_shutdowns"] = t.host_shutdowns;
     out["host_boots"] = t.host_boots;
     out["host_failures"] = t.host_failures;
+    out["hosts_reclaimed"] = t.hosts_reclaimed;
+    out["crashed_s"] = t.crashed_s;
     out["oom_kills"] = t.oom_kills;
     out["sla_violations"] = t.sla_violations;
     out["spawned"] = t.spawned;

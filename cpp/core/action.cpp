@@ -52,6 +52,8 @@ const char* refusal_text(Refusal refusal) {
         return "a shadow may not stand on its primary's host";
     case Refusal::last_member:
         return "the application's last production VM cannot go: its load would have nobody";
+    case Refusal::affinity:
+        return "an affinity rule keeps the VM from that host";
     case Refusal::no_spare:
         return "expected a paused spare of that application and size on that host, found none";
     }

@@ -20,7 +20,9 @@ struct Action {
     std::int32_t host = -1;
     std::int32_t app = -1;
     std::int32_t rack = -1;
-    float value = 0.0F;  // weight, fraction, PowerTarget, BootPath or 1/0, as the kind has it
+    // Weight, fraction, PowerTarget, BootPath or 1/0, as the kind has it; of a migration 1 = with all VMs that a rule
+    // keeps on one host with it, at once or not at all.
+    float value = 0.0F;
     float value2 = 0.0F; // fidelity of a shadow, lifetime (s) of a micro-VM, 1 = a spawned VM pauses once it has booted
     Amounts allocation{};
 };
@@ -52,6 +54,7 @@ enum class Refusal : std::uint8_t {
     shadow_same_host,
     last_member,
     no_spare,
+    affinity,
 };
 
 const char* refusal_text(Refusal refusal);

@@ -99,8 +99,9 @@ ActionResult Simulator::act_spawn(const Action& action) {
         const Vm& vm = vms_[at(action.vm)];
         if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
         if (vm.state != VmState::pending && vm.state != VmState::failed) return {Refusal::vm_not_placeable, -1};
-        const Refusal refusal = can_hold(action.host, vm.allocation);
+        const Refusal refusal = can_hold(action.host, need_of(action.vm).data());
         if (refusal != Refusal::none) return {refusal, -1};
+        if (!may_stand(action.vm, action.host)) return {Refusal::affinity, -1};
         start_vm(action.vm, action.host, BootPath::cold);
         return {Refusal::none, action.vm};
     }
@@ -113,6 +114,7 @@ ActionResult Simulator::act_spawn(const Action& action) {
     if (path == BootPath::spare) return pauses ? ActionResult{Refusal::bad_value, -1} : resume_spare(action);
     const Refusal refusal = can_hold(action.host, action.allocation.data());
     if (refusal != Refusal::none) return {refusal, -1};
+    if (!may_stand_new(action.app, VmKind::production, action.host)) return {Refusal::affinity, -1};
     const std::int32_t id = new_vm(action.app, VmKind::production, action.allocation.data());
     if (id < 0) return {Refusal::no_slot, -1};
     vms_[at(id)].spare = pauses;
@@ -195,31 +197,60 @@ ActionResult Simulator::act_reshape(const Action& action) {
     return {Refusal::none, action.vm};
 }
 
-ActionResult Simulator::act_migrate(const Action& action) {
-    if (!valid(action.vm, vms_)) return {Refusal::unknown_vm, -1};
-    Vm& vm = vms_[at(action.vm)];
-    if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
-    if (vm.destination >= 0) return {Refusal::vm_busy, -1};
-    if (vm.state != VmState::running) return {Refusal::vm_not_running, -1};
-    if (action.host == vm.host) return {Refusal::same_host, -1};
-    const Refusal refusal = can_hold(action.host, vm.allocation);
-    if (refusal != Refusal::none) return {refusal, -1};
+Refusal Simulator::can_migrate(std::int32_t id, std::int32_t host) const {
+    const Vm& vm = vms_[at(id)];
+    if (vm.state == VmState::absent) return Refusal::vm_gone;
+    if (vm.destination >= 0) return Refusal::vm_busy;
+    if (vm.state != VmState::running) return Refusal::vm_not_running;
+    if (host == vm.host) return Refusal::same_host;
+    const Refusal refusal = can_hold(host, vm.allocation);
+    if (refusal != Refusal::none) return refusal;
     for (std::int32_t v = apps_[at(vm.app)].first; v >= 0; v = vms_[at(v)].app_next) {
         const Vm& other = vms_[at(v)];
-        if ((vm.primary == v || other.primary == action.vm) &&
-            (other.host == action.host || other.destination == action.host))
-            return {Refusal::shadow_same_host, -1};
+        if ((vm.primary == v || other.primary == id) && (other.host == host || other.destination == host))
+            return Refusal::shadow_same_host;
     }
-    reserve(action.host, vm.allocation, 1.0F);
-    ++hosts_[at(action.host)].arriving;
-    vm.destination = action.host;
+    return Refusal::none;
+}
+
+void Simulator::begin_migration(std::int32_t id, std::int32_t host) {
+    Vm& vm = vms_[at(id)];
+    reserve(host, vm.allocation, 1.0F);
+    ++hosts_[at(host)].arriving;
+    vm.destination = host;
+    note_place(id);
     Migration& migration = migrations_.emplace_back();
-    migration.vm = action.vm;
+    migration.vm = id;
     migration.source = vm.host;
-    migration.destination = action.host;
+    migration.destination = host;
     ++tick_totals_.migrations;
     tick_totals_.cost[static_cast<std::size_t>(CostTerm::migration)] +=
         static_cast<double>(plant_->spec.prices.migration_usd);
+}
+
+// All VMs that a rule keeps on one host with this one, at once or not at all.
+ActionResult Simulator::migrate_company(std::int32_t id, std::int32_t host) {
+    const std::vector<std::int32_t> vms = affinity_.companions(at(id));
+    Amounts all{};
+    for (const std::int32_t v : vms) {
+        const Refusal refusal = can_migrate(v, host);
+        if (refusal != Refusal::none) return {refusal, -1};
+        for (std::size_t r = 0; r < kResources; ++r) all[r] += vms_[at(v)].allocation[r];
+    }
+    all[1] += static_cast<float>(vms.size() - 1) * plant_->hosts[at(host)].vm_memory_mib;
+    if (!fits(host, all.data())) return {Refusal::no_room, -1};
+    if (!affinity_.allows_company(vms, at(host))) return {Refusal::affinity, -1};
+    for (const std::int32_t v : vms) begin_migration(v, host);
+    return {Refusal::none, id};
+}
+
+ActionResult Simulator::act_migrate(const Action& action) {
+    if (!valid(action.vm, vms_)) return {Refusal::unknown_vm, -1};
+    const Refusal refusal = can_migrate(action.vm, action.host);
+    if (refusal != Refusal::none) return {refusal, -1};
+    if (affinity_ && action.value == 1.0F) return migrate_company(action.vm, action.host);
+    if (!may_stand(action.vm, action.host)) return {Refusal::affinity, -1};
+    begin_migration(action.vm, action.host);
     return {Refusal::none, action.vm};
 }
 
@@ -228,6 +259,7 @@ ActionResult Simulator::act_microvm(const Action& action) {
     if (!usable_allocation(action.allocation) || !(action.value2 > 0.0F)) return {Refusal::bad_value, -1};
     const Refusal refusal = can_hold(action.host, action.allocation.data());
     if (refusal != Refusal::none) return {refusal, -1};
+    if (!may_stand_new(action.app, VmKind::micro, action.host)) return {Refusal::affinity, -1};
     float member_cpu = 0.0F; // of the application's first production VM: what weight 1 means
     float member_memory = 0.0F;
     for (std::int32_t v = apps_[at(action.app)].first; v >= 0; v = vms_[at(v)].app_next)
@@ -259,6 +291,7 @@ ActionResult Simulator::act_shadow(const Action& action) {
     for (std::size_t r = 0; r < kResources; ++r) allocation[r] = primary.allocation[r] * action.value;
     const Refusal refusal = can_hold(action.host, allocation.data());
     if (refusal != Refusal::none) return {refusal, -1};
+    if (!may_stand_new(primary.app, VmKind::shadow, action.host)) return {Refusal::affinity, -1};
     const std::int32_t app = primary.app;
     const float credit = primary.credit;
     const std::int32_t id = new_vm(app, VmKind::shadow, allocation.data());
@@ -350,6 +383,7 @@ ActionResult Simulator::act_rent(const Action& action) {
     }
     if (truth.state != HostState::on && truth.state != HostState::renting) return {Refusal::host_transition, -1};
     if (truth.first >= 0 || truth.arriving > 0) return {Refusal::host_not_empty, -1};
+    hosts_[at(action.host)].noticed = false;
     set_host_state(action.host, HostState::unrented);
     return {};
 }

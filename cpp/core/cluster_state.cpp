@@ -37,6 +37,7 @@ void HostColumns::resize(std::size_t n) {
     for (auto* column : {&contention, &power_w, &idle_w, &peak_w, &boot_s, &price_usd_h, &hazard_per_h,
                          &hazard_confidence, &since_s, &age_s})
         column->resize(n, 0.0F);
+    inlet_c.resize(n, std::numeric_limits<float>::quiet_NaN());
     for (auto* column : {&n_vms, &arriving, &rack, &zone, &model, &profile}) column->resize(n, 0);
     state.resize(n, HostState::off);
     anomaly.resize(n, AnomalyLabel::normal);

@@ -59,6 +59,7 @@ struct HostColumns {
     std::vector<float> price_usd_h;       // (n_hosts,) hire of a cloud host, 0 of our own
     std::vector<float> hazard_per_h;      // (n_hosts,) observed failure hazard
     std::vector<float> hazard_confidence; // (n_hosts,) in [0, 1], how far that is to be believed
+    std::vector<float> inlet_c;           // (n_hosts,) air at the inlet of its rack, °C; NaN = not told
     std::vector<float> since_s;           // (n_hosts,) time in this state
     std::vector<float> age_s;             // (n_hosts,) age of the newest sample
     std::vector<std::int32_t> n_vms;      // (n_hosts,) VMs that stand here, arriving ones not counted

@@ -19,6 +19,37 @@ std::size_t at(std::int32_t index) {
 
 // ---- lists ----------------------------------------------------------------------------------------------------------
 
+// What the rules about places are told of a VM's; call after any change of its host or destination.
+void Simulator::note_place(std::int32_t id) {
+    if (!affinity_) return;
+    const Vm& vm = vms_[at(id)];
+    affinity_.set(at(id), vm.app, vm.kind, vm.host, vm.destination);
+}
+
+bool Simulator::may_stand(std::int32_t id, std::int32_t host) const {
+    return !affinity_ || affinity_.allows(at(id), vms_[at(id)].app, vms_[at(id)].kind, at(host));
+}
+
+bool Simulator::may_stand_new(std::int32_t app, VmKind kind, std::int32_t host) const {
+    return !affinity_ || affinity_.allows_new(app, kind, at(host));
+}
+
+// The room that a VM needs where it is placed: with the first of a company that has to share a host comes the rest.
+Amounts Simulator::need_of(std::int32_t id) const {
+    Amounts need;
+    std::copy_n(vms_[at(id)].allocation, kResources, need.begin());
+    if (!affinity_ || !affinity_.is_first(at(id))) return need;
+    float overhead = 0.0F;
+    for (const Plant::HostConstants& host : plant_->hosts) overhead = std::max(overhead, host.vm_memory_mib);
+    for (const std::int32_t v : affinity_.company_of(at(id))) {
+        const VmState state = vms_[at(v)].state;
+        if (v == id || (state != VmState::pending && state != VmState::failed)) continue;
+        for (std::size_t r = 0; r < kResources; ++r) need[r] += vms_[at(v)].allocation[r];
+        need[1] += overhead;
+    }
+    return need;
+}
+
 void Simulator::link_host(std::int32_t id, std::int32_t host) {
     Vm& vm = vms_[at(id)];
     HostTruth& truth = hosts_[at(host)];
@@ -31,6 +62,7 @@ void Simulator::link_host(std::int32_t id, std::int32_t host) {
     ++truth.n_vms;
     vm.is_special = special(vm);
     truth.special += vm.is_special ? 1 : 0;
+    note_place(id);
 }
 
 void Simulator::unlink_host(std::int32_t id) {
@@ -44,6 +76,7 @@ void Simulator::unlink_host(std::int32_t id) {
     vm.is_special = false;
     vm.host = vm.host_next = vm.host_prev = -1;
     vm.unmet_rate = 0.0F;
+    note_place(id);
 }
 
 void Simulator::link_app(std::int32_t id, std::int32_t app) {
@@ -269,6 +302,11 @@ void Simulator::remove_vm(std::int32_t id) {
         v = next;
     }
     if (apps_[at(app)].dark) close_dark(app);
+    if (vm.crashed) {
+        close_crash(vm);
+        vm.crashed = false;
+        std::erase(crashed_, id);
+    }
     vm.state = VmState::absent;
     ++vm.epoch;
     unlink_app(id);
@@ -280,7 +318,7 @@ void Simulator::remove_vm(std::int32_t id) {
 }
 
 // The VM loses its host: production VMs wait for a restart, helpers and spares end.
-void Simulator::lose_vm(std::int32_t id) {
+void Simulator::lose_vm(std::int32_t id, bool crash) {
     const Vm& vm = vms_[at(id)];
     if (vm.kind != VmKind::production || vm.spare || vm.state == VmState::stopping) {
         remove_vm(id);
@@ -289,6 +327,16 @@ void Simulator::lose_vm(std::int32_t id) {
     leave_host(id);
     set_vm_state(id, VmState::failed);
     waiting_.push_back(id);
+    if (!crash || vms_[at(id)].crashed) return;
+    vms_[at(id)].crashed = true;
+    vms_[at(id)].crashed_s = now_;
+    crashed_.push_back(id);
+}
+
+// Books how long a VM has been out since its host failed.
+void Simulator::close_crash(Vm& vm) {
+    tick_totals_.crashed_s += now_ - vm.crashed_s;
+    vm.crashed_s = now_;
 }
 
 void Simulator::arrivals_and_departures() {
@@ -318,9 +366,9 @@ void Simulator::set_host_state(std::int32_t host, HostState state) {
     ++truth.epoch;
 }
 
-void Simulator::lose_host_vms(std::int32_t host) {
+void Simulator::lose_host_vms(std::int32_t host, bool crash) {
     cancel_migrations_of(host);
-    while (hosts_[at(host)].first >= 0) lose_vm(hosts_[at(host)].first);
+    while (hosts_[at(host)].first >= 0) lose_vm(hosts_[at(host)].first, crash);
 }
 
 // A host that is not hired at the time is the provider's affair. Windows that overlap end with the last of them.
@@ -385,10 +433,11 @@ std::size_t Simulator::schedule() {
     for (const std::int32_t id : waiting_) {
         const Vm& vm = vms_[at(id)];
         if (vm.state != VmState::pending && vm.state != VmState::failed) continue;
+        const Amounts need = need_of(id);
         std::int32_t chosen = -1;
         float best = 0.0F;
         for (std::int32_t h = 0; h < n_hosts; ++h) {
-            if (hosts_[at(h)].state != HostState::on || !fits(h, vm.allocation)) continue;
+            if (hosts_[at(h)].state != HostState::on || !fits(h, need.data()) || !may_stand(id, h)) continue;
             const float load = hosts_[at(h)].allocated[0] / plant_->hosts[at(h)].limit[0];
             if (chosen >= 0 && !(rule == Scheduler::best_fit ? load > best : load < best)) continue;
             chosen = h;
@@ -407,9 +456,9 @@ std::size_t Simulator::schedule() {
                 const HostState state = hosts_[at(h)].state;
                 const bool coming = state == HostState::booting || state == HostState::waking;
                 const bool down = state == HostState::off || state == HostState::asleep;
-                if (wake ? !down : !coming) continue;
+                if ((wake ? !down : !coming) || !may_stand(id, h)) continue;
                 std::array<float, kResources> with_it = promised[at(h)];
-                for (std::size_t r = 0; r < kResources; ++r) with_it[r] += vm.allocation[r];
+                for (std::size_t r = 0; r < kResources; ++r) with_it[r] += need[r];
                 with_it[1] += plant_->hosts[at(h)].vm_memory_mib;
                 bool room = true;
                 for (std::size_t r = 0; r < kResources; ++r) room = room && with_it[r] <= plant_->hosts[at(h)].limit[r];
@@ -438,8 +487,13 @@ void Simulator::play(const Event& event) {
     const std::int32_t id = event.id;
     switch (event.kind) {
     case EventKind::vm_booted:
-        if (vms_[at(id)].epoch == event.epoch)
-            set_vm_state(id, vms_[at(id)].spare ? VmState::paused : VmState::running);
+        if (vms_[at(id)].epoch != event.epoch) return;
+        if (vms_[at(id)].crashed) {
+            close_crash(vms_[at(id)]);
+            vms_[at(id)].crashed = false;
+            std::erase(crashed_, id);
+        }
+        set_vm_state(id, vms_[at(id)].spare ? VmState::paused : VmState::running);
         return;
     case EventKind::vm_stopped:
         if (vms_[at(id)].epoch == event.epoch) remove_vm(id);
@@ -458,7 +512,12 @@ void Simulator::play(const Event& event) {
     case EventKind::host_ready:
         if (truth.epoch != event.epoch) return;
         set_host_state(id, HostState::on);
-        if (spec.rented) push(now_, EventKind::rent_hour, id, ++truth.rental);
+        if (!spec.rented) return;
+        truth.noticed = false;
+        push(now_, EventKind::rent_hour, id, ++truth.rental);
+        if (spec.reclaims_per_h > 0.0F)
+            push(now_ + truth.reclaims.exponential(kHour_s / static_cast<double>(spec.reclaims_per_h)),
+                 EventKind::host_noticed, id, truth.rental);
         return;
     case EventKind::host_down:
         if (truth.epoch == event.epoch) set_host_state(id, HostState::off);
@@ -469,6 +528,7 @@ void Simulator::play(const Event& event) {
     case EventKind::rent_hour:
         if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting)
             return;
+        if (spec.committed) return; // paid anyway
         tick_totals_.cost[static_cast<std::size_t>(CostTerm::rent)] += static_cast<double>(spec.price_usd_h);
         push(now_ + kHour_s, EventKind::rent_hour, id, event.epoch);
         return;
@@ -479,12 +539,26 @@ void Simulator::play(const Event& event) {
         }
         draw_failure(id, now_ + plant_->spec.failures.repair_h * kHour_s);
         ++tick_totals_.host_failures;
-        lose_host_vms(id);
+        lose_host_vms(id, true);
         set_host_state(id, HostState::failed);
         push(now_ + plant_->spec.failures.repair_h * kHour_s, EventKind::host_repaired, id, truth.epoch);
         return;
     case EventKind::host_repaired:
         if (truth.epoch == event.epoch) back_in_service(id);
+        return;
+    case EventKind::host_noticed:
+        if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting)
+            return;
+        truth.noticed = true;
+        push(now_ + static_cast<double>(spec.notice_s), EventKind::host_reclaimed, id, event.epoch);
+        return;
+    case EventKind::host_reclaimed:
+        if (truth.rental != event.epoch || truth.state == HostState::unrented || truth.state == HostState::renting)
+            return;
+        ++tick_totals_.hosts_reclaimed;
+        lose_host_vms(id);
+        truth.noticed = false;
+        set_host_state(id, HostState::unrented);
         return;
     case EventKind::alarm_on:
         ++truth.alarms;

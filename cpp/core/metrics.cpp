@@ -22,6 +22,8 @@ void Totals::add(const Totals& o) {
     host_shutdowns += o.host_shutdowns;
     host_boots += o.host_boots;
     host_failures += o.host_failures;
+    hosts_reclaimed += o.hosts_reclaimed;
+    crashed_s += o.crashed_s;
     oom_kills += o.oom_kills;
     sla_violations += o.sla_violations;
     spawned += o.spawned;

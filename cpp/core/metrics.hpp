@@ -35,6 +35,8 @@ struct Totals {
     std::int64_t host_shutdowns = 0;
     std::int64_t host_boots = 0;
     std::int64_t host_failures = 0;
+    std::int64_t hosts_reclaimed = 0; // hired hosts that their provider took back
+    double crashed_s = 0.0;           // VM time between the loss of a host and running again
     std::int64_t oom_kills = 0;
     std::int64_t sla_violations = 0;
     std::int64_t spawned = 0;

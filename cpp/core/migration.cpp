@@ -206,6 +206,7 @@ void Simulator::cancel_migration(std::size_t index) {
     --hosts_[at(m.destination)].arriving;
     reserve(m.destination, vm.allocation, -1.0F);
     vm.destination = -1;
+    note_place(m.vm);
     migrations_.erase(migrations_.begin() + static_cast<std::ptrdiff_t>(index));
     if (vm.state == VmState::migrating) {
         set_vm_state(m.vm, VmState::running);

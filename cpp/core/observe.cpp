@@ -43,7 +43,7 @@ void Simulator::prepare(ClusterState& state) const {
         state.hosts.idle_w[h] = spec.rented ? 0.0F : server.power_w[0] + server.capacity[4] * server.gpu_idle_w;
         state.hosts.peak_w[h] = spec.rented ? 0.0F : server.power_w[10] + server.capacity[4] * server.gpu_idle_w;
         state.hosts.boot_s[h] = spec.rented ? spec.provision_s : server.boot_s;
-        state.hosts.price_usd_h[h] = spec.price_usd_h;
+        state.hosts.price_usd_h[h] = spec.committed ? 0.0F : spec.price_usd_h; // what is paid anyway decides nothing
         state.hosts.rack[h] = spec.rack;
         state.hosts.zone[h] = plant_->spec.racks[static_cast<std::size_t>(spec.rack)].zone;
         state.hosts.model[h] = spec.model;
@@ -130,6 +130,10 @@ void Simulator::observe(ClusterState& state) {
         hosts.power_w[h] = played_ >= 0 ? rates.power_w : 0.0F;
         hosts.hazard_per_h[h] = static_cast<float>(truth.alarms > 0 ? alarmed : quiet);
         hosts.hazard_confidence[h] = static_cast<float>(truth.alarms > 0 ? precision : law.recall);
+        if (truth.noticed) { // gone within the notice, for certain
+            hosts.hazard_per_h[h] = 3600.0F / std::max(1.0F, plant_->spec.hosts[h].notice_s);
+            hosts.hazard_confidence[h] = 1.0F;
+        }
         hosts.since_s[h] = static_cast<float>(now_ - truth.since_s);
         hosts.age_s[h] = age;
         hosts.n_vms[h] = truth.n_vms;
@@ -153,7 +157,20 @@ void Simulator::observe(ClusterState& state) {
             }
         }
     }
+    show_inlets(hosts);
     show_forecasts(state.forecasts);
+}
+
+// Air at a rack's inlet: what the cooling supplies, warmed by what the rack draws (docs/physics.md).
+void Simulator::show_inlets(HostColumns& hosts) const {
+    std::vector<float> rack_w(plant_->spec.racks.size(), 0.0F);
+    for (std::size_t r = 0; r < rack_w.size(); ++r)
+        if (rack_on_[r]) rack_w[r] = plant_->spec.racks[r].overhead_w;
+    for (std::size_t h = 0; h < hosts_.size(); ++h) rack_w[static_cast<std::size_t>(hosts.rack[h])] += hosts.power_w[h];
+    for (std::size_t h = 0; h < hosts_.size(); ++h) {
+        const auto rack = static_cast<std::size_t>(hosts.rack[h]);
+        hosts.inlet_c[h] = plant_->spec.supply_c + plant_->spec.racks[rack].heat_c_per_kw * rack_w[rack] * 1e-3F;
+    }
 }
 
 // What the run-queue delay shows.

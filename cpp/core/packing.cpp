@@ -17,6 +17,16 @@ std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
 }
 
+// Moves of a trial are booked with the rules about places, so that they see each other; at its end they are not.
+struct TrialPlaces {
+    AffinityBook& book;
+    const std::vector<Move>& moves;
+    ~TrialPlaces() {
+        if (book)
+            for (const Move& move : moves) book.move(at(move.vm), move.source, -1);
+    }
+};
+
 } // namespace
 
 Packing::Packing(std::shared_ptr<const ExpectedCost> cost) : cost_(std::move(cost)), n_hosts_(cost_->n_hosts()) {
@@ -45,6 +55,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     use_.assign(use.begin(), use.end());
     moves_.clear();
     opened_.clear();
+    closed_.clear();
     gain_usd_ = 0.0F;
     reserved_ = state.hosts.allocated;
     limit_.resize(n_hosts_ * kResources);
@@ -104,6 +115,10 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     saves_.resize(n_vms);
     saves_version_.assign(n_vms, 0);
     list_targets();
+    if (affinity_) {
+        affinity_.read(state);
+        company_needs(state);
+    }
 }
 
 // VMs that stood on a host when the plan began, the largest share first; sorted when they are first asked for.
@@ -130,6 +145,22 @@ void Packing::list_targets() {
     while (targets_.size() % 4 != 0) targets_.push_back(targets_.back());
 }
 
+// The first of a company that has to share a host wants room for the others that wait, too.
+void Packing::company_needs(const ClusterState& state) {
+    company_need_.assign(load_.size(), Amounts{});
+    for (std::size_t v = 0; v < load_.size(); ++v) {
+        if (state.vms.state[v] == VmState::absent) continue;
+        if (at_[v] < 0) affinity_.set(v, state.vms.app[v], state.vms.kind[v], -1, -1);
+        if (at_[v] >= 0 || !affinity_.is_first(v)) continue;
+        for (const std::int32_t other : affinity_.company_of(v)) {
+            const VmState said = state.vms.state[at(other)];
+            if (at(other) == v || (said != VmState::pending && said != VmState::failed)) continue;
+            for (std::size_t r = 0; r < kResources; ++r) company_need_[v][r] += allocation_[at(other) * kResources + r];
+            company_need_[v][1] += hosts_.overhead[1][0]; // hypervisors differ little in it
+        }
+    }
+}
+
 // What a VM takes of a host's limit: its allocation, and of memory the hypervisor's overhead.
 float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
     return allocation_[v * kResources + r] + (r == 1 ? hosts_.overhead[1][h] : 0.0F);
@@ -137,10 +168,17 @@ float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
 
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
     if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
+    if (!closed_.empty() && closed_[h] != 0) return false;
     // Memory first: it is what most hosts are short of.
     if (reserved[h * kResources + 1] + reservation(v, h, 1) > limit_[h * kResources + 1]) return false;
     for (std::size_t r = 0; r < kResources; ++r)
         if (reserved[h * kResources + r] + reservation(v, h, r) > limit_[h * kResources + r]) return false;
+    if (!affinity_) return true;
+    if (!affinity_.allows(v, h)) return false;
+    if (at_[v] < 0 && affinity_.is_first(v))
+        for (std::size_t r = 0; r < kResources; ++r)
+            if (reserved[h * kResources + r] + reservation(v, h, r) + company_need_[v][r] > limit_[h * kResources + r])
+                return false;
     return true;
 }
 
@@ -185,6 +223,7 @@ std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::v
             if (host == except || host == away_from_[v] || !fits(v, h, reserved)) continue;
             if (!priced) cost_->with_vm_at(hosts, load_[v], std::span(targets_).subspan(k, 4), after_);
             priced = true;
+            if (affinity_) after_[h] += affinity_.usd_h(v, h);
             if (!knobs_.fullest && least < kGpuWaste && after_[h] - now[h] >= least) continue;
             if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;
             const float score =
@@ -210,6 +249,9 @@ void Packing::book(std::size_t v, std::size_t to) {
     now_[to] = cost_->of_host(hosts_, to, {}, 0.0F);
     version_[to] = ++newest_version_;
     for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += reservation(v, to, r);
+    if (affinity_)
+        affinity_.move(v, at_[v] < 0 ? static_cast<std::int32_t>(to) : at_[v],
+                       at_[v] < 0 ? -1 : static_cast<std::int32_t>(to));
     at_[v] = static_cast<std::int32_t>(to);
     fixed_[v] = 1;
     ++n_here_[to];
@@ -229,7 +271,8 @@ std::int32_t Packing::place(std::int32_t vm, std::span<const std::int32_t> spare
         }
     if (spare >= 0) {
         const std::size_t h = at(spare);
-        const float opened = cost_->of_host(hosts_, h, load_[v], 1.0F) - now_[h] + on_usd_h[h];
+        float opened = cost_->of_host(hosts_, h, load_[v], 1.0F) - now_[h] + on_usd_h[h];
+        if (affinity_) opened += affinity_.usd_h(v, h);
         const bool dear = to >= 0 && !knobs_.peaks && after_[at(to)] - now_[at(to)] > opened;
         if (to < 0 || dear) {
             open(spare);
@@ -293,7 +336,8 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
     const auto most_of = [&](std::size_t v) {
         if (only >= 0 && (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_))) return -kInfinity;
         // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
-        const float most = leaving_saves(v) * knobs_.horizon_h - move_usd_[v];
+        const float broken = affinity_ ? affinity_.usd_h(v, at(at_[v])) : 0.0F; // of soft rules, where it is
+        const float most = (leaving_saves(v) + broken) * knobs_.horizon_h - move_usd_[v];
         const float least = load_[v].mean[0] * cost_->least_usd_mhz_h() * knobs_.horizon_h;
         return most - least <= knobs_.margin_usd ? -kInfinity : most;
     };
@@ -303,6 +347,7 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         if (only >= 0) {
             to = only;
             after_[at(to)] = cost_->of_host(hosts_, at(to), load_[v], 1.0F);
+            if (affinity_) after_[at(to)] += affinity_.usd_h(v, at(to));
         } else {
             to = cheapest(v, hosts_, now_, reserved_, at_[v]);
         }
@@ -398,6 +443,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     saved_here_ = n_here_;
     saved_nfixed_ = n_fixed_;
     saved_use_ = use_;
+    if (affinity_) saved_affinity_ = affinity_;
     const std::size_t n_moves = moves_.size();
     const std::size_t n_opened = opened_.size();
     const float gain_before = gain_usd_;
@@ -420,6 +466,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     n_here_ = saved_here_;
     n_fixed_ = saved_nfixed_;
     use_ = saved_use_;
+    if (affinity_) affinity_ = saved_affinity_;
     moves_.resize(n_moves);
     opened_.resize(n_opened);
     list_targets();
@@ -436,6 +483,10 @@ void Packing::begin_trial() {
 void Packing::book_trial(std::size_t v, std::size_t to) {
     trial_.add(to, ExpectedCost::standing(trial_, to, load_[v]));
     trial_now_[to] = after_[to];
+    if (affinity_) {
+        trial_now_[to] -= affinity_.usd_h(v, to); // what the rules ask is not the host's
+        affinity_.move(v, at_[v], static_cast<std::int32_t>(to));
+    }
     for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[to * kResources + r] += reservation(v, to, r);
     trial_moves_.push_back({static_cast<std::int32_t>(v), at_[v], static_cast<std::int32_t>(to)});
 }
@@ -443,13 +494,17 @@ void Packing::book_trial(std::size_t v, std::size_t to) {
 // The VMs that hold most of what is short leave, one after the other, until enough has left.
 bool Packing::try_make_room(std::size_t v, std::size_t h, std::size_t most, float& paid_usd) {
     if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
+    if (!closed_.empty() && closed_[h] != 0) return false;
+    if (affinity_ && !affinity_.allows(v, h)) return false;
+    const bool first = affinity_ && affinity_.is_first(v);
     Amounts lacking;
     for (std::size_t r = 0; r < kResources; ++r) {
-        const float need = reservation(v, h, r);
+        const float need = reservation(v, h, r) + (first ? company_need_[v][r] : 0.0F);
         if (need > limit_[h * kResources + r]) return false;
         lacking[r] = reserved_[h * kResources + r] + need - limit_[h * kResources + r];
     }
     begin_trial();
+    const TrialPlaces places{affinity_, trial_moves_};
     paid_usd = 0.0F;
     std::vector<std::int32_t> left;
     for (const std::int32_t vm : largest_first(h))
@@ -494,6 +549,7 @@ bool Packing::make_room(std::int32_t vm, std::size_t most) {
 
 bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
     begin_trial();
+    const TrialPlaces places{affinity_, trial_moves_};
     float added_usd_h = 0.0F;
     float paid_usd = price_usd;
     for (const std::int32_t vm : largest_first(h)) {
@@ -503,6 +559,7 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         if (to < 0) return false;
         const std::size_t t = at(to);
         added_usd_h += after_[t] - trial_now_[t];
+        if (affinity_) added_usd_h -= affinity_.usd_h(v, h);
         paid_usd += move_usd_[v] + knobs_.margin_usd;
         if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
         book_trial(v, t);

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "core/affinity.hpp"
 #include "core/cluster_state.hpp"
 #include "core/expected_cost.hpp"
 
@@ -58,9 +59,15 @@ class Packing {
     // Throws std::invalid_argument unless there is one for each host.
     void limit_vms(std::span<const float> cpu_mhz);
 
+    // Rules about places, held against planned ones; null = none.
+    void obey(std::shared_ptr<const Affinity> rules) { affinity_ = saved_affinity_ = AffinityBook(std::move(rules)); }
+
     // Starts from what is seen; `state` and the columns are not kept. Throws std::invalid_argument on wrong lengths.
     void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
                const PackingKnobs& knobs);
+
+    // Hosts that take no VMs in this plan, (n_hosts,) 1 = closed; empty = none. After begin().
+    void close(std::span<const std::uint8_t> hosts) { closed_.assign(hosts.begin(), hosts.end()); }
 
     // Gives a waiting VM the host where it costs least; its number, or -1 where none has room. Opens the first of
     // `spares` that holds it, which costs `on_usd_h` (n_hosts,), if that is cheaper or nothing else is left.
@@ -100,6 +107,10 @@ class Packing {
     // look. `rank` (n_hosts,): hosts of a lower one are kept rather; prices as of drain().
     bool lay_out(std::size_t budget, std::span<const float> rank, std::span<const float> price_usd,
                  std::span<const float> kept_usd_h);
+    // Whether rules about places let a VM go to a host, as planned so far.
+    bool permits(std::int32_t vm, std::int32_t host) const {
+        return !affinity_ || affinity_.allows(static_cast<std::size_t>(vm), static_cast<std::size_t>(host));
+    }
 
     // Memory that the targets have not promised, MiB.
     float free_mib() const;
@@ -117,6 +128,7 @@ class Packing {
 
   private:
     bool fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const;
+    void company_needs(const ClusterState& state);
     std::vector<float> largest_vm_; // (n_hosts,) MHz
     float reservation(std::size_t v, std::size_t h, std::size_t r) const;
     bool below(const HostSet& hosts, const Load& load, std::size_t h, const std::array<float, kDense>& share) const;
@@ -136,12 +148,15 @@ class Packing {
     std::span<const std::int32_t> largest_first(std::size_t h);
 
     std::shared_ptr<const ExpectedCost> cost_;
+    AffinityBook affinity_, saved_affinity_;
+    std::vector<Amounts> company_need_; // (n_vms,) beyond its own, of the first of a company; empty = no rules
     PackingKnobs knobs_;
     std::size_t n_hosts_ = 0;
     HostSet hosts_, trial_, saved_;
     std::vector<HostUse> use_;
     std::vector<std::uint32_t> targets_; // hosts that are targets, ascending, and the last again until there are 4 m
     std::size_t n_targets_ = 0;          // without those repeated
+    std::vector<std::uint8_t> closed_;   // (n_hosts,), or empty
     std::vector<float> now_, after_, trial_now_, saved_now_;                // (padded(n_hosts),) USD/h
     std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
     std::vector<std::uint64_t> version_;                                    // (n_hosts,) of what a host bears

@@ -48,6 +48,7 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in,
         const ServerModel& server = spec.models[at(host.model)];
         const HypervisorProfile& hypervisor = spec.profiles[at(host.profile)];
         HostConstants& constants = hosts.emplace_back();
+        if (host.committed) committed_usd_h += static_cast<double>(host.price_usd_h);
         for (std::size_t r = 0; r < kDense; ++r) constants.usable[r] = server.capacity[r] * hypervisor.efficiency[r];
         constants.usable_gpu = server.capacity[4] * hypervisor.efficiency[4];
         constants.inverse_cpu = 1.0F / constants.usable[0];
@@ -90,10 +91,13 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     migrations_.clear();
     waiting_.clear();
     dark_apps_.clear();
+    crashed_.clear();
     dirty_.clear();
     open_hosts_.clear();
     touched_vms_.clear();
     vms_.assign(work.n_vms() + spec.spare_slots, Vm{});
+    affinity_ = AffinityBook(spec.affinity);
+    if (affinity_) affinity_.clear(vms_.size());
     apps_.assign(work.n_apps(), App{});
     hosts_.assign(spec.hosts.size(), HostTruth{});
     rates_.assign(spec.hosts.size(), HostRates{});
@@ -122,6 +126,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
         hosts_[h].since_s = hosts_[h].slice_s = now_;
         hosts_[h].failures = RandomStream(seed, 2 * h);
         hosts_[h].alarms_stream = RandomStream(seed, 2 * h + 1);
+        hosts_[h].reclaims = RandomStream(seed, (std::uint64_t{1} << 32U) + h);
         draw_failure(static_cast<std::int32_t>(h), now_);
         draw_alarm(static_cast<std::int32_t>(h), now_);
     }
@@ -195,6 +200,7 @@ void Simulator::advance() {
         hosts_[at(host)].open = false;
     }
     for (const std::int32_t app : dark_apps_) close_dark(app);
+    for (const std::int32_t id : crashed_) close_crash(vms_[at(id)]);
     kill_for_memory();
 
     for (const std::int32_t id : touched_vms_) {
@@ -208,6 +214,8 @@ void Simulator::advance() {
     open_hosts_.clear();
 
     const auto k = static_cast<std::size_t>(tick_);
+    if (plant_->committed_usd_h > 0.0)
+        tick_totals_.cost[static_cast<std::size_t>(CostTerm::rent)] += plant_->committed_usd_h * spec.tick_s / 3600.0;
     for (std::size_t r = 0; r < rack_on_.size(); ++r)
         if (rack_on_[r]) tick_totals_.rack_j += static_cast<double>(spec.racks[r].overhead_w) * spec.tick_s;
     const double kwh =

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/action.hpp"
+#include "core/affinity.hpp"
 #include "core/cluster_state.hpp"
 #include "core/curves.hpp"
 #include "core/forecast/demand_forecaster.hpp"
@@ -45,6 +46,7 @@ struct Plant {
     std::vector<Vec4> series_peak; // (n_series,) largest demand of each resource over the whole workload
     std::uint32_t allowed = ~0U;   // bit per ActionKind
     float tight_factor = 5.0F;     // 1 / (1 - knee)
+    double committed_usd_h = 0.0;  // of hosts that are paid whether they are used or not
     forecast::Source forecast;
 
     // Throws std::invalid_argument on a data centre, workload or table that cannot be simulated.
@@ -111,6 +113,8 @@ class Simulator {
         rent_hour,
         maintenance_starts,
         maintenance_ends,
+        host_noticed,
+        host_reclaimed,
     };
     struct Event {
         double time;
@@ -127,6 +131,7 @@ class Simulator {
         VmKind kind = VmKind::production;
         bool touched = false;    // unmet demand in this tick
         bool is_special = false; // as counted by its host
+        bool crashed = false;    // its host failed, and it does not run yet
         bool spare = false;      // pauses once it has booted, until it is resumed
         std::int32_t app = -1;
         std::int32_t host = -1;
@@ -146,6 +151,7 @@ class Simulator {
         std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
         std::uint32_t birth = 0;                     // tells apart the VMs that use one slot
+        double crashed_s = 0.0;                      // up to when its outage was booked
         double last_move_s = -std::numeric_limits<double>::infinity();
         double cumulative_mark = 0.0; // of its series, where `demand` was last brought up to date
         double demand = 0.0;          // cpu MHz·s
@@ -156,6 +162,7 @@ class Simulator {
         bool open = false;  // its slice belongs to this tick
         bool dirty = false; // to be evaluated again after the current event
         std::uint8_t alarms = 0;
+        bool noticed = false;               // its provider wants it back
         std::int32_t first = -1, last = -1; // VMs
         std::int32_t n_vms = 0;
         std::int32_t arriving = 0; // VMs with room reserved here
@@ -172,6 +179,7 @@ class Simulator {
         double maintenance_until_s = 0.0; // end of the last window that has begun
         RandomStream failures;
         RandomStream alarms_stream;
+        RandomStream reclaims;
     };
     // Rates of one host, constant over a slice. What a quiet tick writes comes first.
     struct HostRates {
@@ -249,6 +257,8 @@ class Simulator {
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
 
+    void show_inlets(HostColumns& hosts) const;
+
     // show_forecasts.cpp
     void start_forecasts();
     void learn_demand();
@@ -282,6 +292,10 @@ class Simulator {
     void kill_for_memory();
 
     // lives.cpp
+    void note_place(std::int32_t vm);
+    bool may_stand(std::int32_t vm, std::int32_t host) const;
+    bool may_stand_new(std::int32_t app, VmKind kind, std::int32_t host) const;
+    Amounts need_of(std::int32_t vm) const;
     void link_host(std::int32_t vm, std::int32_t host);
     void unlink_host(std::int32_t vm);
     void link_app(std::int32_t vm, std::int32_t app);
@@ -299,9 +313,10 @@ class Simulator {
     void set_vm_state(std::int32_t vm, VmState state);
     void start_vm(std::int32_t vm, std::int32_t host, BootPath path);
     void remove_vm(std::int32_t vm);
-    void lose_vm(std::int32_t vm);
+    void lose_vm(std::int32_t vm, bool crash = false);
+    void close_crash(Vm& vm);
     void set_host_state(std::int32_t host, HostState state);
-    void lose_host_vms(std::int32_t host);
+    void lose_host_vms(std::int32_t host, bool crash = false);
     void start_maintenance(const MaintenanceWindow& window);
     void back_in_service(std::int32_t host);
     void draw_failure(std::int32_t host, double from_s);
@@ -327,6 +342,9 @@ class Simulator {
     ActionResult act_despawn(const Action& action);
     ActionResult act_reshape(const Action& action);
     ActionResult act_migrate(const Action& action);
+    Refusal can_migrate(std::int32_t vm, std::int32_t host) const;
+    void begin_migration(std::int32_t vm, std::int32_t host);
+    ActionResult migrate_company(std::int32_t vm, std::int32_t host);
     ActionResult act_microvm(const Action& action);
     ActionResult act_shadow(const Action& action);
     ActionResult act_shift(const Action& action);
@@ -355,8 +373,10 @@ class Simulator {
     std::vector<std::int32_t> free_slots_;
     std::vector<App> apps_;
     std::vector<std::int32_t> dark_apps_;
+    std::vector<std::int32_t> crashed_; // VMs whose host failed and that do not run yet
     std::vector<std::int32_t> waiting_; // pending and failed VMs, in order
     std::vector<HostTruth> hosts_;
+    AffinityBook affinity_; // where VMs stand, as rules see it
     std::vector<HostRates> rates_;
     std::vector<bool> rack_on_;
     std::vector<double> rack_ready_s_;

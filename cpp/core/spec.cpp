@@ -45,11 +45,14 @@ void DataCentre::validate(std::size_t n_ticks) const {
         require(in_range(host.model, models.size()), "host: server model out of range");
         require(in_range(host.profile, profiles.size()), "host: hypervisor profile out of range");
         require(in_range(host.rack, racks.size()), "host: rack out of range");
+        require(not_negative(host.price_usd_h) && not_negative(host.reclaims_per_h) && not_negative(host.notice_s),
+                "host: expected a price, a rate of reclaims and a notice of 0 or more");
     }
     for (const auto& window : maintenance) {
         require(in_range(window.host, hosts.size()), "maintenance: host out of range");
         require(window.end_s > window.start_s, "maintenance: expected an end after the start");
     }
+    require(!affinity || affinity->n_hosts() == hosts.size(), "affinity: expected rules about these hosts");
     require(prices.electricity_usd_kwh.size() >= n_ticks, "prices: electricity needs one value per tick");
     require(prices.carbon_g_kwh.empty() || prices.carbon_g_kwh.size() >= n_ticks,
             "prices: carbon needs one value per tick");

@@ -4,9 +4,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/affinity.hpp"
 #include "core/resources.hpp"
 
 namespace foreshade {
@@ -56,6 +58,7 @@ struct Rack {
     std::int32_t zone = 0;
     float overhead_w = 0.0F;
     float uplink_mbit_s = 0.0F;
+    float heat_c_per_kw = 0.0F; // what its inlet warms for each kW that it draws
 };
 
 struct Host {
@@ -66,6 +69,9 @@ struct Host {
     bool rented = false;
     float price_usd_h = 0.0F;
     float provision_s = 0.0F;
+    bool committed = false;      // paid by the hour whether it is used or not: reserved, or our own
+    float reclaims_per_h = 0.0F; // of a hired host: how often its provider wants it back
+    float notice_s = 120.0F;     // from the provider's notice until the host is gone
 };
 
 // Prices in USD. Series have one value per tick.
@@ -113,8 +119,10 @@ struct DataCentre {
     Scheduler scheduler = Scheduler::worst_fit;
     float slo_stretch = 5.0F;
     float knee = 0.8F;
-    float guest_cpu = 0.0F;      // largest CPU allocation over the flavour: a guest's maximum of vCPUs; 0 = any
-    std::size_t spare_slots = 0; // VM slots beyond the workload's, for VMs that actions make
+    float guest_cpu = 0.0F; // largest CPU allocation over the flavour: a guest's maximum of vCPUs; 0 = any
+    float supply_c = 20.0F; // air that the cooling supplies
+    std::shared_ptr<const Affinity> affinity; // null = any VM may stand anywhere
+    std::size_t spare_slots = 0;              // VM slots beyond the workload's, for VMs that actions make
 
     // Throws std::invalid_argument, naming what is wrong, unless every number can be simulated.
     void validate(std::size_t n_ticks) const;

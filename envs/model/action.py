@@ -101,9 +101,9 @@ def reshape(vm: int, allocation: Allocation, reason: str = "") -> Action:
     return Action(ActionKind.RESHAPE, vm=vm, allocation=allocation, reason=reason)
 
 
-def migrate(vm: int, host: int, reason: str = "") -> Action:
-    """Live-migrate a running VM."""
-    return Action(ActionKind.MIGRATE, vm=vm, host=host, reason=reason)
+def migrate(vm: int, host: int, reason: str = "", *, company: bool = False) -> Action:
+    """Live-migrate a running VM; with ``company`` all that a rule keeps on one host with it, or none."""
+    return Action(ActionKind.MIGRATE, vm=vm, host=host, value=float(company), reason=reason)
 
 
 def microvm(app: int, host: int, allocation: Allocation, lifetime_s: float, reason: str = "") -> Action:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,13 @@ from pydantic import (
 )
 
 from foreshade.envs import catalogue
+from foreshade.envs.affinity import AffinityRule
 from foreshade.envs.catalogue.entry import Count, Entry, Factor, NotNegative, Positive, Share
+from foreshade.envs.errors import ScenarioError
+from foreshade.envs.maintenance import Window, schedule, weekly
 from foreshade.envs.scenarios.prices import Prices, known
+
+_CHECKED_S = 5 * 7 * 86_400.0  # for which windows are checked where the workload says how long a run is
 
 #: Kinds of action a scenario can allow; ``wait`` is always allowed.
 Kind = Literal["spawn", "despawn", "reshape", "migrate", "microvm", "shadow", "shift", "power", "rent"]
@@ -66,6 +71,9 @@ class HostGroup(Entry):
     gpus: Annotated[int, Field(ge=0)] | None = None
     #: The hypervisor's figures in place of the catalogue's, as `foreshade profile learn` writes them.
     figures: catalogue.Hypervisor | None = None
+    # What an hour of owning one costs, used or not: on every bill, in no decision.
+    owned_usd_h: NotNegative = 0.0
+    labels: tuple[str, ...] = ()  # that affinity rules ask for
 
     @property
     def machine(self) -> catalogue.Server:
@@ -94,14 +102,25 @@ class RackGroup(Entry):
     racks: Count = 1
     overhead_w: NotNegative = Field(default_factory=lambda: catalogue.site().rack_overhead_w)
     uplink_mbit: Positive = Field(default_factory=lambda: catalogue.site().uplink_mbit)
+    # What a rack's inlet warms for each kW that it draws: hot air that comes back round it. Declared.
+    heat_c_per_kw: NotNegative = 0.5
+    power_control: bool = True  # whether it can be switched off and on again from afar
     hosts: Annotated[tuple[HostGroup, ...], Field(min_length=1)]
 
 
 class RentedGroup(HostGroup):
-    """Hosts that a cloud rents us by the hour; they stand in a zone of their own, without racks of ours."""
+    """Hosts that a cloud rents us by the hour; they stand in a zone of their own, without racks of ours.
+
+    ``reserved`` ones are paid whether they are used or not; ``spot`` ones may be wanted back: VMs that are still
+    there when the notice is over are lost. AWS announces that two minutes ahead (EC2 User Guide, "Spot Instance
+    interruption notices"), and its Spot Instance Advisor tells of 5 to 20 % of instances interrupted in a month.
+    """
 
     price_usd_h: Positive
     provision_s: Positive = 600.0  # from the order until it can take VMs
+    market: Literal["on-demand", "reserved", "spot"] = "on-demand"
+    reclaims_per_h: NotNegative = 0.00014  # of spot: a tenth of them in a month
+    notice_s: NotNegative = 120.0  # of spot
 
 
 class Overcommit(Entry):
@@ -133,19 +152,60 @@ class Failures(Entry):
     lead_h: NotNegative = 2.0  # how long before it a foreseen failure is announced
 
 
+class Thermal(Entry):
+    """Air at the racks' inlets: supply plus what a rack's own heat brings back."""
+
+    # ASHRAE, Thermal Guidelines for Data Processing Environments, 2021: 18 to 27 °C recommended
+    supply_c: Annotated[float, Field(ge=5, le=45)] = 20.0
+    limit_c: Annotated[float, Field(ge=10, le=60)] = 27.0  # beyond which nobody adds load to a rack
+
+
 class Maintenance(Entry):
-    """A window in which one host or one rack is in the hands of people."""
+    """A window in which hosts are in the hands of people, or in which nothing moves; one of three forms.
+
+    ``start_h`` and ``hours``, ``start`` and ``end``, or ``weekly`` (envs/maintenance.py). The first two are about one
+    host, one rack, or neither: a freeze; the third says itself what it is about.
+    """
 
     host: Annotated[int, Field(ge=0)] | None = None
     rack: Annotated[int, Field(ge=0)] | None = None
-    start_h: NotNegative  # after the scenario's start
-    hours: Positive
+    freeze: bool = False
+    start_h: NotNegative | None = None  # after the scenario's start
+    hours: Positive | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    weekly: str | None = None  # sat 02:00-04:00 Europe/Berlin rack 1
+    said: str = ""  # where it is from, for people
 
     @model_validator(mode="after")
-    def _one_target(self) -> Maintenance:
-        if (self.host is None) == (self.rack is None):
-            raise ValueError("expected exactly one of host, rack")
+    def _one_form(self) -> Maintenance:
+        forms = [("start_h", "hours"), ("start", "end"), ("weekly",)]
+        given = [form for form in forms if any(getattr(self, key) is not None for key in form)]
+        if len(given) != 1 or any(getattr(self, key) is None for key in given[0]):
+            raise ValueError("expected start_h and hours, or start and end, or weekly")
+        targets = (self.host is not None) + (self.rack is not None) + self.freeze
+        if self.weekly is not None:
+            if targets:
+                raise ValueError(
+                    "expected no host, rack or freeze beside weekly, which says what it is about"
+                )
+            try:
+                weekly(self.weekly)
+            except ScenarioError as error:
+                raise ValueError(str(error)) from error
+        elif targets != 1:
+            raise ValueError("expected exactly one of host, rack, freeze")
         return self
+
+    def windows(self, origin: datetime, end: datetime) -> Iterator[Window]:
+        """What it comes to from a scenario's start to its end."""
+        if self.weekly is not None:
+            yield from weekly(self.weekly).between(origin, end)
+        elif self.start is not None and self.end is not None:
+            yield Window(self.start, self.end, self.host, self.rack, self.said)
+        elif self.start_h is not None and self.hours is not None:
+            begins = origin + timedelta(hours=self.start_h)
+            yield Window(begins, begins + timedelta(hours=self.hours), self.host, self.rack, self.said)
 
 
 class CloudSimRules(Entry):
@@ -184,7 +244,9 @@ class Scenario(Entry):
     prices: Prices = Prices()
     response: Response = Response()
     failures: Failures = Failures()
+    thermal: Thermal = Thermal()
     maintenance: tuple[Maintenance, ...] = ()
+    affinity: tuple[AffinityRule, ...] = ()  # which VMs may stand where (envs/affinity.py)
     actions: tuple[Kind, ...] = ALL_KINDS
     cloudsim: CloudSimRules = CloudSimRules()
     seed: Annotated[int, Field(ge=0)] = 0
@@ -223,9 +285,23 @@ class Scenario(Entry):
             raise ValueError("expected no cloudsim rules with engine: foreshade, found some")
         if len(set(self.actions)) < len(self.actions):
             raise ValueError(f"expected each kind of action once, found {list(self.actions)}")
-        for window in self.maintenance:
+        if self.engine == "cloudsim" and self.affinity:
+            raise ValueError("expected no affinity with engine: cloudsim, found some")
+        names = [rule.name for rule in self.affinity]
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each name of an affinity rule once, found {names}")
+        try:
+            windows = self.windows(self.n_ticks or round(_CHECKED_S / self.tick_s))
+        except ScenarioError as error:
+            raise ValueError(str(error)) from error
+        for window in windows:
             if window.host is not None and window.host >= self.n_hosts:
                 raise ValueError(f"expected a host below {self.n_hosts} in maintenance, found {window.host}")
             if window.rack is not None and window.rack >= self.n_racks:
                 raise ValueError(f"expected a rack below {self.n_racks} in maintenance, found {window.rack}")
         return self
+
+    def windows(self, n_ticks: int) -> tuple[Window, ...]:
+        """Maintenance and freezes of a run of so many ticks, in order; ScenarioError where two overlap."""
+        end = self.start + timedelta(seconds=n_ticks * self.tick_s)
+        return schedule([window for said in self.maintenance for window in said.windows(self.start, end)])

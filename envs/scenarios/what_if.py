@@ -3,7 +3,7 @@
     what-if = change {"," change}
     change  = "host" [":" server] ("+" | "-") count      hosts of our own, of a named or the first server model
             | "price." key "=" value                     a key of the scenario's prices, dots for keys in keys
-            | "price.spot" "=" USD                       an hour's hire of every rented host
+            | "price.spot" "=" USD                       every rented host is a spot host at so much an hour
             | "demand*" factor                           every VM's demand, all resources
 
 Changes apply from left to right. Hosts that are added stand at the end of the last rack, hosts that are removed go
@@ -139,7 +139,10 @@ def _with_price(scenario: Scenario, change: str, key: str, text: str) -> Scenari
 def _with_hire(scenario: Scenario, change: str, value: float | str) -> Scenario:
     if not scenario.rented:
         raise _refused(change, f"expected a scenario with rented hosts, found none in {scenario.name}")
-    rented = [{**group.model_dump(exclude_unset=True), "price_usd_h": value} for group in scenario.rented]
+    rented = [
+        {**group.model_dump(exclude_unset=True), "price_usd_h": value, "market": "spot"}
+        for group in scenario.rented
+    ]
     return _changed(scenario, change, {"rented": tuple(rented)})
 
 
@@ -210,6 +213,8 @@ def _windows(scenario: Scenario, racks: Sequence[_Rack]) -> tuple[Mapping[str, A
     numbers = {rack.number: i for i, rack in enumerate(racks)}
 
     def moved(window: Maintenance) -> Mapping[str, Any] | None:
+        if window.host is None and window.rack is None:  # a freeze, or a weekly one
+            return window.model_dump(exclude_unset=True)
         new = hosts.get(window.host) if window.host is not None else numbers.get(int(window.rack or 0))
         if new is None:
             return None

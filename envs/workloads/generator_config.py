@@ -152,6 +152,18 @@ PRESETS: Mapping[str, GeneratorConfig] = {
         life_days=0.0,
         mix={"web": 0.5, "database": 0.3, "cache": 0.2},
     ),
+    # A day that rises and falls and nothing else: at night it wants half of what it wants by day.
+    "daily": GeneratorConfig(
+        noise=0.5,
+        cycle=1.0,
+        bursts=0.0,
+        crowds=0.0,
+        shifts=0.0,
+        trend=0.0,
+        short=0.0,
+        life_days=0.0,
+        mix={"web": 0.6, "database": 0.25, "cache": 0.15},
+    ),
     # Nightly windows and jobs, with the databases that they read: high, on and off, known beforehand.
     "batch": GeneratorConfig(mix={"batch": 0.8, "database": 0.2}, crowds=0.0),
 }

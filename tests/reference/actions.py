@@ -307,5 +307,6 @@ class Acting(Lives):
             return -1
         need(life.state in (ON, RENTING), "host_transition")
         need(not life.vms and not self.arriving(a["host"]), "host_not_empty")
+        life.noticed = False
         self.set_host(a["host"], UNRENTED)
         return -1

@@ -50,6 +50,7 @@ class Lives(World):
         self.streams = [
             (RandomStream(seed, 2 * h), RandomStream(seed, 2 * h + 1)) for h in range(len(self.hosts))
         ]
+        self.reclaims = [RandomStream(seed, 2**32 + h) for h in range(len(self.hosts))]
         for h in range(len(self.hosts)):
             self.draw_failure(h, self.now)
             self.draw_alarm(h, self.now)
@@ -103,6 +104,7 @@ class Lives(World):
         for other in reversed(list(self.members[vm.app])):
             if self.vms[other].primary == vm.id:
                 self.remove_vm(self.vms[other])
+        vm.crashed = False
         self.set_vm(vm, ABSENT)
         self.members[vm.app].remove(vm.id)
         if vm.id >= self.n_workload_vms:
@@ -110,7 +112,7 @@ class Lives(World):
                 self.gone_ratios.append(vm.unmet / vm.demand)
             self.free.append(vm.id)
 
-    def lose_vm(self, vm: Vm) -> None:
+    def lose_vm(self, vm: Vm, *, crash: bool = False) -> None:
         """Its host is lost to it: production waits for a restart, helpers and spares end."""
         if vm.kind != PRODUCTION or vm.spare or vm.state == STOPPING:
             self.remove_vm(vm)
@@ -118,6 +120,7 @@ class Lives(World):
         self.leave_host(vm)
         self.set_vm(vm, VM_FAILED)
         self.waiting.append(vm.id)
+        vm.crashed |= crash
 
     def workload_moves(self) -> None:
         """Departures, then arrivals, of the tick that is about to be decided."""
@@ -211,13 +214,13 @@ class Lives(World):
         life.state, life.since_s = state, self.now
         life.serial += 1
 
-    def lose_host_vms(self, host: int) -> None:
+    def lose_host_vms(self, host: int, *, crash: bool = False) -> None:
         """Everything on the host, and every copy to it."""
         for m in [m for m in self.migrations if host in (m.source, m.destination)]:
             self.tick_accounts.counts["migrations_failed"] += 1
             self.end_migration(m)
         while self.hosts[host].vms:
-            self.lose_vm(self.vms[self.hosts[host].vms[0]])
+            self.lose_vm(self.vms[self.hosts[host].vms[0]], crash=crash)
 
     def draw_failure(self, host: int, from_s: float) -> None:
         """The next failure after ``from_s``, and its precursor."""
@@ -341,6 +344,7 @@ class Lives(World):
                     self.remove_vm(vm)
             elif vm.serial == mark:
                 if kind == "vm_booted":
+                    vm.crashed = False
                     self.set_vm(vm, PAUSED if vm.spare else RUNNING)
                 else:
                     self.remove_vm(vm)
@@ -351,14 +355,27 @@ class Lives(World):
             self.set_host(number, ON)
             if spec.rented:
                 life.rental += 1
+                life.noticed = False
                 self.push(self.now, "rent_hour", number, life.rental)
+                if spec.reclaims_per_h > 0:
+                    wanted = self.now + self.reclaims[number].exponential(3600 / spec.reclaims_per_h)
+                    self.push(wanted, "host_noticed", number, life.rental)
         elif kind == "host_down" and current:
             self.set_host(number, OFF)
         elif kind == "host_asleep" and current:
             self.set_host(number, ASLEEP)
         elif kind == "rent_hour" and life.rental == mark and life.state not in (UNRENTED, RENTING):
-            self.tick_accounts.cost["rent"] += spec.price_usd_h
-            self.push(self.now + 3600, "rent_hour", number, mark)
+            if not spec.committed:
+                self.tick_accounts.cost["rent"] += spec.price_usd_h
+                self.push(self.now + 3600, "rent_hour", number, mark)
+        elif kind == "host_noticed" and life.rental == mark and life.state not in (UNRENTED, RENTING):
+            life.noticed = True
+            self.push(self.now + spec.notice_s, "host_reclaimed", number, mark)
+        elif kind == "host_reclaimed" and life.rental == mark and life.state not in (UNRENTED, RENTING):
+            self.tick_accounts.counts["hosts_reclaimed"] += 1
+            self.lose_host_vms(number)
+            life.noticed = False
+            self.set_host(number, UNRENTED)
         elif kind == "host_fails":
             repaired = self.now + law.repair_h * 3600
             if life.state != ON:
@@ -366,7 +383,7 @@ class Lives(World):
                 return
             self.draw_failure(number, repaired)
             self.tick_accounts.counts["host_failures"] += 1
-            self.lose_host_vms(number)
+            self.lose_host_vms(number, crash=True)
             self.set_host(number, FAILED)
             self.push(repaired, "host_repaired", number, life.serial)
         elif kind == "host_repaired" and current:

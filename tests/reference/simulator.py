@@ -13,7 +13,7 @@ from .state import CPU, MEMORY, ON, RESOURCES, Accounts, Migration, Vm
 
 HOST_COLUMNS = (
     "allocated", "usage", "contention", "power_w", "hazard_per_h", "hazard_confidence", "since_s",
-    "age_s", "n_vms", "arriving", "state",
+    "age_s", "n_vms", "arriving", "state", "inlet_c",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ class ReferenceSimulator(Acting):
             if m.phase == "copying":
                 m.left_mib = max(0.0, m.left_mib - self.bandwidth_mbit_s(m) * 1e6 / 8 / 2**20 * dt)
                 m.round_s += dt
+        accounts.crashed_s += dt * sum(vm.crashed for vm in self.vms)
         for h, rate in enumerate(rates):
             accounts.host_j += rate.power_w * dt
             if self.hosts[h].state != ON:
@@ -136,6 +137,8 @@ class ReferenceSimulator(Acting):
             rack.overhead_w * self.dc.tick_s for rack, on in zip(self.racks, self.rack_on, strict=True) if on
         )
         kwh = (accounts.host_j + accounts.rack_j) / 3.6e6 * prices.pue
+        paid = sum(self.spec(h).price_usd_h for h in range(len(self.hosts)) if self.spec(h).committed)
+        accounts.cost["rent"] += paid * self.dc.tick_s / 3600
         accounts.cost["energy"] += kwh * prices.electricity_usd_kwh[k]
         if prices.carbon_g_kwh:
             accounts.cost["carbon"] += kwh * prices.carbon_g_kwh[k] / 1e6 * prices.carbon_usd_per_t
@@ -184,8 +187,15 @@ class ReferenceSimulator(Acting):
             hosts["usage"].append(self.shown[h].used if on else [0.0] * 5)
             hosts["contention"].append(self.shown[h].contention if on else 0.0)
             hosts["power_w"].append(self.shown[h].power_w)
-            hosts["hazard_per_h"].append(alarmed if life.alarms else quiet)
-            hosts["hazard_confidence"].append(precision if life.alarms else law.recall)
+            notice_h = max(1.0, self.spec(h).notice_s) / 3600
+            hosts["hazard_per_h"].append(1 / notice_h if life.noticed else alarmed if life.alarms else quiet)
+            hosts["hazard_confidence"].append(
+                1.0 if life.noticed else precision if life.alarms else law.recall
+            )
+            rack = self.spec(h).rack
+            watts = sum(self.shown[o].power_w for o in range(len(self.hosts)) if self.spec(o).rack == rack)
+            watts += self.racks[rack].overhead_w if self.rack_on[rack] else 0.0
+            hosts["inlet_c"].append(self.dc.supply_c + self.racks[rack].heat_c_per_kw * watts / 1000)
             hosts["since_s"].append(self.now - life.since_s)
             hosts["age_s"].append(age)
             hosts["n_vms"].append(len(life.vms))

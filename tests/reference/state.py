@@ -9,7 +9,7 @@ CPU, MEMORY, DISK, NETWORK, GPU = range(5)
 RESOURCES = range(5)
 SUMS = (
     "host_j", "rack_j", "late", "migration_unmet", "on_s", "overloaded_s", "used", "capacity", "dark_s",
-    "downtime_s",
+    "downtime_s", "crashed_s",
 )  # fmt: skip
 COSTS = ("energy", "carbon", "rent", "unmet", "late", "downtime", "migration", "boot")
 
@@ -38,6 +38,7 @@ class Vm:
     last_move_s: float = -math.inf
     serial: int = 0  # a new one for every change of state: what was planned for the old one is void
     birth: int = 0  # which of the VMs that used the slot this is
+    crashed: bool = False  # its host failed, and it does not run yet
     spare: bool = False  # pauses once it has booted, until it is resumed
     demand: float = 0.0  # cpu MHz·s so far
     unmet: float = 0.0
@@ -65,6 +66,7 @@ class HostLife:
     serial: int = 0
     rental: int = 0
     alarms: int = 0
+    noticed: bool = False  # its provider wants it back
     maintenance_until_s: float = 0.0
 
 
@@ -102,10 +104,12 @@ class Accounts:
     capacity: float = 0.0
     dark_s: float = 0.0
     downtime_s: float = 0.0
+    crashed_s: float = 0.0
     counts: dict[str, int] = field(
         default_factory=lambda: dict.fromkeys(
             (
                 "migrations", "migrations_failed", "host_shutdowns", "host_boots", "host_failures",
+                "hosts_reclaimed",
                 "oom_kills", "sla_violations", "spawned", "scheduled", "refused",
             ),
             0,
@@ -132,5 +136,6 @@ class Accounts:
             "unmet": self.unmet, "late_mhz_s": self.late, "migration_unmet_mhz_s": self.migration_unmet,
             "on_s": self.on_s, "overloaded_s": self.overloaded_s, "used_mhz_s": self.used,
             "capacity_mhz_s": self.capacity, "dark_s": self.dark_s, "migration_downtime_s": self.downtime_s,
+            "crashed_s": self.crashed_s,
             **self.counts, "cost": self.cost,
         }  # fmt: skip

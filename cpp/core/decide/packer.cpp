@@ -151,6 +151,7 @@ Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::
     off_usd_h_.resize(n_hosts_);
     cycle_usd_.resize(n_hosts_);
     drain_usd_.resize(n_hosts_);
+    closed_.resize(n_hosts_);
     outage_usd_.resize(n_hosts_);
 }
 
@@ -183,7 +184,9 @@ std::span<const Action> Packer::plan(const ClusterState& state) {
     sort_out_hosts(state);
     price_moves(state);
     const DemandWindow& window = memory_->window();
-    packing_->begin(state, {window.mean(), window.variance(), move_usd_, fixed_}, use_, packing_knobs_);
+    const std::vector<std::uint8_t>& fixed = restraint_.fixed.empty() ? fixed_ : restraint_.fixed;
+    packing_->begin(state, {window.mean(), window.variance(), move_usd_, fixed}, use_, packing_knobs_);
+    packing_->close(restraint_.hosts.empty() ? std::span<const std::uint8_t>{} : closed_);
     place(state);
     if (moving_) rebalance();
     if (powered_) wake(state);
@@ -230,6 +233,7 @@ void Packer::build(const ClusterState& state) {
     cost_ = std::make_shared<ExpectedCost>(prices, CostHosts{capacity, site_->vm_overhead, power_w, site_->cores});
     packing_.emplace(cost_);
     if (!site_->largest_vm.empty()) packing_->limit_vms(site_->largest_vm);
+    packing_->obey(site_->affinity);
     for (const std::int32_t rack : hosts.rack) n_racks_ = std::max(n_racks_, at(rack) + 1);
     dark_.resize(n_racks_);
     ours_.assign(n_racks_, 0);
@@ -314,6 +318,11 @@ void Packer::sort_out_hosts(const ClusterState& state) {
             use_[h] = HostUse::spare;
         else
             use_[h] = shunned ? HostUse::leaving : HostUse::target;
+        if (restraint_.hosts.empty()) continue;
+        closed_[h] = restraint_.hosts[h] == HostBar::closed ? 1 : 0;
+        if (restraint_.hosts[h] != HostBar::leaving) continue;
+        spare_[h] = 0;
+        if (on) use_[h] = empty ? HostUse::none : HostUse::leaving;
     }
 }
 
@@ -446,6 +455,9 @@ void Packer::wake(const ClusterState& state) {
         if ((hosts.state[at(h)] == HostState::off || hosts.state[at(h)] == HostState::asleep) &&
             site_->rented[at(h)] == 0)
             off_hosts_.push_back(h);
+    if (!restraint_.hosts.empty()) // what is meant to go, or stay, off is woken last
+        std::stable_partition(off_hosts_.begin(), off_hosts_.end(),
+                              [this](std::int32_t h) { return restraint_.hosts[at(h)] != HostBar::leaving; });
     for (std::size_t h = 0; h < n_hosts_; ++h)
         if ((hosts.state[h] == HostState::booting || hosts.state[h] == HostState::waking) && site_->rented[h] == 0) {
             room_hosts_.push_back(static_cast<std::int32_t>(h));
@@ -459,10 +471,15 @@ void Packer::wake(const ClusterState& state) {
                 if (free[r] < need[r]) return false;
             return true;
         };
-        auto chosen = std::find_if(room_.begin(), room_.end(), holds);
+        auto chosen = room_.begin();
+        while (
+            chosen != room_.end() &&
+            !(holds(*chosen) && packing_->permits(vm, room_hosts_[static_cast<std::size_t>(chosen - room_.begin())])))
+            ++chosen;
         if (chosen == room_.end()) {
-            const auto host =
-                std::find_if(off_hosts_.begin(), off_hosts_.end(), [&](std::int32_t h) { return holds(limit(at(h))); });
+            const auto host = std::find_if(off_hosts_.begin(), off_hosts_.end(), [&](std::int32_t h) {
+                return holds(limit(at(h))) && packing_->permits(vm, h);
+            });
             if (host == off_hosts_.end()) {
                 if (moving_ && made_room++ < kMostRooms) packing_->make_room(vm, kMostLeavers);
                 continue;

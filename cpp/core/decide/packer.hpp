@@ -102,6 +102,9 @@ class Packer {
     std::span<const std::uint8_t> dark_racks() const { return dark_; }
     void assume_dark(std::span<const std::uint8_t> racks);
 
+    // What plans may not touch, until said otherwise.
+    void restrain(const Restraint& restraint) { restraint_ = restraint; }
+
     const PackerMemory& memory() const { return *memory_; }
 
   private:
@@ -133,6 +136,7 @@ class Packer {
     std::vector<double> usd_kwh_; // (n_ticks + 1,) mean over the horizon ahead
     std::shared_ptr<ExpectedCost> cost_;
     std::optional<Packing> packing_;
+    Restraint restraint_;
     PackingKnobs packing_knobs_;
     bool ranked_ = false;
     std::vector<std::int32_t> order_; // (n_hosts,) the best to open first
@@ -149,7 +153,8 @@ class Packer {
     std::vector<float> cycle_usd_, drain_usd_; // (n_hosts,)
     std::vector<double> outage_usd_;           // (n_hosts,) of each host's failure
     std::vector<float> move_usd_;              // (n_vms,)
-    std::vector<std::uint8_t> fixed_;          // (n_vms,)
+    std::vector<std::uint8_t> fixed_;          // (n_vms,) of none
+    std::vector<std::uint8_t> closed_;         // (n_hosts,) take no VMs for now
     std::vector<std::int32_t> spares_;         // hosts
     std::vector<std::int32_t> waiting_;        // VMs, then those that found no host
     std::vector<float> size_;                  // (n_vms,) of those that wait

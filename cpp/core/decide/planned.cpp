@@ -43,7 +43,7 @@ std::shared_ptr<ExpectedCost> expected_cost_of(const Site& site, const ClusterSt
 }
 
 Planned::Planned(std::shared_ptr<const Site> site, std::shared_ptr<const ExpectedCost> cost)
-    : site_(std::move(site)), cost_(std::move(cost)), n_hosts_(cost_->n_hosts()) {
+    : site_(std::move(site)), cost_(std::move(cost)), n_hosts_(cost_->n_hosts()), affinity_(site_->affinity) {
     std::vector<std::int32_t> all(n_hosts_);
     for (std::size_t h = 0; h < n_hosts_; ++h) all[h] = static_cast<std::int32_t>(h);
     cost_->select(all, hosts_);
@@ -55,11 +55,12 @@ Planned::Planned(std::shared_ptr<const Site> site, std::shared_ptr<const Expecte
     for (std::uint32_t h = 0; h < n_hosts_; h += 4) fours_.push_back(h);
 }
 
-void Planned::begin(ClusterState& state, const DemandView& demand) {
+void Planned::begin(ClusterState& state, const DemandView& demand, const Restraint& restraint) {
     state_ = &state;
     const HostColumns& hosts = state.hosts;
     const VmColumns& vms = state.vms;
     const std::size_t n_vms = state.n_vms();
+    if (affinity_) affinity_.read(state);
     for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
     load_.resize(n_vms);
     at_.assign(n_vms, -1);
@@ -87,6 +88,9 @@ void Planned::begin(ClusterState& state, const DemandView& demand) {
         // A host whose last VM is on its way out takes none, or it would never come empty.
         takes_[h] = hosts.state[h] == HostState::on && !(hosts.n_vms[h] > 0 && n_here_[h] == 0) ? 1 : 0;
     }
+    fixed_ = restraint.fixed;
+    for (std::size_t h = 0; h < restraint.hosts.size(); ++h)
+        if (restraint.hosts[h] != HostBar::open) takes_[h] = 0;
     next_.assign(first_.begin(), first_.end() - 1);
     order_.resize(at(first_[n_hosts_]));
     for (std::size_t v = 0; v < n_vms; ++v)
@@ -112,6 +116,10 @@ std::span<const std::int32_t> Planned::residents(std::size_t h) const {
 }
 
 bool Planned::movable(std::size_t v) const {
+    return settled(v) && (fixed_.empty() || fixed_[v] == 0);
+}
+
+bool Planned::settled(std::size_t v) const {
     return state_->vms.state[v] == VmState::running && state_->vms.destination[v] < 0 && at_[v] >= 0;
 }
 
@@ -126,9 +134,49 @@ bool Planned::holds(const Amounts& allocation, std::size_t h) const {
 }
 
 bool Planned::fits(std::size_t v, std::size_t h) const {
-    Amounts allocation;
-    std::copy_n(state_->vms.allocation.data() + v * kResources, kResources, allocation.begin());
-    return holds(allocation, h) && apart(v, h);
+    return holds(need_of(v), h) && apart(v, h) && permits(v, h);
+}
+
+// The room that a VM needs where it goes: with the first of a company that has to share a host come the rest.
+Amounts Planned::need_of(std::size_t v) const {
+    Amounts need;
+    std::copy_n(state_->vms.allocation.data() + v * kResources, kResources, need.begin());
+    if (!affinity_ || !affinity_.is_first(v)) return need;
+    for (const std::int32_t other : affinity_.company_of(v)) {
+        const VmState said = state_->vms.state[at(other)];
+        if (at(other) == v || (said != VmState::pending && said != VmState::failed)) continue;
+        for (std::size_t r = 0; r < kResources; ++r) need[r] += state_->vms.allocation[at(other) * kResources + r];
+        need[1] += site_->vm_overhead[1]; // hypervisors differ little in it
+    }
+    return need;
+}
+
+bool Planned::permits(std::size_t v, std::size_t h) const {
+    return !affinity_ || affinity_.allows(v, state_->vms.app[v], state_->vms.kind[v], h);
+}
+
+bool Planned::permits_new(std::int32_t app, VmKind kind, std::size_t h) const {
+    return !affinity_ || affinity_.allows_new(app, kind, h);
+}
+
+float Planned::affinity_usd_h(std::size_t v, std::size_t h) const {
+    if (!affinity_) return 0.0F;
+    const std::int32_t app = state_->vms.app[v];
+    const VmKind kind = state_->vms.kind[v];
+    const float then = affinity_.usd_h(v, app, kind, h);
+    return at_[v] < 0 ? then : then - affinity_.usd_h(v, app, kind, at(at_[v]));
+}
+
+// Whether all VMs that a rule keeps on one host with `v` can go to `h` at once.
+bool Planned::takes_company(std::size_t v, std::size_t h) const {
+    const std::vector<std::int32_t> vms = affinity_.companions(v);
+    Amounts all{};
+    for (const std::int32_t other : vms) {
+        if (!movable(at(other)) || !apart(at(other), h)) return false;
+        for (std::size_t r = 0; r < kResources; ++r) all[r] += state_->vms.allocation[at(other) * kResources + r];
+    }
+    all[1] += static_cast<float>(vms.size() - 1) * site_->vm_overhead[h * kResources + 1];
+    return holds(all, h) && affinity_.allows_company(vms, h);
 }
 
 bool Planned::apart(std::size_t v, std::size_t h) const {
@@ -142,14 +190,26 @@ bool Planned::apart(std::size_t v, std::size_t h) const {
 
 bool Planned::allows(const Action& action) const {
     const auto v = at(action.vm);
-    if (action.kind == ActionKind::migrate) return movable(v) && apart(v, at(action.host));
-    if (action.kind == ActionKind::shadow) return state_->vms.host[v] != action.host && at_[v] != action.host;
+    if (action.kind == ActionKind::migrate) {
+        const std::size_t h = at(action.host);
+        if (affinity_ && action.value == 1.0F) return takes_company(v, h);
+        return movable(v) && apart(v, h) && permits(v, h);
+    }
+    if (action.kind == ActionKind::shadow && (state_->vms.host[v] == action.host || at_[v] == action.host))
+        return false;
+    if (affinity_ && action.host >= 0) {
+        const std::size_t h = at(action.host);
+        if (action.kind == ActionKind::spawn)
+            return action.vm >= 0 ? permits(v, h) : permits_new(action.app, VmKind::production, h);
+        if (action.kind == ActionKind::microvm) return permits_new(action.app, VmKind::micro, h);
+        if (action.kind == ActionKind::shadow) return permits_new(state_->vms.app[v], VmKind::shadow, h);
+    }
     if (action.kind == ActionKind::power && action.rack < 0 && action.value == static_cast<float>(PowerTarget::on)) {
         const HostState now = state_->hosts.state[at(action.host)];
         return now == HostState::off || now == HostState::asleep;
     }
     if (action.kind != ActionKind::reshape) return true;
-    if (!movable(v) || reshaped(v)) return false;
+    if (!settled(v) || reshaped(v)) return false;
     const std::size_t h = at(state_->vms.host[v]);
     for (std::size_t r = 0; r < kResources; ++r) {
         const float now = state_->vms.allocation[v * kResources + r];
@@ -175,7 +235,7 @@ std::int32_t Planned::best_of(std::span<const std::uint32_t> fours, std::size_t 
             if (!fits(v, h)) continue;
             if (!priced) cost_->with_vm(on.loads, load_[v], {&i, 1}, after_);
             priced = true;
-            const float added = after_[h] - on.now[h];
+            const float added = after_[h] - on.now[h] + affinity_usd_h(v, h);
             if (added >= added_usd_h) continue;
             added_usd_h = added;
             best = static_cast<std::int32_t>(h);
@@ -232,14 +292,15 @@ void Planned::look_around() {
     for (std::size_t k = 0; k < kept; ++k) near_.push_back(priced_[k].four);
 }
 
-std::int32_t Planned::cheapest(const Load& load, const Amounts& allocation, std::int32_t except, float& added_usd_h) {
+std::int32_t Planned::cheapest(const Load& load, const Amounts& allocation, std::int32_t except, std::int32_t app,
+                               VmKind kind, float& added_usd_h) {
     cost_->with_vm(hosts_, load, after_);
     std::int32_t best = -1;
     added_usd_h = std::numeric_limits<float>::infinity();
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except) continue;
         const float added = after_[h] - now_[h];
-        if (added >= added_usd_h || !holds(allocation, h)) continue;
+        if (added >= added_usd_h || !holds(allocation, h) || !permits_new(app, kind, h)) continue;
         added_usd_h = added;
         best = static_cast<std::int32_t>(h);
     }
@@ -267,12 +328,16 @@ bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added
         trial_.add(at(best), ExpectedCost::standing(trial_, at(best), load_[v]));
         trial_now_[at(best)] = after_[at(best)];
         reserve(at(best), state_->vms.allocation.data() + v * kResources, 1.0F);
+        if (affinity_) affinity_.move(v, static_cast<std::int32_t>(host), best);
         Action& action = out.emplace_back();
         action.kind = ActionKind::migrate;
         action.vm = vm;
         action.host = best;
     }
     std::swap(trial_allocated_, state_->hosts.allocated);
+    if (affinity_)
+        for (std::size_t i = begin; i < out.size(); ++i)
+            affinity_.move(at(out[i].vm), static_cast<std::int32_t>(host), -1);
     if (!found) out.resize(begin);
     return found;
 }
@@ -313,11 +378,14 @@ void Planned::book(const Action& action) {
             reserve(h, vms.allocation.data() + v * kResources, 1.0F);
             stand(v, h, 1.0F);
             ++hosts.n_vms[h];
+            if (affinity_) affinity_.set(v, vms.app[v], vms.kind[v], action.host, -1);
             break;
         }
         if (action.value == static_cast<float>(BootPath::spare)) break; // it holds its room already
         [[fallthrough]];
     case ActionKind::microvm: // a VM that has no slot yet holds room
+        if (affinity_)
+            affinity_.add(action.app, action.kind == ActionKind::spawn ? VmKind::production : VmKind::micro, h);
         reserve(h, action.allocation.data(), 1.0F);
         ++hosts.n_vms[h];
         break;
@@ -347,11 +415,21 @@ void Planned::book(const Action& action) {
         break;
     }
     case ActionKind::migrate:
+        if (affinity_ && action.value == 1.0F) {
+            Action one = action;
+            one.value = 0.0F;
+            for (const std::int32_t other : affinity_.companions(v)) {
+                one.vm = other;
+                book(one);
+            }
+            break;
+        }
         if (at_[v] >= 0) {
             const std::size_t source = at(at_[v]);
             stand(v, source, -1.0F);
             if (n_here_[source] == 0) takes_[source] = 0; // it is being emptied
         }
+        if (affinity_) affinity_.move(v, vms.host[v], action.host);
         vms.destination[v] = action.host;
         vms.state[v] = VmState::migrating;
         at_[v] = action.host;

@@ -30,7 +30,8 @@ class Planned {
     Planned(std::shared_ptr<const Site> site, std::shared_ptr<const ExpectedCost> cost);
 
     // A tick begins with `state`, which is kept and written to until the next begin.
-    void begin(ClusterState& state, const DemandView& demand);
+    // What `restraint` bars neither moves nor takes VMs this tick.
+    void begin(ClusterState& state, const DemandView& demand, const Restraint& restraint = {});
 
     void book(const Action& action);
 
@@ -46,6 +47,7 @@ class Planned {
     std::span<const std::int32_t> residents(std::size_t h) const; // as they stood when the tick began
     bool takes(std::size_t h) const { return takes_[h] != 0; }    // holds VMs and is not being emptied
     void refuse(std::size_t h) { takes_[h] = 0; }
+    bool settled(std::size_t v) const; // runs, and is on its way nowhere
     bool movable(std::size_t v) const;
     bool reshaped(std::size_t v) const { return reshaped_[v] != 0; } // this tick
     bool shadowed(std::size_t v) const { return shadow_of_[v] >= 0 || new_shadow_at_[v] >= 0; }
@@ -56,13 +58,19 @@ class Planned {
     // Whether the world would still take an action that was planned before others were booked.
     bool allows(const Action& action) const;
     bool holds(const Amounts& allocation, std::size_t h) const;
+    // Rules about places, against planned ones: whether a VM may go there, one that there is not yet likewise, and what
+    // soft rules ask for it beyond where it is, USD/h.
+    bool permits(std::size_t v, std::size_t h) const;
+    bool permits_new(std::int32_t app, VmKind kind, std::size_t h) const;
+    float affinity_usd_h(std::size_t v, std::size_t h) const;
     float limit(std::size_t h, std::size_t r) const { return limit_[h * kResources + r]; }
 
     // USD/h that its host costs less without it.
     float leaving_saves(std::size_t v) const;
     // The cheapest host that takes VMs, has room and is none of `except` and `away`; -1 = none. What it adds in USD/h.
     std::int32_t cheapest(std::size_t v, std::int32_t except, float& added_usd_h);
-    std::int32_t cheapest(const Load& load, const Amounts& allocation, std::int32_t except, float& added_usd_h);
+    std::int32_t cheapest(const Load& load, const Amounts& allocation, std::int32_t except, std::int32_t app,
+                          VmKind kind, float& added_usd_h); // of a VM that there is not yet
 
     // The same among the hosts where a VM of mean size adds least, and among all where none of them has room.
     std::int32_t cheapest_near(std::size_t v, std::int32_t except, float& added_usd_h);
@@ -80,6 +88,8 @@ class Planned {
     std::int32_t best_of(std::span<const std::uint32_t> fours, std::size_t v, std::int32_t except, const Search& on,
                          float& added_usd_h);
     std::int32_t best_near(std::size_t v, std::int32_t except, const Search& on, float& added_usd_h);
+    Amounts need_of(std::size_t v) const;
+    bool takes_company(std::size_t v, std::size_t h) const;
     void stand(std::size_t v, std::size_t h, float sign);
     void reserve(std::size_t h, const float* allocation, float sign);
 
@@ -96,6 +106,8 @@ class Planned {
         std::uint32_t four;
     };
     std::vector<Priced> priced_;                     // scratch
+    mutable AffinityBook affinity_;                  // places as planned
+    std::vector<std::uint8_t> fixed_;                // (n_vms,) may not migrate; empty = all may
     std::vector<std::uint8_t> takes_;                // (n_hosts,)
     std::vector<std::int32_t> n_here_;               // (n_hosts,)
     std::vector<Load> load_;                         // (n_vms,)

@@ -58,7 +58,7 @@ void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
         after.unmet += left.unmet;
     }
     c.performance = (before.unmet - after.unmet) * horizon_h_;
-    c.utilisation = (before.energy - after.energy) * horizon_h_;
+    c.utilisation = (before.energy - after.energy - planned_->affinity_usd_h(v, to)) * horizon_h_;
     c.latency = (after.late - before.late) * horizon_h_;
 }
 
@@ -416,7 +416,11 @@ void Proposer::helpers() {
             part[4] = 0.0F;
             if (!(part[0] > 0.0F && part[1] > 0.0F)) return;
             float added = 0.0F;
-            const std::int32_t to = planned_->cheapest(load, part, vms.host[v], added);
+            const std::int32_t to = planned_->cheapest(load, part, vms.host[v], vms.app[v],
+                                                       kind == CandidateKind::shadow    ? VmKind::shadow
+                                                       : kind == CandidateKind::microvm ? VmKind::micro
+                                                                                        : VmKind::production,
+                                                       added);
             if (to < 0) return;
             Candidate& c = offer(kind);
             c.vm = vm;

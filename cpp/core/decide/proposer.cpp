@@ -76,6 +76,7 @@ void Proposer::reset(const PriceFactors& factors) {
     }
     made_.assign(knobs_.plans.size(), {});
     dark_.assign(site_->rack_w.size(), 0);
+    restraint_ = {};
 }
 
 // Mean price of `ticks` from `tick` on; the last price holds after the end.
@@ -159,7 +160,11 @@ void Proposer::observe(ClusterState& state) {
     memory_->observe(state);
     remember_racks(state);
     learn(state);
-    planned_->begin(state, {memory_->window().mean(), memory_->window().variance()});
+    if ((!restraint_.fixed.empty() && restraint_.fixed.size() != state.n_vms()) ||
+        (!restraint_.hosts.empty() && restraint_.hosts.size() != state.n_hosts()))
+        throw std::invalid_argument("restrain: expected a mark for each of the state's VMs and hosts, or none");
+    for (const auto& packer : packers_) packer->restrain(restraint_);
+    planned_->begin(state, {memory_->window().mean(), memory_->window().variance()}, restraint_);
     plan_.clear();
     offers_.clear();
     whole_ = false;
@@ -406,8 +411,9 @@ bool Proposer::stands(const Offer& offer) const {
             if (!planned_->holds(asked, at(action.host))) return false;
         }
         const bool moves = action.kind == ActionKind::migrate || (action.kind == ActionKind::spawn && action.vm >= 0);
-        if (moves && (!planned_->takes(at(action.host)) || !planned_->fits(at(action.vm), at(action.host))))
-            return false;
+        const bool company = action.kind == ActionKind::migrate && action.value == 1.0F; // allows() has looked at all
+        if (moves && !planned_->takes(at(action.host))) return false;
+        if (moves && !company && !planned_->fits(at(action.vm), at(action.host))) return false;
         if (action.kind == ActionKind::despawn &&
             (vms.state[at(action.vm)] == VmState::stopping || vms.destination[at(action.vm)] >= 0))
             return false;
@@ -545,7 +551,7 @@ void Proposer::choose(std::size_t index) {
     }
     if (chosen.kind == CandidateKind::right_size) {
         settle_sizes();
-    } else if (chosen.n_actions != 1 || chosen.kind == CandidateKind::plan) {
+    } else if (chosen.n_actions != 1 || chosen.kind == CandidateKind::plan || site_->affinity) {
         survey();
         generate();
         return;

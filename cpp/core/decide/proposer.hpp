@@ -103,6 +103,9 @@ class Proposer {
         knobs_.headroom = headroom;
         knobs_.threshold = threshold;
     }
+    // What the next ticks may not touch, until said otherwise. std::invalid_argument on columns of other lengths than
+    // the state's, when it comes.
+    void restrain(Restraint restraint) { restraint_ = std::move(restraint); }
 
     // A tick begins: `state` is kept and booked on until the next call.
     void observe(ClusterState& state);
@@ -177,6 +180,7 @@ class Proposer {
     bool began_ = false;
     std::shared_ptr<ExpectedCost> cost_;
     std::unique_ptr<Planned> planned_;
+    Restraint restraint_;
     std::shared_ptr<PackerMemory> memory_;
     std::vector<std::unique_ptr<Packer>> packers_;
     struct Made { // an eager plan of this tick, as it was when the tick began

@@ -3,9 +3,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/action.hpp"
+#include "core/affinity.hpp"
 #include "core/resources.hpp"
 
 namespace foreshade {
@@ -18,6 +20,18 @@ struct Economy {
     float migration_usd = 0.0F;
     float boot_usd = 0.0F;
     float slo_stretch = 2.0F; // response time promised over the unloaded one
+};
+
+// What a tick may not touch, by whoever watches beside the planners: churn, maintenance, racks that go dark.
+enum class HostBar : std::uint8_t {
+    open,
+    closed,  // takes no VMs for now
+    leaving, // takes none and is to be emptied
+};
+
+struct Restraint {
+    std::vector<std::uint8_t> fixed; // (n_vms,) 1 = may not migrate; empty = all may
+    std::vector<HostBar> hosts;      // (n_hosts,); empty = all are open
 };
 
 struct Site {
@@ -34,6 +48,7 @@ struct Site {
     std::vector<float> largest_vm;    // (n_hosts,) largest CPU allocation of one VM, MHz; empty = any
     std::vector<float> rack_w;        // (n_racks,) of the rack itself while it is on; empty = not told
     std::vector<float> offloadable;   // (n_apps,) share of an application's work that micro-VMs can take; empty = none
+    std::shared_ptr<const Affinity> affinity; // null = any VM may stand anywhere
 
     float guest_cpu = 0.0F; // largest CPU allocation of a VM over its flavour; 0 = any
 
