@@ -10,12 +10,17 @@ from typing import Any, NamedTuple
 from foreshade.agents.feedback import Feedback, FeedbackKnobs
 from foreshade.agents.managers.adjuster import Adjuster, AdjusterKnobs
 from foreshade.agents.managers.despawning import Despawning, DespawningKnobs
+from foreshade.agents.managers.churn import ChurnManager, ChurnManagerKnobs
+from foreshade.agents.managers.evacuation import Evacuation, EvacuationKnobs
+from foreshade.agents.managers.maintenance import MaintenanceDrains, MaintenanceKnobs
 from foreshade.agents.managers.manager import Manager, ManagerKnobs
 from foreshade.agents.managers.microvms import MicroVms, MicroVmsKnobs
 from foreshade.agents.managers.profile_match import ProfileMatch, ProfileMatchKnobs
 from foreshade.agents.managers.shadows import Shadows, ShadowsKnobs
 from foreshade.agents.managers.spawning import Spawning, SpawningKnobs
 from foreshade.agents.managers.warm_pool import WarmPool, WarmPoolKnobs
+from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
+from foreshade.agents.managers.renting import Renting, RentingKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.yaml_document import Document, build, parse
 
@@ -39,6 +44,11 @@ COMPONENTS: Mapping[str, Component] = {
     WarmPool.name: Component(WarmPoolKnobs, WarmPool),
     MicroVms.name: Component(MicroVmsKnobs, MicroVms),
     Adjuster.name: Component(AdjusterKnobs, Adjuster),
+    "churn": Component(ChurnManagerKnobs, ChurnManager),
+    "evacuation": Component(EvacuationKnobs, Evacuation),
+    "maintenance": Component(MaintenanceKnobs, MaintenanceDrains),
+    "rack_power": Component(RackPowerKnobs, RackPower),
+    "renting": Component(RentingKnobs, Renting),
 }
 
 

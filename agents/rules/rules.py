@@ -8,6 +8,7 @@ from pathlib import Path
 
 from foreshade import _core
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Admitting, Barring, Bars
 from foreshade.agents.decisions import RULES, Taken, Tally
 from foreshade.agents.managers.manager import Advice, Adviser, Manager
 from foreshade.envs.candidates import CandidateKnobs
@@ -99,6 +100,9 @@ class Decider:
         for adviser in self._advisers:
             if (advice := adviser.advice()) is not None:
                 proposer.retune(advice.headroom, advice.threshold)
+        bars = self._bars(state)
+        if bars is not None:
+            proposer.restrain(bars.fixed, bars.hosts)
         proposer.observe(state.copy())  # it books there, and the world's own is not to be written
         offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state)]
         if offers:
@@ -126,9 +130,24 @@ class Decider:
                 proposer.plan(), reasons, strict=True
             )
         ]
+        for manager in self.managers:
+            if isinstance(manager, Admitting):
+                actions = manager.admit(state, actions, bars)
         for adviser in self._advisers:
             adviser.planned(state, actions)
         return actions
+
+    def _bars(self, state: ClusterState) -> Bars | None:
+        """What components bar this tick, those that look at the plan again last; None where none bars anything."""
+        barring = sorted(
+            (m for m in self.managers if isinstance(m, Barring)), key=lambda m: isinstance(m, Admitting)
+        )
+        if not barring:
+            return None
+        bars = Bars.none(state)
+        for manager in barring:
+            bars |= manager.bars(state, bars)
+        return bars
 
 
 class Rules(Decider):

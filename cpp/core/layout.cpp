@@ -25,6 +25,7 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
                       std::span<const float> kept_usd_h) {
     if (rank.size() != n_hosts_ || price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
         throw std::invalid_argument("lay_out: expected a rank and prices for every host");
+    if (affinity_) return false; // its trials do not see each other, as rules about places would want
     const auto at = [](std::int32_t i) { return static_cast<std::size_t>(i); };
     // Hosts that cannot be emptied are kept, then the best by rank, then those that hold most.
     std::vector<std::uint32_t> order;

@@ -1,0 +1,334 @@
+"""Racks that the demand to come does not need are emptied and switched off, and woken before it needs them again.
+
+A rack draws power of its own (switches, distribution) whatever its hosts do, so hosts that are off one by one all
+over the site save less than the same hosts off together. A tick asks: how much CPU and memory will be wanted, by
+the upper edge of the forecast, over the time that a rack would at least stay off? Racks beyond that, for
+``sustain_ticks`` in a row, are vacated one after the other, the one that costs least to empty first; a rack is
+woken when the upper edge over its own start and its hosts' boot exceeds what the others can carry.
+
+Never switched off: what has no power control, what was never seen to come back (``proven``), the room that the
+failure of the largest host would need, and what no placement by the rules about places can do without. No rack is
+filled beyond its thermal limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from foreshade._core import ClusterState
+from foreshade.agents.bars import LEAVING, Bars
+from foreshade.agents.managers.demand_ahead import wanted_by
+from foreshade.agents.managers.manager import ManagerKnobs, Offer
+from foreshade.agents.managers.relocation import Relocation
+from foreshade.agents.managers.worth import boot_usd, move_usd, usd_kwh
+from foreshade.envs.errors import InputError
+from foreshade.envs.model.action import Action, ActionKind, PowerTarget, power, power_rack
+from foreshade.envs.model.state import HostState
+from foreshade.envs.site import Site
+
+Mask = npt.NDArray[np.bool_]
+
+_RACK_START_S = 120.0  # before its hosts can boot (docs/physics.md)
+_UP = (HostState.ON, HostState.BOOTING, HostState.WAKING)
+_DOWN = (HostState.OFF, HostState.ASLEEP, HostState.FAILED)
+
+
+class RackPowerKnobs(ManagerKnobs):
+    """When a rack goes and comes."""
+
+    target: Annotated[float, Field(gt=0, le=1)] = (
+        0.75  # use of CPU up to which the racks that stay are planned
+    )
+    z: Annotated[float, Field(ge=0)] = 2.0  # standard deviations of the upper edge
+    sustain_ticks: Annotated[int, Field(ge=1)] = 3  # that a rack is not needed before it is vacated
+    off_ticks: Annotated[int, Field(ge=1)] = (
+        12  # that a rack has to be unneeded for; over it its saving counts
+    )
+    spare_hosts: Annotated[float, Field(ge=0)] = (
+        1.0  # largest hosts that may fail without a rack having to come back
+    )
+    foresee: bool = True  # False = the demand of now decides, with `rise` on top
+    rise: Annotated[float, Field(ge=0)] = 0.15
+    proven: Literal["all", "seen"] = "all"  # hosts that may go off: all, or those that were seen to come back
+    abandon_ticks: Annotated[int, Field(ge=1)] = (
+        12  # after which a rack that does not come empty is left alone
+    )
+
+
+class RackPower:
+    """Which racks are being vacated, and for how long each has not been needed."""
+
+    name = "rack_power"
+
+    def __init__(self, knobs: RackPowerKnobs | None = None) -> None:
+        self.knobs = knobs or RackPowerKnobs()
+
+    def reset(self, site: Site) -> None:
+        """A run begins; InputError where no rack's power can be controlled."""
+        if site.rack_w is None:
+            raise InputError("rack_power: expected a site that tells of its racks, found none")
+        control = np.ones(len(site.rack_w), bool) if site.rack_control is None else site.rack_control
+        if not control.any():
+            raise InputError(
+                "rack_power: expected a rack with power control, found none: leave the component out"
+            )
+        if ActionKind.POWER not in site.capabilities or ActionKind.MIGRATE not in site.capabilities:
+            raise InputError(
+                "rack_power: expected a world that can migrate and switch power, found one that cannot"
+            )
+        self._site, self._control, self._rack_w = site, control, site.rack_w
+        self._unneeded, self._vacating_for = np.zeros((2, len(site.rack_w)), np.int64)
+        self._leaving = -1  # the rack that is being vacated
+        self._dark: frozenset[int] = frozenset()
+        self._seen_down: set[int] = set()
+        self._proven: set[int] = set()
+
+    def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
+        """Hosts of a rack that is being vacated take nothing; those of dark ones are woken last."""
+        self._look(state)
+        bars = Bars.none(state)
+        for rack in (self._leaving, *self._dark):
+            if rack >= 0:
+                bars.hosts[state.hosts.rack == rack] = LEAVING
+        return bars
+
+    def offers(self, state: ClusterState) -> Sequence[Offer]:
+        """At most a rack to wake, or hosts of the others; else one to vacate or to switch off."""
+        waking = self._wake(state)
+        if waking:
+            return waking
+        return self._switch_off(state) or self._vacate(state)
+
+    def taken(self, offer: Offer) -> None:
+        """A rack that is vacated is so until it is dark; one that is woken is not dark."""
+        for action in offer.actions:
+            if action.rack >= 0 and action.value == PowerTarget.OFF:
+                self._dark |= {action.rack}
+                self._leaving = -1
+            elif action.rack >= 0:
+                self._dark -= {action.rack}
+        if offer.kind == "rack_off" and offer.claim:
+            self._leaving = int(offer.claim.rsplit(" ", 1)[1])
+
+    def _look(self, state: ClusterState) -> None:
+        hosts, knobs = state.hosts, self.knobs
+        up = np.isin(hosts.state, _UP)
+        woken = {int(r) for r in np.unique(hosts.rack[up])}
+        self._dark -= woken  # by the world's own scheduler, or a person
+        for h in np.flatnonzero(hosts.state == HostState.ON).tolist():
+            if h in self._seen_down:
+                self._proven.add(h)
+        self._seen_down.update(
+            np.flatnonzero(np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP))).tolist()
+        )
+        if self._leaving >= 0:
+            self._vacating_for[self._leaving] += 1
+            if self._vacating_for[self._leaving] > knobs.abandon_ticks:
+                self._unneeded[self._leaving] = -knobs.abandon_ticks
+                self._leaving = -1
+        self._vacating_for[[r for r in range(len(self._control)) if r != self._leaving]] = 0
+        needed = self._needed(state, knobs.off_ticks)
+        for rack in range(len(self._control)):
+            stays = [r for r in range(len(self._control)) if r != rack and r not in self._dark]
+            spare = rack not in self._dark and self._carries(state, stays, needed)
+            self._unneeded[rack] = self._unneeded[rack] + 1 if spare else min(self._unneeded[rack], 0)
+            if not spare and rack == self._leaving:
+                self._leaving = -1
+
+    def _needed(self, state: ClusterState, ticks: int) -> tuple[float, float]:
+        """CPU in MHz and memory in MiB that the racks have to carry over the next ticks."""
+        knobs, vms = self.knobs, state.vms
+        cpu = wanted_by(state, ticks, knobs.z, foresee=knobs.foresee, rise=knobs.rise)
+        placed = vms.host >= 0
+        overhead = float(self._site.vm_overhead[:, 1].max())
+        waits = ~placed & (vms.state != 0)
+        memory = float(vms.allocation[placed | waits, 1].sum()) + overhead * float((placed | waits).sum())
+        return cpu, memory
+
+    def _carries(self, state: ClusterState, racks: Sequence[int], needed: tuple[float, float]) -> bool:
+        """Whether the hosts of these racks, switched on, carry that much and the loss of the largest of them."""
+        hosts = state.hosts
+        ours = np.isin(hosts.rack, racks) & ~self._site.rented & (hosts.state != HostState.FAILED)
+        ours &= hosts.state != HostState.MAINTENANCE
+        if not ours.any():
+            return False
+        cpu, memory = hosts.capacity[ours, 0], (hosts.capacity * hosts.overcommit)[ours, 1]
+        spare = self.knobs.spare_hosts
+        return bool(
+            needed[0] <= self.knobs.target * (cpu.sum() - spare * cpu.max())
+            and needed[1] <= memory.sum() - spare * memory.max()
+        )
+
+    def _wake(self, state: ClusterState) -> Sequence[Offer]:
+        """Hosts to switch on, of dark racks too, so that what is on carries what will be wanted when they are up."""
+        hosts, site = state.hosts, self._site
+        ours = ~site.rented
+        boot_s = float(hosts.boot_s[ours].max(initial=0.0)) + (_RACK_START_S if self._dark else 0.0)
+        ticks = math.ceil(boot_s / site.tick_s) + 1
+        cpu, memory = self._needed(state, ticks)
+        up = ours & np.isin(hosts.state, _UP)
+        if self._leaving >= 0:
+            up &= hosts.rack != self._leaving
+        there = float(hosts.capacity[up, 0].sum()) * self.knobs.target
+        room = float((hosts.capacity * hosts.overcommit)[up, 1].sum())
+        down = ours & np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP))
+        if (cpu <= there and memory <= room) or not down.any():
+            return ()
+        # Of racks that are on before dark ones, the least watts for the work first.
+        dark = np.isin(hosts.rack, list(self._dark))
+        rate = hosts.peak_w / np.maximum(hosts.capacity[:, 0], 1.0)
+        order = sorted(np.flatnonzero(down).tolist(), key=lambda h: (bool(dark[h]), float(rate[h]), h))
+        actions: list[Action] = []
+        racks: list[int] = []
+        short = max(cpu - there, 0.0)
+        why = f"{cpu / 1000:.0f} GHz wanted within {ticks * site.tick_s / 60:.0f} min, {there / 1000:.0f} are on"
+        begun: list[int] = []
+        for h in order:
+            if cpu <= there and memory <= room:
+                break
+            rack = int(hosts.rack[h])
+            if dark[h] and rack not in racks:
+                racks.append(rack)
+                actions.append(power_rack(rack, PowerTarget.ON, why))
+            actions.append(power(h, PowerTarget.ON, why))
+            begun.append(h)
+            there += float(hosts.capacity[h, 0]) * self.knobs.target
+            room += float(hosts.capacity[h, 1] * hosts.overcommit[h, 1])
+        price = usd_kwh(site, state.tick, self.knobs.off_ticks)
+        hours = self.knobs.off_ticks * site.tick_s / 3600.0
+        watts = float(hosts.idle_w[begun].sum()) + float(self._rack_w[racks].sum())
+        return (
+            Offer(
+                "rack_on" if racks else "power_on",
+                tuple(actions),
+                why,
+                host=begun[0],
+                performance=(short * site.economy.unmet_usd_h[0] + 1e-6) * hours
+                + watts * 1e-3 * price * hours,
+                utilisation=-watts * 1e-3 * price * hours,
+                ready_h=boot_s / 3600.0,
+            ),
+        )
+
+    def _switch_off(self, state: ClusterState) -> Sequence[Offer]:
+        """Power off for the hosts of a rack that came empty, then for the rack."""
+        rack, hosts, site = self._leaving, state.hosts, self._site
+        if rack < 0:
+            return ()
+        mine = np.flatnonzero((hosts.rack == rack) & ~site.rented)
+        empty = [h for h in mine.tolist() if hosts.n_vms[h] == 0 and hosts.arriving[h] == 0]
+        on = [h for h in empty if hosts.state[h] == HostState.ON]
+        price = usd_kwh(site, state.tick, self.knobs.off_ticks)
+        hours = self.knobs.off_ticks * site.tick_s / 3600.0
+        if all(hosts.state[h] in _DOWN for h in mine):
+            why = f"rack {rack} is empty and not needed for {hours:.1f} h"
+            saved = float(self._rack_w[rack]) * 1e-3 * price * hours
+            return (Offer("rack_off", (power_rack(rack, PowerTarget.OFF, why),), why, utilisation=saved),)
+        if not on:
+            return ()
+        why = f"rack {rack} is being vacated"
+        saved = float((hosts.idle_w[on] - site.off_w[on]).sum()) * 1e-3 * price * hours
+        actions = tuple(power(h, PowerTarget.OFF, why) for h in on)
+        cost = sum(boot_usd(site, state, h, price) for h in on)
+        return (Offer("power_off", actions, why, host=on[0], utilisation=saved + cost, cost=cost),)
+
+    def _vacate(self, state: ClusterState) -> Sequence[Offer]:
+        """Moves that empty the rack that is being vacated, or the cheapest to empty of those not needed."""
+        hosts, site, knobs = state.hosts, self._site, self.knobs
+        if self._leaving >= 0:
+            racks = [self._leaving]
+        else:
+            allocated = np.bincount(hosts.rack, hosts.allocated[:, 1], minlength=len(self._control))
+            racks = [
+                rack
+                for rack in np.argsort(allocated, kind="stable").tolist()
+                if rack < len(self._control) and self._may_go(state, rack)
+            ][:1]
+        for rack in racks:
+            mine = (hosts.rack == rack) & ~site.rented
+            takes = ~mine & ~site.rented & self._cool(state, rack)
+            room = Relocation(site, state, takes, cpu_share=min(1.0, knobs.target + 0.1))
+            price = usd_kwh(site, state.tick, knobs.off_ticks)
+            hours = knobs.off_ticks * site.tick_s / 3600.0
+            why = f"rack {rack} is not needed: by the forecast the others carry all for {hours:.1f} h"
+            standing = [h for h in np.flatnonzero(mine).tolist() if hosts.n_vms[h] > 0]
+            if not standing:
+                self._leaving = rack
+                return self._switch_off(state)
+            actions = room.empty(standing, why)
+            if actions is None:
+                return self._make_room(state, rack)
+            moves = [move_usd(site, state, a.vm) for a in actions]
+            watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum() - site.off_w[mine].sum())
+            boots = sum(boot_usd(site, state, h, price) for h in standing)
+            return (
+                Offer(
+                    "rack_off",
+                    actions,
+                    why,
+                    source=standing[0],
+                    host=actions[0].host,
+                    vm=actions[0].vm,
+                    utilisation=watts * 1e-3 * price * hours,
+                    cost=sum(usd for usd, _ in moves) + boots,
+                    latency=sum(dark for _, dark in moves),
+                    claim=f"rack {rack}",
+                ),
+            )
+        return ()
+
+    def _make_room(self, state: ClusterState, rack: int) -> Sequence[Offer]:
+        """A host of another rack, where emptying this one is worth more than what that host draws."""
+        hosts, site = state.hosts, self._site
+        coming = np.isin(hosts.state, (HostState.BOOTING, HostState.WAKING)) & ~site.rented
+        if coming.any():
+            return ()
+        down = np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP)) & ~site.rented & (hosts.rack != rack)
+        down &= ~np.isin(hosts.rack, list(self._dark))
+        if not down.any():
+            return ()
+        rate = np.where(down, hosts.peak_w / np.maximum(hosts.capacity[:, 0], 1.0), np.inf)
+        host = int(rate.argmin())
+        mine = (hosts.rack == rack) & (hosts.state == HostState.ON)
+        watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum()) - float(hosts.idle_w[host])
+        price = usd_kwh(site, state.tick, self.knobs.off_ticks)
+        hours = self.knobs.off_ticks * site.tick_s / 3600.0
+        why = f"room for what rack {rack} holds, which is not needed"
+        return (
+            Offer(
+                "power_on",
+                (power(host, PowerTarget.ON, why),),
+                why,
+                host=host,
+                utilisation=watts * 1e-3 * price * hours,
+                cost=boot_usd(site, state, host, price),
+                ready_h=float(hosts.boot_s[host]) / 3600.0,
+            ),
+        )
+
+    def _may_go(self, state: ClusterState, rack: int) -> bool:
+        """Whether a rack has not been needed for long enough, and could be brought back."""
+        hosts = state.hosts
+        if not self._control[rack] or rack in self._dark or self._unneeded[rack] < self.knobs.sustain_ticks:
+            return False
+        mine = np.flatnonzero((hosts.rack == rack) & ~self._site.rented).tolist()
+        if not mine or any(hosts.state[h] in (HostState.MAINTENANCE, HostState.SHUTTING_DOWN) for h in mine):
+            return False
+        return self.knobs.proven == "all" or all(h in self._proven for h in mine)
+
+    def _cool(self, state: ClusterState, rack: int) -> Mask:
+        """(n_hosts,) whose rack stays below its thermal limit once the others share what this rack's hosts draw."""
+        hosts, site = state.hosts, self._site
+        if site.inlet_limit_c is None or site.heat_c_per_kw is None:
+            return np.ones(len(hosts.state), bool)
+        watts = float(hosts.power_w[hosts.rack == rack].sum())
+        others = [r for r in range(len(self._control)) if r != rack and r not in self._dark]
+        warmer = watts / max(len(others), 1) * 1e-3 * site.heat_c_per_kw[hosts.rack]
+        told = np.isfinite(hosts.inlet_c)
+        return ~told | (hosts.inlet_c + warmer <= site.inlet_limit_c)

@@ -1,0 +1,125 @@
+"""Where VMs could go, one after the other: each is booked before the next looks.
+
+Components that empty hosts (alarms, maintenance, racks that go dark, hosts that are given back) plan with this; the
+proposer looks at their moves again before it takes them. A destination has room by allocation and by usage, is within
+its thermal limit, and obeys the rules about places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from foreshade import _core
+from foreshade._core import ClusterState
+from foreshade.envs.model.action import Action, migrate
+from foreshade.envs.model.state import HostState, VmState
+from foreshade.envs.site import Site
+
+Mask = npt.NDArray[np.bool_]
+
+CPU_SHARE = 0.85  # use of a host's CPU up to which it is filled: beyond it response times stretch
+MEMORY_SHARE = 0.95
+
+
+class Relocation:
+    """Room as planned so far."""
+
+    def __init__(self, site: Site, state: ClusterState, takes: Mask, *, cpu_share: float = CPU_SHARE) -> None:
+        """Look at a tick's state; hosts of ``takes`` (n_hosts,) that are on may be filled."""
+        hosts, vms = state.hosts, state.vms
+        self._site, self._state = site, state
+        self.takes = takes & (hosts.state == HostState.ON)
+        self._limit = hosts.capacity * hosts.overcommit
+        self._allocated = hosts.allocated.astype(np.float64)
+        self._used = hosts.usage[:, :2].astype(np.float64)
+        self._most = hosts.capacity[:, :2] * np.array([cpu_share, MEMORY_SHARE])
+        moving = np.flatnonzero((vms.destination >= 0) & (vms.state != VmState.ABSENT))
+        np.add.at(self._used, vms.destination[moving], vms.demand[moving, :2])
+        self._book: _core.AffinityBook | None = None
+        if site.affinity is not None:
+            self._book = _core.AffinityBook(site.affinity)
+            self._book.read(state)
+
+    def movable(self, vm: int) -> bool:
+        """Whether it runs and is on its way nowhere."""
+        return bool(self._state.vms.state[vm] == VmState.RUNNING and self._state.vms.destination[vm] < 0)
+
+    def residents(self, host: int) -> list[int]:
+        """VMs that stand there, the largest memory first."""
+        vms = self._state.vms
+        here = np.flatnonzero((vms.host == host) & (vms.state != VmState.ABSENT))
+        return sorted(here.tolist(), key=lambda v: (-float(vms.allocation[v, 1]), v))
+
+    def move(self, vm: int, reason: str, among: Mask | None = None) -> tuple[Action, ...]:
+        """Book ``vm``, with those that have to go with it, where they fit best; empty where they fit nowhere."""
+        vms = self._state.vms
+        company = [vm] if self._book is None else self._book.companions(vm)
+        if not all(self.movable(v) for v in company):
+            return ()
+        to = self._best(company, among)
+        if to < 0:
+            return ()
+        for v in company:
+            self._allocated[to] += vms.allocation[v] + self._site.vm_overhead[to] * (0, 1, 0, 0, 0)
+            self._used[to] += vms.demand[v, :2]
+            if self._book is not None:
+                self._book.move(v, int(vms.host[v]), to)
+        return (migrate(vm, to, reason, company=len(company) > 1),)
+
+    def empty(
+        self, hosts: Iterable[int], reason: str, among: Mask | None = None
+    ) -> tuple[Action, ...] | None:
+        """Moves of every VM of ``hosts``; None, with nothing booked, where one fits nowhere or has to stay."""
+        saved = self._allocated.copy(), self._used.copy()
+        actions: list[Action] = []
+        gone: set[int] = set()
+        for host in hosts:
+            for vm in self.residents(host):
+                if vm in gone:
+                    continue
+                moves = self.move(vm, reason, among)
+                if not moves:
+                    self._allocated, self._used = saved
+                    if self._book is not None:
+                        self._book.read(self._state)
+                    return None
+                gone.update([vm] if self._book is None else self._book.companions(vm))
+                actions.extend(moves)
+        return tuple(actions)
+
+    def _best(self, company: list[int], among: Mask | None) -> int:
+        """The fullest host that holds them all and is none of theirs; -1 = none does."""
+        vms, site = self._state.vms, self._site
+        need = vms.allocation[company].sum(axis=0)
+        uses = vms.demand[company, :2].sum(axis=0)
+        overhead = len(company) * site.vm_overhead * (0, 1, 0, 0, 0)
+        fits = ((self._allocated + need + overhead <= self._limit) | (need <= 0)).all(axis=1)
+        fits &= (self._used + uses <= self._most).all(axis=1) & self.takes
+        if among is not None:
+            fits &= among
+        if site.largest_vm_mhz is not None:
+            fits &= vms.allocation[company, 0].max() <= site.largest_vm_mhz
+        for v in company:
+            fits[vms.host[v]] = False
+            for other in self._kin(v):
+                fits[[h for h in (vms.host[other], vms.destination[other]) if h >= 0]] = False
+        share = np.where(fits, (self._used / self._most).max(axis=1), -1.0)
+        for h in np.argsort(-share, kind="stable").tolist():
+            if share[h] < 0.0:
+                return -1
+            if self._book is None or (
+                self._book.allows(company[0], h)
+                if len(company) == 1
+                else self._book.allows_company(company, h)
+            ):
+                return int(h)
+        return -1
+
+    def _kin(self, vm: int) -> list[int]:
+        """Its primary and its shadows."""
+        vms = self._state.vms
+        kin = np.flatnonzero(vms.primary == vm).tolist()
+        return [*kin, int(vms.primary[vm])] if vms.primary[vm] >= 0 else kin
