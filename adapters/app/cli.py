@@ -130,6 +130,9 @@ def evaluate(
     profiles: Annotated[
         Path | None, typer.Option(help="YAML of hypervisor profiles, as profile learn writes it.")
     ] = None,
+    calendar: Annotated[
+        Path | None, typer.Option(help="An iCalendar file of maintenance and freezes, beside the scenario's.")
+    ] = None,
     ablate: Annotated[
         bool,
         typer.Option(
@@ -158,6 +161,10 @@ def evaluate(
     said = load_scenario(scenario, variant)
     if profiles is not None:
         said = with_profiles(said, read_profiles(profiles))
+    if calendar is not None:
+        from foreshade.adapters.app.calendar import with_calendar  # noqa: PLC0415  an optional extra
+
+        said = with_calendar(said, calendar)
     changed = None if what_if is None else changes(said, what_if)
     labels = [name.strip() for name in agent.split(",")]
     if agent == "all":

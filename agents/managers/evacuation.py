@@ -54,7 +54,8 @@ class Evacuation:
         sure = (hosts.hazard_confidence >= self.knobs.confidence) & (hosts.state == HostState.ON)
         risk = 1.0 - np.exp(-hosts.hazard_per_h * self.knobs.horizon_h)
         # What every host shows all the time is no warning about one of them.
-        usual = float(np.median(hosts.hazard_per_h)) if len(hosts.state) else 0.0
+        on = hosts.hazard_per_h[hosts.state == HostState.ON]
+        usual = float(on.min(initial=np.inf)) if len(on) else 0.0
         warned = sure & (hosts.hazard_per_h > 2.0 * usual) & (risk > 0.0)
         order = sorted(np.flatnonzero(warned).tolist(), key=lambda h: (-float(risk[h]), h))
         return {h: float(risk[h]) for h in order}

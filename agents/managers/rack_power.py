@@ -45,11 +45,11 @@ class RackPowerKnobs(ManagerKnobs):
     target: Annotated[float, Field(gt=0, le=1)] = (
         0.75  # use of CPU up to which the racks that stay are planned
     )
+    full: Annotated[float, Field(gt=0, le=1)] = 0.9  # use of CPU of what is on beyond which more is woken
     z: Annotated[float, Field(ge=0)] = 2.0  # standard deviations of the upper edge
     sustain_ticks: Annotated[int, Field(ge=1)] = 3  # that a rack is not needed before it is vacated
-    off_ticks: Annotated[int, Field(ge=1)] = (
-        12  # that a rack has to be unneeded for; over it its saving counts
-    )
+    off_ticks: Annotated[int, Field(ge=1)] = 12  # that a rack will at least not be needed for
+    stays_ticks: Annotated[int, Field(ge=1)] = 48  # that it is reckoned to stay off; a night is twice that
     spare_hosts: Annotated[float, Field(ge=0)] = (
         1.0  # largest hosts that may fail without a rack having to come back
     )
@@ -175,7 +175,7 @@ class RackPower:
         up = ours & np.isin(hosts.state, _UP)
         if self._leaving >= 0:
             up &= hosts.rack != self._leaving
-        there = float(hosts.capacity[up, 0].sum()) * self.knobs.target
+        there = float(hosts.capacity[up, 0].sum()) * self.knobs.full
         room = float((hosts.capacity * hosts.overcommit)[up, 1].sum())
         down = ours & np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP))
         if (cpu <= there and memory <= room) or not down.any():
@@ -193,12 +193,12 @@ class RackPower:
             if cpu <= there and memory <= room:
                 break
             rack = int(hosts.rack[h])
-            if dark[h] and rack not in racks:
+            if rack not in racks and not up[hosts.rack == rack].any():  # harmless where it is not dark
                 racks.append(rack)
                 actions.append(power_rack(rack, PowerTarget.ON, why))
             actions.append(power(h, PowerTarget.ON, why))
             begun.append(h)
-            there += float(hosts.capacity[h, 0]) * self.knobs.target
+            there += float(hosts.capacity[h, 0]) * self.knobs.full
             room += float(hosts.capacity[h, 1] * hosts.overcommit[h, 1])
         price = usd_kwh(site, state.tick, self.knobs.off_ticks)
         hours = self.knobs.off_ticks * site.tick_s / 3600.0
@@ -224,10 +224,10 @@ class RackPower:
         mine = np.flatnonzero((hosts.rack == rack) & ~site.rented)
         empty = [h for h in mine.tolist() if hosts.n_vms[h] == 0 and hosts.arriving[h] == 0]
         on = [h for h in empty if hosts.state[h] == HostState.ON]
-        price = usd_kwh(site, state.tick, self.knobs.off_ticks)
-        hours = self.knobs.off_ticks * site.tick_s / 3600.0
+        price = usd_kwh(site, state.tick, self.knobs.stays_ticks)
+        hours = self.knobs.stays_ticks * site.tick_s / 3600.0
         if all(hosts.state[h] in _DOWN for h in mine):
-            why = f"rack {rack} is empty and not needed for {hours:.1f} h"
+            why = f"rack {rack} is empty and not needed"
             saved = float(self._rack_w[rack]) * 1e-3 * price * hours
             return (Offer("rack_off", (power_rack(rack, PowerTarget.OFF, why),), why, utilisation=saved),)
         if not on:
@@ -253,10 +253,11 @@ class RackPower:
         for rack in racks:
             mine = (hosts.rack == rack) & ~site.rented
             takes = ~mine & ~site.rented & self._cool(state, rack)
-            room = Relocation(site, state, takes, cpu_share=min(1.0, knobs.target + 0.1))
-            price = usd_kwh(site, state.tick, knobs.off_ticks)
-            hours = knobs.off_ticks * site.tick_s / 3600.0
-            why = f"rack {rack} is not needed: by the forecast the others carry all for {hours:.1f} h"
+            room = Relocation(site, state, takes, cpu_share=knobs.target, spread=True)
+            price = usd_kwh(site, state.tick, knobs.stays_ticks)
+            hours = knobs.stays_ticks * site.tick_s / 3600.0
+            certain_h = knobs.off_ticks * site.tick_s / 3600.0
+            why = f"rack {rack} is not needed: the others carry what will be wanted for {certain_h:.1f} h"
             standing = [h for h in np.flatnonzero(mine).tolist() if hosts.n_vms[h] > 0]
             if not standing:
                 self._leaving = rack
@@ -265,7 +266,9 @@ class RackPower:
             if actions is None:
                 return self._make_room(state, rack)
             moves = [move_usd(site, state, a.vm) for a in actions]
-            watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum() - site.off_w[mine].sum())
+            watts = float(self._rack_w[rack]) + float(
+                (hosts.idle_w - site.off_w)[mine & (hosts.state == HostState.ON)].sum()
+            )
             boots = sum(boot_usd(site, state, h, price) for h in standing)
             return (
                 Offer(
@@ -297,8 +300,8 @@ class RackPower:
         host = int(rate.argmin())
         mine = (hosts.rack == rack) & (hosts.state == HostState.ON)
         watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum()) - float(hosts.idle_w[host])
-        price = usd_kwh(site, state.tick, self.knobs.off_ticks)
-        hours = self.knobs.off_ticks * site.tick_s / 3600.0
+        price = usd_kwh(site, state.tick, self.knobs.stays_ticks)
+        hours = self.knobs.stays_ticks * site.tick_s / 3600.0
         why = f"room for what rack {rack} holds, which is not needed"
         return (
             Offer(

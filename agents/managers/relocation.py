@@ -27,10 +27,18 @@ MEMORY_SHARE = 0.95
 class Relocation:
     """Room as planned so far."""
 
-    def __init__(self, site: Site, state: ClusterState, takes: Mask, *, cpu_share: float = CPU_SHARE) -> None:
+    def __init__(
+        self,
+        site: Site,
+        state: ClusterState,
+        takes: Mask,
+        *,
+        cpu_share: float = CPU_SHARE,
+        spread: bool = False,
+    ) -> None:
         """Look at a tick's state; hosts of ``takes`` (n_hosts,) that are on may be filled."""
         hosts, vms = state.hosts, state.vms
-        self._site, self._state = site, state
+        self._site, self._state, self._spread = site, state, spread
         self.takes = takes & (hosts.state == HostState.ON)
         self._limit = hosts.capacity * hosts.overcommit
         self._allocated = hosts.allocated.astype(np.float64)
@@ -106,7 +114,10 @@ class Relocation:
             fits[vms.host[v]] = False
             for other in self._kin(v):
                 fits[[h for h in (vms.host[other], vms.destination[other]) if h >= 0]] = False
-        share = np.where(fits, (self._used / self._most).max(axis=1), -1.0)
+        full = (self._used / self._most).max(axis=1)
+        if self._spread:  # among hosts that hold something already: an empty one may go off
+            full = np.where(self._state.hosts.n_vms > 0, 2.0 - full, 0.0)
+        share = np.where(fits, full, -1.0)
         for h in np.argsort(-share, kind="stable").tolist():
             if share[h] < 0.0:
                 return -1

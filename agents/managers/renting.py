@@ -29,6 +29,7 @@ from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.site import Site
 
 _HOUR_S = 3600.0
+_SURE = 0.9  # confidence of a hazard beyond which its host does not count as there
 
 
 class RentingKnobs(ManagerKnobs):
@@ -83,9 +84,10 @@ class Renting:
             self._returning.add(int(offer.claim.rsplit(" ", 1)[1]))
 
     def _carried(self, state: ClusterState, but: int = -1) -> tuple[float, float]:
-        """CPU and memory that our own hosts, switched on, and hired ones carry."""
+        """CPU and memory that our own hosts, switched on, and hired ones carry; none that is sure to go."""
         hosts = state.hosts
         there = ~np.isin(hosts.state, (HostState.FAILED, HostState.MAINTENANCE, HostState.UNRENTED))
+        there &= ~((hosts.hazard_confidence > _SURE) & (hosts.hazard_per_h > 1.0))  # noticed by its provider
         if but >= 0:
             there[but] = False
         limit = hosts.capacity * hosts.overcommit

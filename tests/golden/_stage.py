@@ -177,7 +177,8 @@ def text_of(action: Action) -> str:
     if kind is ActionKind.SHIFT:
         return f"shift vm {action.vm} to weight {action.value:.3f}"
     if kind is ActionKind.MIGRATE:
-        return f"migrate vm {action.vm} to host {action.host}"
+        company = " with its company" if action.value else ""
+        return f"migrate vm {action.vm}{company} to host {action.host}"
     return f"{kind.name.lower()} vm {action.vm}{size}"
 
 

@@ -491,6 +491,8 @@ void Packer::wake(const ClusterState& state) {
         }
         for (std::size_t r = 0; r < kResources; ++r) (*chosen)[r] -= need[r];
     }
+    if (!restraint_.hosts.empty()) // relief and spare room are no reason to undo what somebody else switches off
+        std::erase_if(off_hosts_, [this](std::int32_t h) { return restraint_.hosts[at(h)] == HostBar::leaving; });
     if (!room_.empty() || off_hosts_.empty()) return;
     if (!any_spare() && ((free_.count > 0 && packing_->room_for(free_.sample) * 2 < free_.count) ||
                          static_cast<double>(packing_->free_mib()) < 0.5 * free_.failover_mib)) {

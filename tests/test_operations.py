@@ -1,0 +1,190 @@
+"""Components that empty, switch and hire hosts: what they refuse, keep to and weigh."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foreshade._core import ClusterState
+from foreshade.agents.bars import LEAVING, Bars
+from foreshade.agents.managers.evacuation import Evacuation, EvacuationKnobs
+from foreshade.agents.managers.maintenance import MaintenanceDrains
+from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
+from foreshade.agents.managers.renting import Renting, RentingKnobs
+from foreshade.agents.rules.rules import Rules
+from foreshade.envs.candidates import PLACEMENT
+from foreshade.envs.errors import InputError
+from foreshade.envs.model.action import ActionKind, Plan, PowerTarget, place
+from foreshade.envs.model.state import HostState
+from foreshade.envs.scenarios.load import load_scenario
+from foreshade.envs.scenarios.what_if import what_if
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.site import site_of
+from tests.tiny_world import MACHINE, Stage, scenario, workload
+
+ALONE = PLACEMENT.model_copy(update={"plans": ()})
+
+
+def seen(world: SimulatedWorld, hazard: list[float] | None = None, sure: float = 0.5) -> ClusterState:
+    """A copy of what is seen, with hazards of one's own."""
+    state = world.observe().copy()
+    if hazard is not None:
+        state.show_hazards(np.array(hazard, np.float32), np.full(len(hazard), sure, np.float32))
+    return state
+
+
+def placed(world: SimulatedWorld, on: list[int]) -> None:
+    """VM i on host ``on[i]``; one tick passes."""
+    assert all(o.accepted for o in world.execute(Plan(0, [place(vm, host) for vm, host in enumerate(on)])))
+    world.advance()
+
+
+def test_hosts_are_left_in_order_of_risk_times_impact() -> None:
+    world = SimulatedWorld(scenario(4, actions=("migrate",)), workload([4_000.0, 500.0, 500.0, 500.0]))
+    placed(world, [0, 1, 2, 2])
+    manager = Evacuation(EvacuationKnobs(restart_h=1.0))
+    manager.reset(site_of(world, 0))
+    offers = manager.offers(seen(world, [0.02, 0.5, 0.1, 0.0]))
+    assert [offer.source for offer in offers] == [1, 2, 0]
+    assert {action.host for offer in offers for action in offer.actions} == {3}
+
+
+@pytest.mark.parametrize(("hazard", "leaves"), [(1e-4, False), (0.5, True)])
+def test_false_alarms_are_weighed_by_money(hazard: float, leaves: bool) -> None:
+    prices = {"migration_usd": 0.01}
+    world = SimulatedWorld(scenario(2, actions=("migrate",), prices=prices), workload([500.0]))
+    placed(world, [0])
+    manager = Evacuation()
+    manager.reset(site_of(world, 0))
+    assert bool(manager.offers(seen(world, [hazard, 0.0]))) is leaves
+
+
+def test_what_every_host_shows_is_no_warning() -> None:
+    world = SimulatedWorld(scenario(3, actions=("migrate",)), workload([500.0]))
+    placed(world, [0])
+    manager = Evacuation()
+    manager.reset(site_of(world, 0))
+    assert not manager.offers(seen(world, [0.2, 0.2, 0.2]))
+
+
+def test_vm_that_finds_no_room_for_its_usage_stays() -> None:
+    # Host 1 has room for the allocation; what runs there leaves none for what the VM uses.
+    world = SimulatedWorld(scenario(2, actions=("migrate",)), workload([6_000.0, 6_000.0]))
+    placed(world, [0, 1])
+    manager = Evacuation(EvacuationKnobs(restart_h=10.0))
+    manager.reset(site_of(world, 0))
+    assert not manager.offers(seen(world, [1.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"fleet": ({"zone": "a", "power_control": False, "hosts": (MACHINE,)},)},
+            "a rack with power control",
+        ),
+        ({"actions": ("migrate",)}, "a world that can migrate and switch power"),
+    ],
+)
+def test_racks_that_cannot_be_switched_are_named(changes: dict[str, Any], why: str) -> None:
+    world = SimulatedWorld(scenario(1, **changes), workload([500.0]))
+    with pytest.raises(InputError, match=f"rack_power: expected {why}"):
+        RackPower().reset(site_of(world, 0))
+
+
+def two_racks(**said: Any) -> dict[str, Any]:
+    """Two racks of two hosts, power and moves."""
+    fleet = ({"zone": "a", "racks": 2, "hosts": ({**MACHINE, "count": 2},), **said},)
+    return {"fleet": fleet, "actions": ("migrate", "power")}
+
+
+def switched_off(world: SimulatedWorld, manager: RackPower, ticks: int = 30) -> set[int]:
+    """Racks that were switched off in a run of the component alone."""
+    agent = Rules(ALONE, [manager])
+    agent.reset(site_of(world, 0))
+    racks = set()
+    for tick in range(ticks):
+        actions = agent.act(world.observe())
+        outcomes = world.execute(Plan(tick, actions))
+        assert all(o.accepted for o in outcomes)
+        racks |= {a.rack for a in actions if a.rack >= 0 and a.value == PowerTarget.OFF}
+        world.advance()
+    return racks
+
+
+@pytest.mark.parametrize(
+    ("knobs", "changes", "racks"),
+    [
+        ({"spare_hosts": 0}, {}, {0}),
+        ({"spare_hosts": 2}, {}, set()),  # the loss of two hosts would need the other rack
+        ({"spare_hosts": 0, "proven": "seen"}, {}, set()),
+        ({"spare_hosts": 0}, {"affinity": ({"name": "ha", "apart": "rack", "vms": ("vm0", "vm1")},)}, set()),
+        ({"spare_hosts": 0}, {"thermal": {"supply_c": 20.0, "limit_c": 20.1}}, set()),
+    ],
+)
+def test_a_rack_goes_only_where_spare_proof_rules_and_heat_allow(
+    knobs: dict[str, Any], changes: dict[str, Any], racks: set[int]
+) -> None:
+    world = SimulatedWorld(scenario(2, **two_racks(), **changes), workload([500.0, 500.0]))
+    placed(world, [0, 2])
+    assert switched_off(world, RackPower(RackPowerKnobs(**knobs))) == racks
+
+
+def test_freeze_holds_every_move() -> None:
+    freeze = {"maintenance": ({"freeze": True, "start_h": 0, "hours": 4},), "actions": ("migrate", "power")}
+    stage = Stage(Rules(PLACEMENT, [MaintenanceDrains()]), 2, workload([500.0, 500.0]), on=[0, 1], **freeze)
+    assert [a for a in stage.wait(40) if a[0] == "migrate"] == []
+    free = Stage(Rules(PLACEMENT), 2, workload([500.0, 500.0]), on=[0, 1], actions=("migrate", "power"))
+    assert [a for a in free.wait(40) if a[0] == "migrate"] != []
+
+
+def test_hosts_are_empty_when_their_maintenance_begins() -> None:
+    windows = {"maintenance": ({"rack": 1, "start_h": 2, "hours": 1},)}
+    world = SimulatedWorld(scenario(2, **two_racks(), **windows), workload([500.0] * 4))
+    placed(world, [0, 2, 3, 2])
+    agent = Rules(ALONE, [MaintenanceDrains()])
+    agent.reset(site_of(world, 0))
+    for tick in range(1, 24):
+        world.execute(Plan(tick, agent.act(world.observe())))
+        world.advance()
+    state = world.observe()
+    assert state.hosts.state.tolist()[2:] == [HostState.MAINTENANCE] * 2
+    assert set(state.vms.host[:4].tolist()) <= {0, 1}
+    assert state.vms.state[:4].tolist() == [3] * 4
+    bars = MaintenanceDrains()
+    bars.reset(site_of(world, 0))
+    assert bars.bars(state, Bars.none(state)).hosts.tolist() == [0, 0, LEAVING, LEAVING]
+
+
+def hired(prices: list[tuple[float, dict[str, Any]]], cpu: float) -> list[int]:
+    """Hosts that are ordered first where VMs want so much of the one host that is ours."""
+    rented = tuple({**MACHINE, "price_usd_h": usd, "provision_s": 300.0, **more} for usd, more in prices)
+    world = SimulatedWorld(scenario(1, rented=rented, actions=("rent", "migrate")), workload([cpu, cpu]))
+    placed(world, [0, 0])
+    agent = Rules(ALONE, [Renting(RentingKnobs(hold_ticks=1))])
+    agent.reset(site_of(world, 0))
+    return [a.host for a in agent.act(world.observe()) if a.kind is ActionKind.RENT]
+
+
+def test_the_cheapest_host_that_closes_the_gap_is_hired_and_none_that_does_not_pay() -> None:
+    small = {"cores": 1, "mhz": 500}
+    assert hired([(0.3, {}), (0.2, {}), (0.1, small)], 6_000.0) == [2]
+    assert hired([(0.3, {}), (0.2, {}), (0.19, small)], 6_000.0) == [2]
+    assert hired([(0.3, {}), (0.2, {})], 3_000.0) == []
+    assert hired([(50.0, {})], 6_000.0) == []
+
+
+def test_reserved_host_comes_first_and_spot_pays_for_its_reclaims() -> None:
+    assert hired([(0.01, {}), (0.3, {"market": "reserved"})], 6_000.0) == [2]
+    spot = {"market": "spot", "reclaims_per_h": 5.0}
+    assert hired([(0.20, spot), (0.21, {})], 6_000.0) == [2]
+    assert hired([(0.20, {**spot, "reclaims_per_h": 1e-4}), (0.21, {})], 6_000.0) == [1]
+
+
+def test_price_spot_makes_hosts_that_can_be_reclaimed() -> None:
+    changed = what_if(load_scenario("enterprise"), "price.spot=0.03").scenario
+    assert {(group.market, group.price_usd_h) for group in changed.rented} == {("spot", 0.03)}
+    with pytest.raises(InputError, match="-1"):
+        what_if(load_scenario("enterprise"), "price.spot=-1")
