@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 from foreshade.agents.feedback import Feedback, FeedbackKnobs
 from foreshade.agents.managers.adjuster import Adjuster, AdjusterKnobs
-from foreshade.agents.managers.despawning import Despawning, DespawningKnobs
 from foreshade.agents.managers.churn import ChurnManager, ChurnManagerKnobs
+from foreshade.agents.managers.despawning import Despawning, DespawningKnobs
 from foreshade.agents.managers.evacuation import Evacuation, EvacuationKnobs
 from foreshade.agents.managers.maintenance import MaintenanceDrains, MaintenanceKnobs
 from foreshade.agents.managers.manager import Manager, ManagerKnobs
 from foreshade.agents.managers.microvms import MicroVms, MicroVmsKnobs
 from foreshade.agents.managers.profile_match import ProfileMatch, ProfileMatchKnobs
+from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
+from foreshade.agents.managers.renting import Renting, RentingKnobs
 from foreshade.agents.managers.shadows import Shadows, ShadowsKnobs
 from foreshade.agents.managers.spawning import Spawning, SpawningKnobs
 from foreshade.agents.managers.warm_pool import WarmPool, WarmPoolKnobs
-from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
-from foreshade.agents.managers.renting import Renting, RentingKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.yaml_document import Document, build, parse
 
