@@ -50,6 +50,9 @@ class RackPowerKnobs(ManagerKnobs):
     sustain_ticks: Annotated[int, Field(ge=1)] = 3  # that a rack is not needed before it is vacated
     off_ticks: Annotated[int, Field(ge=1)] = 12  # that a rack will at least not be needed for
     stays_ticks: Annotated[int, Field(ge=1)] = 48  # that it is reckoned to stay off; a night is twice that
+    settle_ticks: Annotated[int, Field(ge=0)] = (
+        12  # after it went dark, in which nobody wakes it for relief alone
+    )
     spare_hosts: Annotated[float, Field(ge=0)] = (
         1.0  # largest hosts that may fail without a rack having to come back
     )
@@ -86,16 +89,20 @@ class RackPower:
         self._unneeded, self._vacating_for = np.zeros((2, len(site.rack_w)), np.int64)
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
+        self._since: dict[int, int] = {}  # tick at which a rack went dark
+        self._tick = 0
         self._seen_down: set[int] = set()
         self._proven: set[int] = set()
 
     def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
-        """Hosts of a rack that is being vacated take nothing; those of dark ones are woken last."""
+        """Hosts of a rack that is being vacated take nothing, nor are they woken as long as its load settles."""
         self._look(state)
         bars = Bars.none(state)
-        for rack in (self._leaving, *self._dark):
+        settling = (r for r in self._dark if state.tick - self._since[r] <= self.knobs.settle_ticks)
+        for rack in (self._leaving, *settling):
             if rack >= 0:
                 bars.hosts[state.hosts.rack == rack] = LEAVING
+        self._tick = state.tick
         return bars
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
@@ -110,6 +117,7 @@ class RackPower:
         for action in offer.actions:
             if action.rack >= 0 and action.value == PowerTarget.OFF:
                 self._dark |= {action.rack}
+                self._since[action.rack] = self._tick
                 self._leaving = -1
             elif action.rack >= 0:
                 self._dark -= {action.rack}
