@@ -252,14 +252,7 @@ class Spawning:
         address = place_of(mac, template.address) if template.address and mac else ""
         if restored and order.kind in (ActionKind.SHADOW, ActionKind.SPAWN):
             words = tuple(word.format(mac=mac, address=address) for word in template.readdress)
-            seconds = hands.settings.timeouts.agent
-            cluster.domain(
-                order.host,
-                order.vm,
-                "readdress",
-                lambda domain: guest_agent.run(domain, words, seconds),
-                25.0,
-            )
+            self._readdress(order, words, deadline)
         if not address:
             address = cluster.domain(order.host, order.vm, "address", guest_agent.address, 15.0)
         if self._pauses(order):
@@ -278,6 +271,24 @@ class Spawning:
                 )
         hands.note(order.host, order.vm, replace(record, address=address or "none", spare=False))
         return Result(Standing.DONE)
+
+    def _readdress(self, order: Order, words: tuple[str, ...], deadline: Deadline) -> None:
+        """Tell a restored guest who it is; an agent that is slow on a busy host is asked again.
+
+        Raises:
+            AgentError: it did not take it by the deadline.
+
+        """
+        cluster, seconds = self._hands.cluster, self._hands.settings.timeouts.agent
+        while True:
+            try:
+                cluster.domain(
+                    order.host, order.vm, "readdress", lambda d: guest_agent.run(d, words, seconds), 25.0
+                )
+                return
+            except guest_agent.AgentError:
+                if deadline.over:
+                    raise
 
     def _fit(self, order: Order, found: Found) -> None:
         """It booted, or was restored, at full size: cap it to what it was ordered with."""

@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{name}: {value}")
     path = Path("build/live.json")
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(MEASURED, indent=1))
+    path.write_text(json.dumps(MEASURED, indent=1, default=str))
 
 
 @pytest.fixture
