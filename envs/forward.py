@@ -26,6 +26,7 @@ F32 = npt.NDArray[np.float32]
 #: Ticks before a plan is played: hosts are hired and switched in the first, VMs placed in the second, and boot.
 WARM_UP = 3
 _RUNS = (VmState.RUNNING, VmState.MIGRATING, VmState.PAUSED, VmState.BOOTING)
+_WAITS = (VmState.PENDING, VmState.FAILED)
 _SOON_S = 1.0  # provisioning of what is hired already
 
 
@@ -40,14 +41,15 @@ class Played:
 
 
 class Forward:
-    """A data centre that begins as a snapshot."""
+    """A data centre that begins as a snapshot; what waits for a host there waits here."""
 
     def __init__(self, snapshot: Snapshot, n_ticks: int) -> None:
         """Build it; InputError where the snapshot holds no VM that runs."""
         self._snapshot = snapshot
         vms = snapshot.vms
-        there = np.isin(vms["state"], [int(s) for s in _RUNS]) & (vms["host"] >= 0) & (vms["app"] >= 0)
-        self._slots = np.flatnonzero(there)
+        runs = np.isin(vms["state"], [int(s) for s in _RUNS]) & (vms["host"] >= 0)
+        waits = np.isin(vms["state"], [int(s) for s in _WAITS])
+        self._slots = np.flatnonzero((runs | waits) & (vms["app"] >= 0))
         if not len(self._slots):
             raise InputError("simulate: expected VMs that run in the snapshot, found none")
         self._apps = np.unique(vms["app"][self._slots])
@@ -67,7 +69,8 @@ class Forward:
             share.astype(np.float32),
             app_of,
             np.ascontiguousarray(vms["allocation"][self._slots], dtype=np.float32),
-            np.zeros(count, np.int32),
+            # What stands comes when its hosts are on, what waits with the plan: whoever is there is placed by itself.
+            np.where(vms["host"][self._slots] >= 0, 1, WARM_UP).astype(np.int32),
             np.full(count, total, np.int32),
             np.ascontiguousarray(vms["credit"][self._slots], dtype=np.float32),
             [int(kind) for kind in ActionKind],
@@ -111,13 +114,14 @@ class Forward:
                 first.append(_core.Action(int(ActionKind.POWER), host=host, value=float(target)))
         simulator.execute(first)
         simulator.advance()
+        standing = [(i, int(s)) for i, s in enumerate(self._slots) if snapshot.vms["host"][s] >= 0]
         places = [
             _core.Action(int(ActionKind.SPAWN), vm=i, host=int(snapshot.vms["host"][slot]))
-            for i, slot in enumerate(self._slots.tolist())
+            for i, slot in standing
         ]
         lost = [
             f"VM {snapshot.names[slot]} does not fit where it stands: {refusal}"
-            for slot, (refusal, _) in zip(self._slots.tolist(), simulator.execute(places), strict=True)
+            for (_, slot), (refusal, _) in zip(standing, simulator.execute(places), strict=True)
             if refusal
         ]
         simulator.advance()

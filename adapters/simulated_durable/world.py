@@ -286,7 +286,6 @@ class DurableSimulatedWorld:
 
     def _replay(self, entry: Mapping[str, Any]) -> Outcome:
         if "advance" in entry:
-            self._world.schedule()
             self.cost_usd = self._world.advance()
             self.tick += 1
             return Outcome(True)
