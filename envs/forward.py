@@ -216,8 +216,19 @@ class Forward:
         model.shutdown_s = 30.0
         model.sleep_enter_s = 10.0
         model.wake_s = float(site.wake_s[h]) if site.wake_s is not None else model.boot_s
-        model.gpu_idle_w = model.gpu_peak_w = 0.0
+        model.gpu_idle_w, model.gpu_peak_w = self._gpu_w(h)
         return model
+
+    def _gpu_w(self, h: int) -> tuple[float, float]:
+        """Watts of one GPU, idle and busy: what the host draws beyond the curve of its CPU."""
+        hosts, curve = self._snapshot.hosts, self._snapshot.site.power_w[h]
+        gpus, busy = float(hosts["capacity"][h, Resource.GPU]), float(hosts["usage"][h, Resource.GPU])
+        if gpus <= 0.0 or curve[-1] <= 0.0:
+            return 0.0, 0.0
+        idle = max(0.0, float(hosts["idle_w"][h] - curve[0]) / gpus)
+        share = float(hosts["usage"][h, Resource.CPU] / max(hosts["capacity"][h, Resource.CPU], 1.0))
+        beyond = float(hosts["power_w"][h]) - float(np.interp(share, np.linspace(0, 1, len(curve)), curve))
+        return idle, idle + max(0.0, beyond - idle * gpus) / busy if busy > 0.1 else idle
 
     def _prices(self, n_ticks: int) -> _core.Prices:
         said, first = self._snapshot.site.economy, self._snapshot.tick
