@@ -275,3 +275,19 @@ def test_what_cannot_be_decided_or_explained_is_one_line(arguments: list[str], s
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+def test_components_are_tried_with_and_without_and_stand_in_json_and_report(
+    short: str, tmp_path: Path
+) -> None:
+    little = ("--scenario", short, "--workload", "generated:enterprise?vms=30&days=0.1", "--forecast", "none")
+    report = ("--report", str(tmp_path / "r"), "--jobs", "1")
+    done = foreshade("evaluate", *little, "--agent", "rules", "--seeds", "2", "--ablate", "--json", *report)
+    assert done.returncode == 0, done.stderr
+    (ablation,) = json.loads(done.stdout)["ablations"]
+    assert {row["component"] for row in ablation["contributions"]} >= {"all", "feedback", "spawning"}
+    assert all(row["differences"]["cost_usd"]["half_width"] is not None for row in ablation["contributions"])
+    assert "What each component is worth to rules" in (tmp_path / "r" / "index.html").read_text()
+    refused = foreshade("evaluate", *little, "--agent", "dvfs", "--ablate")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == ["foreshade: --ablate: expected the agent rules or ham, found dvfs"]

@@ -17,9 +17,10 @@ from foreshade.envs.rule_tree import Node
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.spec import load_workload
-from foreshade.training.rules.distil import Witness, distil, merged, reachable
+from foreshade.training.rules.distil import Witness, distil
 from foreshade.training.rules.ground import Ground, figures_of
 from foreshade.training.rules.reading import Reader, Seen
+from foreshade.training.rules.tree_fit import merged, reachable
 from tests.known_teacher import teacher_folder
 
 pytest.importorskip("sklearn")

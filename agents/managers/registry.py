@@ -36,8 +36,8 @@ class Component(NamedTuple):
 
 #: Every component by its name; each stands in a module of its own.
 COMPONENTS: Mapping[str, Component] = {
-    "feedback": Component(FeedbackKnobs, Feedback),
-    "profile_match": Component(ProfileMatchKnobs, ProfileMatch),
+    Feedback.name: Component(FeedbackKnobs, Feedback),
+    ProfileMatch.name: Component(ProfileMatchKnobs, ProfileMatch),
     Spawning.name: Component(SpawningKnobs, Spawning),
     Despawning.name: Component(DespawningKnobs, Despawning),
     Shadows.name: Component(ShadowsKnobs, Shadows),
