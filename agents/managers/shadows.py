@@ -21,47 +21,38 @@ from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.need import Need, Share, TriggerKnobs, needs, spare, worth
 from foreshade.agents.managers.outlook import Outlook, View
 from foreshade.agents.managers.room import Room
-from foreshade.agents.shadow.kpi import TOLERANCE, Kpis, compare
+from foreshade.agents.managers.shadow_tracks import Track, report
+from foreshade.agents.shadow.kpi import TOLERANCE
 from foreshade.agents.shadow.machine import Event, Kind, Shadow, State, actions, create
-from foreshade.envs.model.action import Action, ActionKind, Allocation, five
+from foreshade.envs.model.action import Action, ActionKind, Allocation, despawn, five
 from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 
-_OVER = (State.ENDED, State.LOST)
 _NEEDED = {ActionKind.SHADOW, ActionKind.SHIFT, ActionKind.RESHAPE, ActionKind.DESPAWN}
-_UNLOADED_MS = 10.0  # latency of a request where nothing waits; what is compared is how much longer it takes
 
 
 class ShadowsKnobs(TriggerKnobs):
     """Of the shadow manager."""
 
-    share: Annotated[float, Field(ge=0.05, le=0.10)] = (
-        0.10  # of the primary's allocation while it takes no traffic
-    )
-    fidelity: Annotated[float, Field(ge=0, le=1)] = (
-        0.05  # share of the primary's load that it replays meanwhile
-    )
+    #: Of the primary's allocation while it takes no traffic.
+    share: Annotated[float, Field(ge=0.05, le=0.10)] = 0.10
+    #: Of the primary's load that it replays meanwhile.
+    fidelity: Annotated[float, Field(ge=0, le=1)] = 0.05
     steps: tuple[float, ...] = (0.10, 0.25, 0.50)  # of the traffic of both
-    create_ticks: Annotated[int, Field(ge=1)] = (
-        6  # before the demand comes: to boot, to warm and for the steps
-    )
-    raise_ticks: Annotated[int, Field(ge=0)] = 5  # before it comes, when traffic begins to be shifted
-    return_threshold: Share = (
-        0.8  # of what is left without it, that the forecast must not exceed for traffic to return
-    )
-    return_react: Share = 0.7  # likewise of current use
+    #: Before the demand comes: to boot, to warm and for the steps; and when traffic begins to be shifted.
+    create_ticks: Annotated[int, Field(ge=1)] = 6
+    raise_ticks: Annotated[int, Field(ge=0)] = 5
+    #: Of what is left without it: what the forecast, and use, may want when traffic returns.
+    return_threshold: Share = 0.8
+    return_react: Share = 0.7
     return_ticks: Annotated[int, Field(ge=1)] = 3  # for which that must have been so
     keep_ticks: Annotated[int, Field(ge=0)] = 3  # that a predictive shadow is kept without traffic
     patience_ticks: Annotated[int, Field(ge=1)] = 6  # to warm; then it is given up
     tolerance: Annotated[float, Field(gt=0)] = TOLERANCE  # of the KPIs
     most: Annotated[int, Field(ge=1)] = 4  # shadows of one application
     wake: bool = True  # whether a host may be woken for one
-    load_ticks: Annotated[int, Field(ge=1)] = (
-        3  # of contention on its host, after which one without traffic moves
-    )
-    standing_credit: Annotated[float, Field(gt=0)] | None = (
-        None  # VMs of such a credit have a standing shadow
-    )
+    load_ticks: Annotated[int, Field(ge=1)] = 3  # of contention on its host, after which an idle one moves
+    standing_credit: Annotated[float, Field(gt=0)] | None = None  # VMs of so much have a standing shadow
     standing_usd_h: Annotated[float, Field(ge=0)] = 0.01  # what an hour with a standing shadow is worth
 
 
@@ -75,19 +66,6 @@ class Order:
     kind: Kind = Kind.PREDICTIVE  # of one that is created
 
 
-@dataclass(slots=True)
-class Track:
-    """A shadow, and what is remembered of it."""
-
-    shadow: Shadow
-    primary_birth: int
-    vm_birth: int = -1
-    since: int = 0  # tick of its last transition
-    roomy: int = 0  # ticks in which there was room without it
-    crowded: int = 0  # ticks of contention on its host
-    strange: int = 0  # ticks in which its KPIs were not its primary's
-
-
 class Shadows:
     """See the module; a ``Manager``."""
 
@@ -95,6 +73,8 @@ class Shadows:
 
     def __init__(self, knobs: ShadowsKnobs | None = None) -> None:
         self.knobs = knobs or ShadowsKnobs()
+        marks = {"threshold": self.knobs.return_threshold, "react": self.knobs.return_react}
+        self._marks = self.knobs.model_copy(update=marks)  # for the way back
 
     def reset(self, site: Site) -> None:
         """Forget everything; a run on ``site`` begins."""
@@ -105,8 +85,6 @@ class Shadows:
         self._birth: list[int] = []  # (n_vms,)
         self._tick = 0
 
-    # ---- a tick
-
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """What each shadow should do next, and the shadows that are wanted."""
         if not self._site.capabilities >= _NEEDED:
@@ -116,9 +94,7 @@ class Shadows:
         self._birth = state.vms.birth.tolist()
         view = self._outlook.look(state)
         self._room.look(state)
-        for track in self.tracks:
-            self._report(state, track)
-        self.tracks = [track for track in self.tracks if track.shadow.state not in _OVER]
+        self.tracks = report(state, self.tracks, self._site.tick_s, self.knobs.tolerance)
         offers: list[Offer] = []
         short = {need.app: need for need in needs(view, self.knobs, view.saturates + view.booting)}
         for track in self.tracks:
@@ -147,78 +123,6 @@ class Shadows:
             track.shadow = track.shadow.on(order.event)
         track.since, track.roomy = self._tick, 0
 
-    # ---- what is reported
-
-    def _report(self, state: ClusterState, track: Track) -> None:
-        """Events that the state shows."""
-        vms = state.vms
-        shadow = track.shadow
-        primary = shadow.primary
-        if shadow.state is State.CREATING:
-            self._find(state, track)
-            shadow = track.shadow
-        elif not self._there(state, track):
-            event = Event.RELEASED if shadow.state is State.ENDING else Event.FAILED
-            self._on(track, event)
-            return
-        gone = vms.state[primary] == VmState.ABSENT or int(vms.birth[primary]) != track.primary_birth
-        if gone and Event.PRIMARY_GONE in shadow.allowed:
-            self._on(track, Event.PRIMARY_GONE)
-            return
-        if track.vm_birth < 0:
-            return
-        vm, host = shadow.vm, int(vms.host[shadow.vm])
-        still = vms.state[vm] == VmState.RUNNING and vms.destination[vm] < 0
-        if shadow.state is State.MOVING and still and self._tick > track.since:
-            self._on(track, Event.STAYED) if host == shadow.host else self._on(track, Event.MOVED, host=host)
-        elif host != shadow.host and host >= 0:
-            track.shadow = replace(track.shadow, host=host)  # somebody else moved it
-        strange = self._deviates(state, track)
-        track.strange = track.strange + 1 if strange else 0
-        track.crowded = track.crowded + 1 if state.hosts.contention[host] > 0.02 else 0
-        if track.shadow.state is State.WARMING and strange is False:
-            self._on(track, Event.WARMED)
-
-    def _find(self, state: ClusterState, track: Track) -> None:
-        """The clone of a shadow that was ordered."""
-        vms, shadow = state.vms, track.shadow
-        known = {t.shadow.vm for t in self.tracks if t.vm_birth >= 0}
-        clones = (vms.kind == VmKind.SHADOW) & (vms.primary == shadow.primary) & (vms.state != VmState.ABSENT)
-        found = [vm for vm in np.flatnonzero(clones).tolist() if vm not in known]
-        if not found:
-            if self._tick - track.since > 1:
-                self._on(track, Event.FAILED)
-        elif vms.state[found[0]] == VmState.RUNNING:
-            track.vm_birth = int(vms.birth[found[0]])
-            self._on(track, Event.CREATED, vm=found[0])
-
-    def _there(self, state: ClusterState, track: Track) -> bool:
-        vm = track.shadow.vm
-        if vm < 0:
-            return track.shadow.state is not State.ENDING
-        there = int(state.vms.birth[vm]) == track.vm_birth
-        return there and state.vms.state[vm] not in (VmState.ABSENT, VmState.FAILED)
-
-    def _deviates(self, state: ClusterState, track: Track) -> bool | None:
-        """Whether its KPIs are not its primary's; None where they cannot be compared."""
-        shadow = track.shadow
-        vms = state.vms
-        pair = (shadow.primary, shadow.vm)
-        if any(not vms.age_s[v] < self._site.tick_s or vms.state[v] != VmState.RUNNING for v in pair):
-            return None
-        load = shadow.fidelity if not shadow.step else shadow.traffic / max(1.0 - shadow.traffic, 1e-9)
-        if not load > 0.0:
-            return False if self._tick > track.since else None
-        if self._tick <= track.since:
-            return None
-        return bool(compare(_kpis(state, pair[0]), _kpis(state, pair[1]), load, self.knobs.tolerance))
-
-    def _on(self, track: Track, event: Event, **said: int) -> None:
-        track.shadow = track.shadow.on(event, **said)
-        track.since = self._tick
-
-    # ---- what is decided
-
     def _next(self, state: ClusterState, view: View, track: Track, short: dict[int, Need]) -> Offer | None:
         """What a shadow should do next, if anything."""
         shadow, vms = track.shadow, state.vms
@@ -243,10 +147,7 @@ class Shadows:
             )
         part = shadow.traffic / max(1.0 - shadow.traffic, 1e-9)
         ours = part * float(vms.allocation[shadow.primary, Resource.CPU]) if shadow.step else 0.0
-        marks = self.knobs.model_copy(
-            update={"threshold": self.knobs.return_threshold, "react": self.knobs.return_react}
-        )
-        track.roomy = track.roomy + 1 if spare(view, app, ours, marks) else 0
+        track.roomy = track.roomy + 1 if spare(view, app, ours, self._marks) else 0
         if shadow.state is State.SERVING:
             if track.roomy >= self.knobs.return_ticks:
                 event = Event.LOWER if shadow.step > 1 else Event.RETURN
@@ -337,10 +238,9 @@ class Shadows:
     def _released(self, state: ClusterState, track: Track, why: str) -> Offer:
         """It ends."""
         shadow = track.shadow
-        ends = Event.RELEASE if Event.RELEASE in shadow.allowed else Event.PRIMARY_GONE
-        full = five(state.vms.allocation[max(shadow.primary, 0)].tolist())
-        given = replace(shadow, state=State.READY, step=0) if shadow.state is State.ENDING else shadow
-        what = actions(given, Event.RELEASE, full)
+        ends = shadow.state is State.ENDING  # already: it has no primary any more
+        full = five(state.vms.allocation[shadow.primary].tolist())
+        what = (despawn(shadow.vm),) if ends else actions(shadow, Event.RELEASE, full)
         now = five(state.vms.allocation[shadow.vm].tolist())
         hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
         saved = self._room.usd_h(shadow.host, now) * hold_h
@@ -352,7 +252,7 @@ class Shadows:
             host=shadow.host,
             utilisation=1e-3 + saved,
         )
-        return offer if shadow.state is State.ENDING else self._said(offer, Order(track, ends))
+        return offer if ends else self._said(offer, Order(track, Event.RELEASE))
 
     def _moved(self, state: ClusterState, track: Track, why: str) -> Offer | None:
         """To a host that has room for it at its largest."""
@@ -474,15 +374,3 @@ class Shadows:
     def _said(self, offer: Offer, order: Order) -> Offer:
         self._orders[id(offer)] = order
         return offer
-
-
-def _kpis(state: ClusterState, vm: int) -> Kpis:
-    vms = state.vms
-    waits = min(float(vms.contention[vm]), 0.99)
-    return Kpis(
-        float(vms.usage[vm, Resource.CPU]),
-        float(vms.usage[vm, Resource.DISK]),
-        float(vms.usage[vm, Resource.NETWORK]),
-        _UNLOADED_MS / (1.0 - waits),
-        0.0,
-    )
