@@ -118,6 +118,23 @@ class Batch:
         )
         return self._shown()
 
+    def roll_out(
+        self,
+        i: int,
+        rows: npt.NDArray[np.int64],
+        ticks: Sequence[int],
+        futures: Sequence[float],
+        discount: float,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What each of ``rows`` leads to in environment i if the rules go on from there; it is left as it is.
+
+        Returns:
+            Cost until each of ``ticks``, discounted, and what is then expected an hour, both
+            (n_rows, n_futures, n_ticks) in the unit of rewards; ``futures`` scale the hidden demand.
+
+        """
+        return _core.roll_out(self._native, i, rows, list(ticks), list(futures), discount)
+
     def masks(self) -> npt.NDArray[np.bool_]:
         """(n_envs, k) whether each candidate can be chosen."""
         shown: npt.NDArray[np.bool_] = self.observations[:, -self.schema.k :] > 0

@@ -143,6 +143,17 @@ class DataCenterVecEnv(VecEnv):
         """(n_envs,) the rules' choices."""
         return self._batch.preferred()
 
+    def roll_out(
+        self,
+        i: int,
+        rows: npt.NDArray[np.int64],
+        ticks: Sequence[int],
+        futures: Sequence[float],
+        discount: float,
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What candidates of one environment lead to (``Batch.roll_out``)."""
+        return self._batch.roll_out(i, rows, ticks, futures, discount)
+
     def close(self) -> None:
         """Nothing is open."""
 

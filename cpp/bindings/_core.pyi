@@ -851,6 +851,15 @@ class EpisodeDict(TypedDict):
     refused: int
     invalid: int
 
+def roll_out(
+    batch: DecisionBatch,
+    environment: int,
+    candidates: I64,
+    marks: Sequence[int],
+    futures: Sequence[float],
+    discount: float = 1.0,
+) -> tuple[F32, F32]: ...
+
 class DecisionBatch:
     def __init__(
         self,

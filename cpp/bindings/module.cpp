@@ -14,6 +14,7 @@ PYBIND11_MODULE(_core, module) {
     register_demand_window(module);
     register_decide(module);
     register_packer(module);
+    register_rollout(module);
     register_anomaly(module);
     register_trees(module);
 }

@@ -19,6 +19,7 @@ void register_expected_cost(py::module_& module);
 void register_demand_window(py::module_& module);
 void register_decide(py::module_& module);
 void register_packer(py::module_& module);
+void register_rollout(py::module_& module);
 void register_anomaly(py::module_& module);
 void register_trees(py::module_& module);
 

@@ -25,7 +25,7 @@ void Simulator::start_forecasts() {
     shown_.reset();
     const auto* config = std::get_if<forecast::EngineConfig>(&plant_->forecast);
     if (config == nullptr) return;
-    online_ = std::make_unique<forecast::DemandForecaster>(*config, plant_->work.n_series);
+    online_.emplace(*config, plant_->work.n_series);
     online_->own(row_owners());
 }
 

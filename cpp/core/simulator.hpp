@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/action.hpp"
@@ -407,11 +408,11 @@ class Simulator {
     std::vector<std::int32_t> other_hosts_;
     std::vector<Portion> portions_;
     std::vector<std::size_t> sort_scratch_;
-    std::unique_ptr<forecast::DemandForecaster> online_; // where the plant asks for it
-    std::shared_ptr<const void> shown_;                  // its prediction of this tick
-    double worst_freed_ = 0.0;                           // worst ratio of VMs whose slot was freed
-    Totals tick_totals_;                                 // of the tick that is being decided or played
-    Totals last_totals_;                                 // of the last one played
+    std::optional<forecast::DemandForecaster> online_; // where the plant asks for it
+    std::shared_ptr<const void> shown_;                // its prediction of this tick
+    double worst_freed_ = 0.0;                         // worst ratio of VMs whose slot was freed
+    Totals tick_totals_;                               // of the tick that is being decided or played
+    Totals last_totals_;                               // of the last one played
     Totals totals_;
     std::vector<TickRecord> history_;
 };

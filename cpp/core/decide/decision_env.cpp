@@ -43,6 +43,11 @@ DecisionEnv::DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<con
     reset(seed);
 }
 
+DecisionEnv::DecisionEnv(const DecisionEnv& other)
+    : knobs_(other.knobs_), n_ticks_(other.n_ticks_), seed_(other.seed_), episode_(other.episode_),
+      simulator_(other.simulator_), state_(other.state_), proposer_(other.proposer_, state_), factors_(other.factors_),
+      sums_(other.sums_), end_(other.end_), reward_unit_usd_(other.reward_unit_usd_), last_plan_(other.last_plan_) {}
+
 EpisodeDraw draw_episode(const EpisodeKnobs& knobs, std::size_t n_ticks, std::uint64_t seed) {
     RandomStream draw(seed, 0x64726177);
     const auto factor = [&] {
@@ -103,7 +108,7 @@ void DecisionEnv::advance(Step& step) {
     simulator_.advance();
     const Costs& cost = simulator_.last_tick().cost;
     for (std::size_t c = 0; c < kCostTerms; ++c) sums_.cost[c] += cost[c];
-    step.reward = tick_reward(cost, factors_, reward_unit_usd_);
+    step.reward = step.earned = tick_reward(cost, factors_, reward_unit_usd_);
     sums_.reward += static_cast<double>(step.reward);
     step.discount = knobs_.discount;
     step.ticked = true;

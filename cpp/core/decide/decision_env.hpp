@@ -53,6 +53,7 @@ float reward_unit_usd(const Site& site, const ClusterState& state);
 // One transition.
 struct Step {
     float reward = 0.0F;
+    float earned = 0.0F; // the same without shaping
     float discount = 1.0F;
     bool ticked = false;  // the world went on
     bool done = false;    // truncated: by length, or where the workload ends
@@ -72,6 +73,10 @@ class DecisionEnv {
     DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<const Site> site, const ProposerKnobs& knobs,
                 const EpisodeKnobs& episode, std::uint64_t seed);
 
+    // A second one in the same place, which goes on by itself: same plan, same hidden future.
+    DecisionEnv(const DecisionEnv& other);
+    DecisionEnv& operator=(const DecisionEnv&) = delete;
+
     // The first episode of `seed`; the same seed gives the same one, and the same ones after it.
     void reset(std::uint64_t seed);
     // The next episode.
@@ -88,6 +93,8 @@ class DecisionEnv {
     // [context | candidates | mask], width() floats.
     void write(float* observation) const;
     std::span<const Action> last_plan() const { return last_plan_; }
+    // Minus what the cluster as planned is expected to cost an hour, in the unit of rewards.
+    float potential_of_an_hour() const { return potential(proposer_, 1.0F, reward_unit_usd_); }
     const Costs& last_cost() const { return simulator_.last_tick().cost; }
 
   private:

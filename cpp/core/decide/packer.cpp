@@ -155,6 +155,12 @@ Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::
     outage_usd_.resize(n_hosts_);
 }
 
+Packer::Packer(const Packer& other, std::shared_ptr<PackerMemory> memory) : Packer(other) {
+    memory_ = std::move(memory);
+    packing_.reset(); // it holds the other's prices; the next plan builds both anew
+    cost_.reset();
+}
+
 void Packer::reset() {
     memory_->reset();
     ranked_ = false;

@@ -80,6 +80,9 @@ class Packer {
     // With a memory that others share; its window, not that of the knobs, tells demand.
     Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::shared_ptr<PackerMemory> memory);
 
+    // As `other` is now, on a memory of its own: what either plans from then on changes nothing in the other.
+    Packer(const Packer& other, std::shared_ptr<PackerMemory> memory);
+
     // A run begins. The hosts are those of the run before.
     void reset();
 

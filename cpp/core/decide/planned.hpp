@@ -29,6 +29,12 @@ class Planned {
   public:
     Planned(std::shared_ptr<const Site> site, std::shared_ptr<const ExpectedCost> cost);
 
+    // Goes on with a copy of the state that it was begun with, and of its measure.
+    void move_to(std::shared_ptr<const ExpectedCost> cost, ClusterState& state) {
+        cost_ = std::move(cost);
+        state_ = &state;
+    }
+
     // A tick begins with `state`, which is kept and written to until the next begin.
     // What `restraint` bars neither moves nor takes VMs this tick.
     void begin(ClusterState& state, const DemandView& demand, const Restraint& restraint = {});

@@ -49,6 +49,15 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     reset({});
 }
 
+Proposer::Proposer(const Proposer& other, ClusterState& state) : Proposer(other) {
+    memory_ = std::make_shared<PackerMemory>(*other.memory_);
+    packers_.clear();
+    for (const Packer& packer : other.packers_) packers_.emplace_back(packer, memory_);
+    if (!began_) return;
+    cost_ = std::make_shared<ExpectedCost>(*other.cost_);
+    planned_->move_to(cost_, state);
+}
+
 void Proposer::reset(const PriceFactors& factors) {
     factors_ = factors;
     began_ = false;
@@ -71,7 +80,7 @@ void Proposer::reset(const PriceFactors& factors) {
     watches_.clear();
     const float move_usd = e.migration_usd + e.downtime_usd_h * kMigrationDowntimeS / 3600.0F;
     for (const PlanKnobs& plan : knobs_.plans) {
-        packers_.push_back(std::make_unique<Packer>(priced_, plan.packer, memory_));
+        packers_.emplace_back(priced_, plan.packer, memory_);
         watches_.emplace_back(plan.every_ticks, static_cast<float>(plan.packer.hazard_per_h), move_usd, horizon_h_);
     }
     made_.assign(knobs_.plans.size(), {});
@@ -90,7 +99,7 @@ static float mean_price(const std::vector<float>& sums, std::int64_t tick, std::
 void Proposer::begin(const ClusterState& state) {
     began_ = true;
     cost_ = expected_cost_of(*priced_, state, knobs_.sigma_scale);
-    planned_ = std::make_unique<Planned>(site_, cost_);
+    planned_.emplace(site_, cost_);
     peak_.assign(state.n_vms() * 2, 0.0F);
     samples_.assign(state.n_vms(), 0);
     owner_.assign(state.n_vms(), -1);
@@ -163,7 +172,7 @@ void Proposer::observe(ClusterState& state) {
     if ((!restraint_.fixed.empty() && restraint_.fixed.size() != state.n_vms()) ||
         (!restraint_.hosts.empty() && restraint_.hosts.size() != state.n_hosts()))
         throw std::invalid_argument("restrain: expected a mark for each of the state's VMs and hosts, or none");
-    for (const auto& packer : packers_) packer->restrain(restraint_);
+    for (Packer& packer : packers_) packer.restrain(restraint_);
     planned_->begin(state, {memory_->window().mean(), memory_->window().variance()}, restraint_);
     plan_.clear();
     offers_.clear();
@@ -196,7 +205,7 @@ bool Proposer::is_dark(std::int32_t rack) const {
 }
 
 void Proposer::fill_plan(Candidate& c) {
-    Packer& packer = *packers_[at(c.plan)];
+    Packer& packer = packers_[at(c.plan)];
     if (!dark_.empty()) packer.assume_dark(dark_); // a site that tells of no racks has none to switch
     const std::span<const Action> plan = packer.plan(planned_->state());
     c.first_action = static_cast<std::uint32_t>(actions_.size());
@@ -227,7 +236,7 @@ void Proposer::make_plans() {
         Made& made = made_[i];
         made.actions.clear();
         if (!watches_[i].due(*planned_, *cost_, unserved)) continue;
-        Packer& packer = *packers_[i];
+        Packer& packer = packers_[i];
         if (!dark_.empty()) packer.assume_dark(dark_);
         const std::span<const Action> plan = packer.plan(planned_->state());
         made.actions.assign(plan.begin(), plan.end());

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -92,6 +93,10 @@ class Proposer {
   public:
     Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs);
 
+    // As `other` is in the middle of a tick, on `state`, a copy of the state that `other` has observed: what either
+    // does from then on changes nothing in the other.
+    Proposer(const Proposer& other, ClusterState& state);
+
     // A run begins, with the prices of this episode times these factors.
     struct PriceFactors {
         float energy = 1.0F, unmet = 1.0F, migration = 1.0F, boot = 1.0F;
@@ -136,6 +141,7 @@ class Proposer {
     static std::size_t width(std::size_t k) { return context::count + k * (feature::count + 1); }
 
   private:
+    Proposer(const Proposer&) = default; // shares what it books on: for the copy above
     void begin(const ClusterState& state);
     void learn(const ClusterState& state);
     bool may_resize(const VmColumns& vms, std::size_t v) const;
@@ -179,10 +185,10 @@ class Proposer {
     PriceFactors factors_;
     bool began_ = false;
     std::shared_ptr<ExpectedCost> cost_;
-    std::unique_ptr<Planned> planned_;
+    std::optional<Planned> planned_;
     Restraint restraint_;
     std::shared_ptr<PackerMemory> memory_;
-    std::vector<std::unique_ptr<Packer>> packers_;
+    std::vector<Packer> packers_;
     struct Made { // an eager plan of this tick, as it was when the tick began
         std::vector<Action> actions;
         float gain_usd = 0.0F;
