@@ -106,6 +106,24 @@ def test_doubt_names_a_low_confidence() -> None:
     assert 0 < policy.doubtful(choices).sum() < 200
 
 
+def test_choice_that_gains_too_little_on_the_rules_is_in_doubt() -> None:
+    flat = observations(200)
+    bold, careful = frozen_of(), frozen_of(least_gain=0.5)
+    choices = careful.choose_batch(flat)
+    rules = preferred(flat)
+    logits = bold.scores(flat)
+    rows = np.arange(200)
+    gain = logits[rows, choices.candidate] - logits[rows, rules]
+    np.testing.assert_array_equal(careful.doubtful(choices), (choices.candidate != rules) & (gain <= 0.5))
+    assert 0 < careful.doubtful(choices).sum() < 200
+    assert not bold.doubtful(bold.choose_batch(flat)).any()
+    for i in range(20):
+        one = careful.choose(flat[i])
+        assert (careful.doubt(one) is not None) == careful.doubtful(choices)[i]
+    unsure = np.flatnonzero(careful.doubtful(choices))[0]
+    assert "not above 0.5" in str(careful.doubt(careful.choose(flat[unsure])))
+
+
 def test_folder_is_small_and_says_where_it_is_from(folder: Path) -> None:
     manifest, files = thaw(folder, "foreshade-ham/1")
     assert sum(map(len, files.values())) < 1_000_000

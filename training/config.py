@@ -64,15 +64,35 @@ class PpoConfig(Entry):
         return self
 
 
+class RolloutConfig(Entry):
+    """The expert that plays candidates out (``training.rollouts``)."""
+
+    candidates: Annotated[int, Field(ge=2)] = 12  # of a state, at most
+    horizon_ticks: Count = 36  # three hours: what a migration or a boot costs is earned by then, or never
+    tail_h: NotNegative = 2.0  # hours for which what is expected at the end counts
+    futures: tuple[Positive, ...] = (0.997, 1.003)  # times the hidden demand
+    discount: Annotated[float, Field(gt=0, le=1)] = 1.0  # of a tick
+
+
 class ImitationConfig(Entry):
-    """Imitation of an expert in the states where the preference barely decides; ``rounds`` 0 = left out."""
+    """Learning what candidates save from an expert (``training.advantage``); ``rounds`` 0 = left out."""
 
     rounds: Whole = 0
-    n_steps: Count = 256  # decisions of each environment per round
-    margin: Positive = 0.1  # of the two best preferences; more is left to the rules
-    n_epochs: Count = 4  # over everything labelled so far, after each round
-    batch_size: Count = 1024
+    states: Count = 1000  # labelled in a round
+    share: Annotated[float, Field(gt=0, le=1)] = 0.02  # of the decisions that are labelled
+    stray: Share = 0.02  # of the steps that take a candidate at random
+    least_gain: NotNegative = 1.0  # below it the learner does as the rules do while it plays
+    #: Kinds of candidates that the learner may take where the rules do not; empty = all. The others count as costing
+    #: ``unwanted``: a play-out that goes on by the rules values one choice, not a habit of choosing so.
+    kinds: tuple[str, ...] = ()
+    unwanted: Positive = 3.0  # idle ticks
+    most_gain: Positive = 20.0  # idle ticks; what saves or costs more counts as that
+    huber: Positive = 1.0  # idle ticks from which a deviation counts linearly
+    n_epochs: Count = 60  # over everything labelled so far, after each round
+    batch_size: Count = 128
     learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.1
+    rollout: RolloutConfig = RolloutConfig()
 
 
 class EvaluationConfig(Entry):
@@ -85,13 +105,15 @@ class EvaluationConfig(Entry):
         128  # on seeds of their own: the best was picked on the others
     )
     confidence_floor: Share = 0.01  # below it the rules decide: the two best are as good as tied
+    #: Logits that a choice must have above the rules'; which is best is tried on the evaluation's episodes.
+    least_gains: tuple[NotNegative, ...] = (0.0,)
 
 
 class TrainConfig(Entry):
     """Everything that a run is made of."""
 
     scenario: str = "enterprise"
-    timesteps: Count = 10_000_000  # decisions
+    timesteps: Whole = 10_000_000  # decisions of PPO; 0 = what was imitated is all
     seed: Whole = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     network: NetworkConfig = NetworkConfig()

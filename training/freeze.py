@@ -19,6 +19,7 @@ def frozen(
     policy: HamPolicy,
     *,
     confidence_floor: float = 0.0,
+    least_gain: float = 0.0,
     origin: Mapping[str, Any] | None = None,
     which: Which = "trained",
 ) -> FrozenPolicy:
@@ -42,6 +43,7 @@ def frozen(
         policy.range_low.cpu().numpy().copy(),
         policy.range_high.cpu().numpy().copy(),
         confidence_floor=confidence_floor,
+        least_gain=least_gain,
         origin=origin,
         where="HAM policy",
     )

@@ -2,6 +2,8 @@
 
     config.yaml         what was asked for, written first
     checkpoints/<decisions>/   state.pt and a manifest with its hash; renamed into place when whole
+    labels/             what the expert said, a file for each round of imitation
+    choice.json         how much a choice must save to be taken, and what was tried
     tensorboard/        curves
     gate.json           what came of it, written last: a run that has one is finished
     policy/             the frozen policy that the gate let through
@@ -27,6 +29,7 @@ from foreshade.training.config import TrainConfig, read_config
 
 FORMAT = "foreshade-ham-checkpoint/1"
 _CONFIG, _CHECKPOINTS, _GATE, _STATE = "config.yaml", "checkpoints", "gate.json", "state.pt"
+_CHOICE = "choice.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,26 @@ class RunFolder:
         if _STATE not in files:
             raise InputError(f"{folder}: expected {_STATE}, found none")
         return torch.load(io.BytesIO(files[_STATE]), weights_only=True), manifest
+
+    def write_choice(self, said: Mapping[str, Any]) -> None:
+        """Write how much a choice must save to be taken."""
+        _write(self.path / _CHOICE, json.dumps(said, indent=1, allow_nan=False) + "\n")
+
+    def read_choice(self) -> Mapping[str, Any] | None:
+        """Read it; None = not found yet.
+
+        Raises:
+            InputError: the file is no JSON.
+
+        """
+        path = self.path / _CHOICE
+        if not path.is_file():
+            return None
+        try:
+            said: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: expected JSON ({error})") from error
+        return said
 
     def write_gate(self, said: Mapping[str, Any]) -> None:
         """Write the outcome, which makes the run finished."""

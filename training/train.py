@@ -1,6 +1,7 @@
 """One training run from a configuration to a frozen policy that the gate let through.
 
-Imitation, if asked for; the critic alone; PPO with checkpoints and paired evaluations; then the gate on
+What candidates save, from an expert that plays them out, if asked for; the critic alone; PPO with checkpoints and
+paired evaluations, unless no decisions are asked for; then the gate on
 episodes that neither trained nor picked the best checkpoint. What does not beat the rules with its whole
 95 % interval does not ship: then the start does, and the outcome says so.
 """
@@ -21,12 +22,13 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.policy import HamPolicy
 from foreshade.envs.errors import InputError
+from foreshade.training.advantage import Expert, learn
 from foreshade.training.callbacks import Boundary, EpisodeCurves
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import Comparison, Evaluator
 from foreshade.training.freeze import Which, frozen
-from foreshade.training.imitation import Expert, imitate
 from foreshade.training.ppo import TickPPO
+from foreshade.training.rollouts import RolloutExpert
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.seeds import Purpose, first_seed
 
@@ -126,14 +128,12 @@ def train(
     )
     model = make_model(config, env)
     boundary = Boundary(run, evaluator)
+    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+    least_gain = 0.0
+    if config.imitation.rounds:
+        least_gain = _imitate(run, model, env, evaluator, expert or _rollouts(env, config), on_progress)
     if resume and run.checkpoints():
         boundary.restore(model)
-    elif config.imitation.rounds:
-        if expert is None:
-            raise InputError("imitation.rounds: expected 0, as there is no expert to imitate here")
-        imitate(model.ham, env, expert, config.imitation, first_seed(config.seed, "train", _IMITATION))
-        model.ham.remember_start()
-    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
     left = config.timesteps - model.num_timesteps
     if left > 0 and not boundary.stopped:
         try:
@@ -141,7 +141,7 @@ def train(
         except KeyboardInterrupt:  # enough for a person: the gate judges the best checkpoint there is
             if not run.checkpoints():
                 raise
-    return _gate(run, model, boundary, make_envs, env)
+    return _gate(run, model, boundary, make_envs, env, least_gain)
 
 
 def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
@@ -155,10 +155,56 @@ def _opened(out: str | Path, config: TrainConfig) -> RunFolder:
     return run
 
 
-def _gate(run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs, env: VecEnv) -> Outcome:
+def _rollouts(env: VecEnv, config: TrainConfig) -> Expert:
+    if not hasattr(env, "roll_out"):
+        raise InputError("imitation.rounds: expected 0, as these environments cannot be played out")
+    return RolloutExpert(cast(Any, env).schema, config.imitation.rollout)
+
+
+def _imitate(
+    run: RunFolder, model: TickPPO, env: VecEnv, evaluator: Evaluator, expert: Expert,
+    on_progress: Callable[[int, int], None] | None,
+) -> float:  # fmt: skip
+    """Learn from the expert, make that the start, and find how much a choice must save to be taken."""
     config = run.config
-    state, _ = run.load_checkpoint(boundary.best)
-    model.policy.load_state_dict(state["policy"])
+
+    def on_round(round_: int, said: dict[str, float]) -> None:
+        for name, value in said.items():
+            model.logger.record(f"imitation/{name}", value)
+        model.logger.dump(round_)
+
+    first = first_seed(config.seed, "train", _IMITATION)
+    learn(
+        model.ham, env, expert, config.imitation, first, run.path / "labels",
+        on_round=on_round, on_progress=on_progress,
+    )  # fmt: skip
+    model.ham.remember_start()
+    known = run.read_choice()
+    if known is None:
+        tried = {
+            gain: evaluator.compare(_frozen(model, config, "start", least_gain=gain))
+            for gain in config.evaluation.least_gains
+        }
+        # The one whose interval ends lowest: what is better and known to be.
+        best = min(tried, key=lambda gain: _upper(tried[gain]))
+        known = {"least_gain": best, "tried": {str(gain): said.to_dict() for gain, said in tried.items()}}
+        run.write_choice(known)
+    return float(known["least_gain"])
+
+
+def _upper(comparison: Comparison) -> float:
+    return max(d.mean + d.half_width for d in comparison.differences.values())
+
+
+def _gate(
+    run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs, env: VecEnv, least_gain: float
+) -> Outcome:
+    config = run.config
+    learned: list[Which] = ["start"] if config.imitation.rounds else []
+    if config.timesteps:
+        learned.insert(0, "trained")
+        state, _ = run.load_checkpoint(boundary.best)
+        model.policy.load_state_dict(state["policy"])
     first = first_seed(config.seed, "gate")
     evaluator = Evaluator(make_envs("gate", config.evaluation.gate_episodes, float16=False), first)
     origin = {
@@ -176,24 +222,36 @@ def _gate(run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnv
     tried: dict[str, Any] = {}
     shipped: Which = "rules"
     passed: Comparison | None = None
-    learned: list[Which] = ["trained", "start"] if config.imitation.rounds else ["trained"]
     for which in learned:
-        comparison = evaluator.compare(_frozen(model, config, which))
+        comparison = evaluator.compare(_frozen(model, config, which, least_gain=_gain_of(which, least_gain)))
         tried[which] = comparison.to_dict()
         if comparison.passed:
             shipped, passed = which, comparison
             break
-    policy = _frozen(model, config, shipped, {**origin, "shipped": shipped, "gate": tried})
+    policy = _frozen(
+        model, config, shipped, {**origin, "shipped": shipped, "gate": tried},
+        least_gain=_gain_of(shipped, least_gain),
+    )  # fmt: skip
     policy.save(run.policy)
     run.write_gate({"shipped": shipped, "checkpoint": boundary.best, "tried": tried})
     return Outcome(shipped, passed, run.policy)
 
 
+def _gain_of(which: Which, least_gain: float) -> float:
+    """PPO moves logits to probabilities, which are no savings: there the floor of confidence decides alone."""
+    return least_gain if which == "start" else 0.0
+
+
 def _frozen(
-    model: TickPPO, config: TrainConfig, which: Which, origin: Mapping[str, Any] | None = None
+    model: TickPPO,
+    config: TrainConfig,
+    which: Which,
+    origin: Mapping[str, Any] | None = None,
+    *,
+    least_gain: float = 0.0,
 ) -> FrozenPolicy:
     floor = config.evaluation.confidence_floor
-    return frozen(model.ham, which=which, confidence_floor=floor, origin=origin)
+    return frozen(model.ham, which=which, confidence_floor=floor, least_gain=least_gain, origin=origin)
 
 
 def _candidates(env: VecEnv) -> Any:

@@ -7,6 +7,7 @@ when ``doubt`` gives a reason, and says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -45,6 +46,7 @@ class Choice(NamedTuple):
     candidate: int
     confidence: float  # probability of the best candidate minus that of the second
     out_of_range: bool  # a column of the context or of an unmasked candidate is out of the trained range
+    gain: float = math.inf  # logit above that of the rules' choice; inf where they choose alike
 
 
 class Choices(NamedTuple):
@@ -53,6 +55,7 @@ class Choices(NamedTuple):
     candidate: npt.NDArray[np.intp]  # (n,)
     confidence: F32  # (n,)
     out_of_range: npt.NDArray[np.bool_]  # (n,)
+    gain: F32  # (n,)
 
 
 class FrozenPolicy:
@@ -65,6 +68,7 @@ class FrozenPolicy:
         low: (G + F,) smallest value of each column in training, the context's first.
         high: (G + F,) largest.
         confidence_floor: below it a choice is in doubt.
+        least_gain: logit that a choice must have above the rules', or it is in doubt.
         origin: scenario, seeds, revision, scores: whatever a person wants to know of its origin.
         where: how errors call it.
 
@@ -82,6 +86,7 @@ class FrozenPolicy:
         high: F32,
         *,
         confidence_floor: float = 0.0,
+        least_gain: float = 0.0,
         origin: Mapping[str, Any] | None = None,
         where: str = "frozen HAM",
     ) -> None:
@@ -94,6 +99,7 @@ class FrozenPolicy:
         self.weights = dict(weights)
         self.low, self.high = low, high
         self.confidence_floor = confidence_floor
+        self.least_gain = least_gain
         self.origin = dict(origin or {})
         self._actor = NumpyActor(weights, shape, schema)
         self.scores: Scores = self._actor  # of batches
@@ -126,12 +132,16 @@ class FrozenPolicy:
             names = _column_names(schema)
             low, high = np.array([manifest["range"][name] for name in names], np.float32).T
             floor, origin = float(manifest["confidence_floor"]), dict(manifest["origin"])
+            gain = float(manifest.get("least_gain", 0.0))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where}: manifest: expected what this version writes ({error!r})") from error
         if expected is not None and (difference := expected.difference(schema)) is not None:
             raise InputError(f"{where}: schema: {difference}")
         weights = unpack_weights(files["weights.npz"], f"{where}/weights.npz")
-        policy = cls(schema, shape, weights, low, high, confidence_floor=floor, origin=origin, where=where)
+        policy = cls(
+            schema, shape, weights, low, high,
+            confidence_floor=floor, least_gain=gain, origin=origin, where=where,
+        )  # fmt: skip
         if backend == "onnxruntime" or (backend == "auto" and find_spec("onnxruntime")):
             policy.scores = _onnx_session(files["actor.onnx"], policy, where)
         return policy
@@ -153,6 +163,7 @@ class FrozenPolicy:
                 for name, low, high in zip(_column_names(self.schema), self.low, self.high, strict=True)
             },
             "confidence_floor": self.confidence_floor,
+            "least_gain": self.least_gain,
             "origin": self.origin,
         }
         files = {
@@ -169,22 +180,26 @@ class FrozenPolicy:
         odds = self._actor.one(flat)
         best = int(odds.argmax())
         odds -= odds[best]
+        gain = self._gain(flat, odds, best) if self.least_gain > 0 else math.inf
         np.exp(odds, out=odds)
         total = float(np.dot(odds, self._ones))
         odds[best] = 0.0
         confidence = (1.0 - float(odds[odds.argmax()])) / total  # a third of what max() takes
-        return Choice(best, confidence, self._is_out_of_range(flat))
+        return Choice(best, confidence, self._is_out_of_range(flat), gain)
 
     def choose_batch(self, flat: F32) -> Choices:
         """Decide in n states: flat observations (n, size) float32."""
         logits = self.scores(flat)
+        _, candidates, mask = self.schema.split(flat)
         best = logits.argmax(axis=1)
         rows = np.arange(len(flat))
+        rules = np.where(mask > 0, candidates[:, :, 0], -np.inf).argmax(axis=1)
+        gain = np.where(best == rules, np.inf, logits[rows, best] - logits[rows, rules]).astype(np.float32)
         odds = np.exp(logits - logits[rows, best][:, None])
         total = odds.sum(axis=1)
         odds[rows, best] = 0.0
         beyond = np.asarray(self._beyond(flat).any(axis=1))
-        return Choices(best, (1.0 - odds.max(axis=1)) / total, beyond)
+        return Choices(best, (1.0 - odds.max(axis=1)) / total, beyond, gain)
 
     def doubt(self, choice: Choice) -> str | None:
         """Why the rules should decide instead; None = they need not."""
@@ -192,11 +207,21 @@ class FrozenPolicy:
             return "input out of the trained range"
         if choice.confidence < self.confidence_floor:
             return f"confidence {choice.confidence:.3f} below {self.confidence_floor:g}"
+        if choice.gain <= self.least_gain:
+            return f"gain {choice.gain:.3f} not above {self.least_gain:g}"
         return None
 
     def doubtful(self, choices: Choices) -> npt.NDArray[np.bool_]:
         """(n,) whether the rules should decide instead."""
-        return choices.out_of_range | (choices.confidence < self.confidence_floor)
+        unsure = (choices.confidence < self.confidence_floor) | (choices.gain <= self.least_gain)
+        return choices.out_of_range | unsure
+
+    def _gain(self, flat: F32, logits: F32, best: int) -> float:
+        """Logit of the best above that of the rules' choice, the unmasked candidate of the highest preference."""
+        _, candidates, mask = self.schema.split(flat)
+        liked = candidates[:, 0] - (mask <= 0) * np.float32(1e9)
+        rules = int(liked.argmax())
+        return math.inf if rules == best else float(logits[best] - logits[rules])
 
     def columns_out_of_range(self, flat: F32) -> tuple[str, ...]:
         """Names of the columns of one state (size,) that are out of the trained range."""
