@@ -17,7 +17,7 @@ from foreshade._core import ClusterState
 from foreshade.envs.errors import InputError
 from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
 from foreshade.envs.model.action import ActionKind
-from foreshade.envs.site import Economy, Site
+from foreshade.envs.site import Economy, Site, SiteWindow
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -159,15 +159,22 @@ def _inventory_from_json(said: Mapping[str, Any]) -> Inventory:
     )
 
 
+#: What a site is told and a snapshot is not asked for: rules about places, which are native.
+_NOT_KEPT = frozenset({"affinity"})
+
+
 def _site_to_json(site: Site) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
     """Arrays and the rest; the tariffs whole, as ticks count from the site's start."""
     arrays: dict[str, npt.NDArray[Any]] = {}
-    said: dict[str, Any] = {"capabilities": sorted(kind.name for kind in site.capabilities)}
+    said: dict[str, Any] = {
+        "capabilities": sorted(kind.name for kind in site.capabilities),
+        "windows": [asdict(window) for window in site.windows],
+    }
     for field_ in fields(Site):
         value = getattr(site, field_.name)
         if isinstance(value, np.ndarray):
             arrays[f"site.{field_.name}"] = value
-        elif field_.name not in ("economy", "capabilities"):
+        elif field_.name not in said and field_.name != "economy" and field_.name not in _NOT_KEPT:
             said[field_.name] = value
     economy = {}
     for field_ in fields(Economy):
@@ -181,7 +188,12 @@ def _site_to_json(site: Site) -> tuple[dict[str, npt.NDArray[Any]], dict[str, An
 
 def _site_from_json(arrays: Columns, said: Mapping[str, Any]) -> Site:
     own: dict[str, Any] = {name: column for name, column in arrays.items() if not name.startswith("economy.")}
-    own |= {name: value for name, value in said.items() if name not in ("economy", "capabilities")}
+    apart = ("economy", "capabilities", "windows")
+    own |= {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in said.items()
+        if name not in apart
+    }
     economy: dict[str, Any] = {
         name.removeprefix("economy."): column for name, column in arrays.items() if name not in own
     }
@@ -189,5 +201,6 @@ def _site_from_json(arrays: Columns, said: Mapping[str, Any]) -> Site:
     return Site(
         **own,
         capabilities=frozenset(ActionKind[name] for name in said["capabilities"]),
+        windows=tuple(SiteWindow(**{**one, "hosts": tuple(one["hosts"])}) for one in said["windows"]),
         economy=Economy(**economy),
     )

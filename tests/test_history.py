@@ -13,6 +13,7 @@ from foreshade.adapters.store.history import History
 from foreshade.adapters.store.host_database import host_database
 from foreshade.envs.errors import JournalError
 from foreshade.envs.model.action import shadow
+from foreshade.envs.site import SiteWindow
 from foreshade.envs.snapshot import Snapshot
 from tests.control_worlds import durable
 
@@ -47,7 +48,11 @@ def filled(folder: Path, snapshot: Snapshot, times: Sequence[float]) -> History:
 
 
 def test_a_snapshot_survives_its_bytes(snapshot: Snapshot) -> None:
-    again = Snapshot.from_bytes(snapshot.to_bytes())
+    window = SiteWindow(0.0, 600.0, (1, 2), "new memory")
+    site = replace(snapshot.site, windows=(window,), app_kinds=("web",) * 8)
+    again = Snapshot.from_bytes(replace(snapshot, site=site).to_bytes())
+    assert again.site.windows == (window,)
+    assert again.site.app_kinds == site.app_kinds
     assert again.inventory == snapshot.inventory
     assert all((again.vms[name] == column).all() for name, column in snapshot.vms.items())
     assert all((again.hosts[name] == column).all() for name, column in snapshot.hosts.items())
