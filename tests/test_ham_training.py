@@ -143,6 +143,18 @@ def test_paired_episodes_are_the_same_episodes() -> None:
     assert not untrained.passed
 
 
+def test_episodes_of_one_workload_are_one_piece_of_evidence() -> None:
+    env = ToyCentre(6)
+    model = make_model(config_of(), ToyCentre(8))
+    torch.nn.init.normal_(model.ham.scorer.actor.score.weight, std=40)
+    model.ham.widen_range(torch.from_numpy(ToyCentre(500).reset()))
+    apart = Evaluator(env, 5).compare(frozen(model.ham))
+    env.n_worlds = 3
+    together = Evaluator(env, 5).compare(frozen(model.ham))
+    assert (apart.differences["rules"].n, together.differences["rules"].n) == (6, 3)
+    assert together.differences["rules"].mean == pytest.approx(apart.differences["rules"].mean)
+
+
 def test_doubtful_decisions_are_the_rules_and_are_counted() -> None:
     model = make_model(config_of(), ToyCentre(8))
     torch.manual_seed(0)
