@@ -263,14 +263,19 @@ class Migration:
         """After a while the guest goes over first, and its memory follows."""
         libvirt = library()
         wait = Deadline(self._hands.settings.migration.post_copy_after_s)
-        while not wait.over and not job.ended:
-            time.sleep(0.1)
-        if job.ended:
-            return
-        try:
-            self._hands.cluster.domain(host, order.vm, "post-copy", lambda d: d.migrateStartPostCopy(0))
-        except (WorldError, libvirt.libvirtError) as error:
-            self._hands.abilities.learn(host, "post-copy", said(error))
+        while not job.ended:
+            time.sleep(0.2)
+            # Before the first page is sent QEMU has not taken the capability in, and refuses.
+            progress = self.progress(order.vm, host)
+            if not wait.over or progress is None or progress.sent_mib <= 0.0:
+                continue
+            try:
+                self._hands.cluster.domain(host, order.vm, "post-copy", lambda d: d.migrateStartPostCopy(0))
+                return
+            except (WorldError, libvirt.libvirtError) as error:
+                if not job.ended:
+                    self._hands.abilities.learn(host, "post-copy", said(error))
+                return
 
     def _moved(self, order: Order) -> None:
         """Note when it moved, and what the destination says of it."""
