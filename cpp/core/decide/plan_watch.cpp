@@ -7,8 +7,8 @@ namespace foreshade {
 namespace {
 
 // Shares of what there was at the last plan.
-constexpr double kFall = 0.01;                         // of CPU demand: what did not fit on fewer hosts may now
-constexpr double kRise = 0.01;                         // of promised memory: room for what comes may be running out
+constexpr double kFall = 0.03;                         // of CPU demand: what did not fit on fewer hosts may now
+constexpr double kRise = 0.03;                         // of promised memory: room for what comes may be running out
 constexpr std::uint8_t kEmpty = 0x40, kAlarmed = 0x80; // beside the host's state
 
 } // namespace

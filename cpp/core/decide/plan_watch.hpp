@@ -4,7 +4,7 @@
 // ticks at which it is due in any case, a plan is made only where a host came up, fell out or came empty, where a
 // failure is foreseen, where VMs wait that no single candidate serves, where what a host is expected to cost by
 // crowding has risen by what a migration costs, where demand has fallen or promised memory risen, or where the last
-// plan had something to do.
+// plan had much to do.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +27,7 @@ class PlanWatch {
     // single candidate places. What is seen then is what later ticks are compared with.
     bool due(const Planned& planned, const ExpectedCost& cost, bool unserved);
 
-    // The plan that was due had something to do: the next tick looks again.
+    // The plan that was due had much to do: the next tick looks again.
     void found() { found_ = true; }
 
   private:

@@ -16,6 +16,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kDaySeconds = 86'400.0F;
+constexpr std::size_t kMuch = 5; // actions of a plan after which the next tick looks again
 
 // A spare that is resumed has its slot and its room already.
 bool resumes(const Action& action) {
@@ -241,7 +242,7 @@ void Proposer::make_plans() {
         const std::span<const Action> plan = packer.plan(planned_->state());
         made.actions.assign(plan.begin(), plan.end());
         made.gain_usd = packer.gain_usd();
-        if (!plan.empty()) watches_[i].found();
+        if (plan.size() >= kMuch) watches_[i].found();
     }
 }
 
