@@ -3,7 +3,7 @@
     PYTHONPATH=. python benchmarks/standby.py --kills 50 --freezes 50
     PYTHONPATH=. python benchmarks/standby.py --kills 3 --freezes 3 --json
 
-Two processes hold a lease of 1 s in turn on one database; whoever leads journals plans of orders and carries them out
+Two processes hold a lease of 2 s in turn on one database; whoever leads journals plans of orders and carries them out
 with the controller's own executor, journal, lease and fence. The world is a file to which each order's effect is
 appended by whoever calls, with its epoch: what stands there twice was doubled, what stands there under an epoch
 that was over when it arrived is a late call. A killed leader is replaced by a new process; a frozen one (SIGSTOP
@@ -39,8 +39,8 @@ from foreshade.envs.model.action import ActionKind
 from foreshade.envs.order import Order, Result, Standing
 from tests.postgres import Postgres
 
-LEASE_S, CALL_TIMEOUT_S, TICK_S, CALL_S = 1.0, 0.6, 0.2, 0.1
-IDLE_S = 0.4  # of a transaction that stands still, before the server ends it
+LEASE_S, CALL_TIMEOUT_S, TICK_S, CALL_S = 2.0, 1.0, 0.3, 0.1
+IDLE_S = 0.8  # of a transaction that stands still, before the server ends it
 ORDERS = 4
 _HERE = Path(__file__).resolve().parents[1]
 
@@ -216,9 +216,12 @@ def measure(kills: int, freezes: int, seed: int = 0) -> dict:
         _, epoch, _ = wait_for(folder, 0)
         try:
             for what in rounds:
-                wait_for_standby(folder, running, leader(folder)[0])
-                time.sleep(rng.uniform(0.2, 0.8))
-                holder, epoch, _ = leader(folder)
+                while True:
+                    holder, epoch, _ = wait_for(folder, epoch - 1)
+                    wait_for_standby(folder, running, holder)
+                    time.sleep(rng.uniform(0.2, 0.8))
+                    if leader(folder) == (holder, epoch, _):
+                        break  # nothing has changed hands meanwhile
                 victim = running[holder]
                 expires = postgres.ask("SELECT expires_s FROM leases")
                 at = time.time()

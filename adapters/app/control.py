@@ -19,11 +19,12 @@ from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
 from foreshade.adapters.store.history import History
 from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.lease import Lease, read_lease
+from foreshade.adapters.store.maintenance import MaintenanceBook
 from foreshade.adapters.store.snapshots import write_snapshot
 from foreshade.adapters.store.store import Store
 from foreshade.agents.controller import Controller
 from foreshade.agents.explanation import Explained
-from foreshade.agents.guard import Guard, Seen
+from foreshade.agents.guard import Guard, Seen, Window
 from foreshade.agents.journal import TickRecord
 from foreshade.agents.plan import Mode
 from foreshade.agents.proposal import Estimator
@@ -39,6 +40,7 @@ from foreshade.envs.workloads.of_scenario import workload_of
 from foreshade.envs.workloads.workload import Workload
 
 log = logging.getLogger(__name__)
+_WINDOWS_AHEAD_S = 86400.0  # of maintenance that the guard is told beforehand
 
 
 @dataclass(slots=True)
@@ -116,6 +118,7 @@ def _assemble(
         replace(minds.make(), estimators=_estimators(config, world.tick_s)),
         Guard(config.guard),
         breaker=config.breaker,
+        windows=_windows(MaintenanceBook(store), world),
         stopwatch=time.perf_counter,
         explain=explained if config.agent.explain else None,
     )
@@ -323,6 +326,19 @@ def _outwait(lease: Lease, config: ControlConfig) -> None:
     while (left := until - time.monotonic()) > 0.0:
         time.sleep(min(left, config.lease.length_s / 3.0))
         lease.renew()
+
+
+def _windows(book: MaintenanceBook, world: ControlledWorld) -> Callable[[], Sequence[Window]]:
+    """What the calendars say now; one that cannot be read freezes nothing, and is said."""
+
+    def known() -> Sequence[Window]:
+        try:
+            return book.guard_windows(world.clock.now_s(), _WINDOWS_AHEAD_S, world.inventory())
+        except InputError as error:
+            log.error("maintenance: %s", error)
+            return ()
+
+    return known
 
 
 def _estimators(config: ControlConfig, tick_s: float) -> list[Estimator]:

@@ -70,3 +70,13 @@ activations = Table(
     Column("at_s", Float(53), nullable=False),
     Column("by", String(255), nullable=False),
 )
+
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),  # ical or weekly
+    Column("text", Text, nullable=False),
+    Column("added_s", Float(53), nullable=False),
+    Column("added_by", String(255), nullable=False),
+)

@@ -27,6 +27,7 @@ from foreshade.adapters.auth.rate_limit import RateLimit
 from foreshade.adapters.auth.role import Principal
 from foreshade.adapters.auth.token import TokenStore, redact
 from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.store.maintenance import MaintenanceBook
 from foreshade.adapters.store.shelf import Shelf
 from foreshade.adapters.webhooks import Webhook
 from foreshade.adapters.wire.acting import ModeChange, Why
@@ -73,6 +74,7 @@ class Context:
     answers: KeptAnswers
     audit: AuditLog
     shelf: Shelf
+    book: MaintenanceBook
     limit: RateLimit  # by caller
     failures: RateLimit  # attempts without a good token, by address
     bus: EventBus

@@ -89,7 +89,7 @@ def vm_forecasts(request: Request, context: Surface, query: Annotated[VmForecast
 
 @router.get("/timeline", response_model=Page[Spell])
 @_FORECASTS
-async def timeline(request: Request, context: Surface) -> Response:
+def timeline(request: Request, context: Surface) -> Response:
     """Anomalies and windows of maintenance, by their begin."""
     found = context.timeline()
     return answer(request, Page[Spell].model_construct(items=tuple(found), total=len(found)))

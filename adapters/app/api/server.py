@@ -35,15 +35,18 @@ from foreshade.adapters.auth.token import mint
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.store.answers import StoreAnswers
 from foreshade.adapters.store.audit import StoreAudit
+from foreshade.adapters.store.maintenance import MaintenanceBook
 from foreshade.adapters.store.shelf import Shelf
 from foreshade.adapters.store.tokens import StoreTokens
 from foreshade.adapters.tracing import TickTraces, TracingSection
 from foreshade.adapters.webhooks import Webhook
+from foreshade.adapters.wire.forecast import Spell
 from foreshade.agents.guard import Window
 from foreshade.envs.errors import ForeshadeError, InputError
 
 LOG = logging.getLogger("foreshade.api")
 _START_S = 20.0
+_AHEAD_S = 7 * 86400.0  # of windows on the page's time line
 
 
 @dataclass
@@ -92,6 +95,15 @@ def build(
     def now() -> datetime:
         return datetime.now(UTC)
 
+    book = MaintenanceBook(store)
+
+    def known_windows() -> list[Spell]:
+        snapshot = service.newest()
+        known = list(windows)
+        if snapshot is not None:
+            known += book.guard_windows(snapshot.unix_s, _AHEAD_S, snapshot.inventory)
+        return [spell for window in known for spell in window_spells(window)]
+
     bus = EventBus(secrets.token_hex(4), now)
     context = Context(
         service=service,
@@ -101,11 +113,12 @@ def build(
         answers=StoreAnswers(store),
         audit=AuditLog(StoreAudit(store)),
         shelf=Shelf(store, check_artefact),
+        book=book,
         limit=RateLimit(Rate(config.rate.per_s, config.rate.burst), time.monotonic),
         failures=RateLimit(Rate(config.rate.failures_per_s, config.rate.failures_burst), time.monotonic),
         bus=bus,
         webhooks=tuple(Webhook(hook) for hook in config.webhooks),
-        windows=lambda: [spell for window in windows for spell in window_spells(window)],
+        windows=known_windows,
     )
 
     def scraped() -> None:

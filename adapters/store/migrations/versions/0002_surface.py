@@ -91,3 +91,12 @@ def upgrade() -> None:
         Column("by", String(255), nullable=False),
         PrimaryKeyConstraint("kind", "number", name="pk_activations"),
     )
+    op.create_table(
+        "calendars",
+        Column("name", String(64), nullable=False),
+        Column("kind", String(16), nullable=False),
+        Column("text", Text, nullable=False),
+        Column("added_s", Float(53), nullable=False),
+        Column("added_by", String(255), nullable=False),
+        PrimaryKeyConstraint("name", name="pk_calendars"),
+    )
