@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from foreshade.adapters.late_calls import LateCalls
+from foreshade.adapters.late_calls import NOTHING_SHOWN, LateCalls
 from foreshade.agents.guard import Seen
 from foreshade.agents.journal import Journal
 from foreshade.agents.plan import ActionState, PlannedAction, PlanRecord, PlanState
@@ -105,6 +105,7 @@ class PlanExecutor:
 
     def settle(self, look: Callable[[], Seen]) -> Mapping[str, int]:
         """See to every action that is under way, then go on with the plans that this process began."""
+        self._late.recall()
         outcomes: Counter[str] = Counter(self._late.check())
         for found in self._journal.open_plans():
             if found.state is not PlanState.ONGOING:
@@ -256,7 +257,7 @@ class PlanExecutor:
             )
         elif standing is Standing.UNTOUCHED:
             state = ActionState.FAILED if mine else ActionState.ABANDONED
-            ended = self._end(plan, action, state, "the world shows nothing of it")
+            ended = self._end(plan, action, state, NOTHING_SHOWN)
             if not mine:
                 self._late.watch(plan.id, action, standing)
         elif standing is Standing.HALF_DONE and not late:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,8 +21,16 @@ log = logging.getLogger(__name__)
 LATE = "late"
 
 
+#: Why an action was given up that may still arrive; what is watched is found again by it after a change of leaders.
+NOTHING_SHOWN = "the world shows nothing of it"
+
+
 class Notes(Protocol):
-    """Where it is written down."""
+    """Where it is written down, and found again."""
+
+    def given_up(self, since_s: float, reason: str) -> Sequence[tuple[str, PlannedAction]]:
+        """Abandoned actions with their plans, ended since, for that reason, of which no late call is noted yet."""
+        ...
 
     def note(self, kind: str, plan_id: str, action_key: str, reason: str) -> None:
         """Add an event; JournalError where it cannot be written."""
@@ -54,10 +62,21 @@ class LateCalls:
         self._now_s, self._fence = now_s, fence
         self._watch_s, self._call_timeout_s = watch_s, call_timeout_s
         self._given: dict[str, _Given] = {}
+        self._recalled = False
 
     def watch(self, plan_id: str, action: PlannedAction, standing: Standing) -> None:
         """Keep an eye on an action that another process began and we gave up."""
         self._given[action.order.key] = _Given(plan_id, action, standing, self._now_s() + self._watch_s)
+
+    def recall(self) -> None:
+        """Once: what leaders before this one gave up, as they may not have been there to see it arrive."""
+        if self._recalled:
+            return
+        now_s = self._now_s()
+        for plan_id, action in self._notes.given_up(now_s - self._watch_s, NOTHING_SHOWN):
+            until_s = action.ended_s + self._watch_s
+            self._given.setdefault(action.order.key, _Given(plan_id, action, Standing.UNTOUCHED, until_s))
+        self._recalled = True
 
     def check(self) -> Mapping[str, int]:
         """Look at each once more; returns how many arrived late."""

@@ -104,6 +104,10 @@ class Journal(Protocol):
         """
         ...
 
+    def given_up(self, since_s: float, reason: str) -> Sequence[tuple[str, PlannedAction]]:
+        """Abandoned actions with their plans, ended since, for that reason, of which no late call is noted yet."""
+        ...
+
     def note(self, kind: str, plan_id: str, action_key: str, reason: str) -> None:
         """An event that is no step of a plan."""
         ...

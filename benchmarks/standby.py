@@ -236,6 +236,7 @@ def measure(kills: int, freezes: int, seed: int = 0) -> dict:
                     name = next(names)
                     running[name] = start(url, folder, name)
                 else:
+                    time.sleep(rng.uniform(0.0, 1.0))  # before the new leader looks, or after it has given up
                     victim.send_signal(signal.SIGCONT)
             time.sleep(3 * (LEASE_S + CALL_TIMEOUT_S))  # late calls are found in the ticks after
         finally:
@@ -264,7 +265,8 @@ def verdict(postgres, folder: Path, takeovers: dict, waited: dict) -> dict:
     given_up = {
         key for key, state in states.items() if state in ("abandoned", "failed", "superseded", "compensated")
     }
-    open_now = {key for key, state in states.items() if state in ("pending", "ongoing")}
+    under_way = [key for key, state in states.items() if state == "ongoing"]
+    never_begun = [key for key, state in states.items() if state == "pending"]
     seen = set(keys)
     # A late call that arrived before the next leader looked was simply found done; the others must be counted.
     unseen_late = {key for key in stale if key in given_up}
@@ -279,7 +281,8 @@ def verdict(postgres, folder: Path, takeovers: dict, waited: dict) -> dict:
         "doubled": len(keys) - len(seen),
         "lost": len(done - seen),  # said done, and the world shows nothing
         "unjournalled": len(seen - set(states)),
-        "open_at_the_end": len(open_now),
+        "under_way_at_the_end": len(under_way),  # of the last leader's tick, which is killed with the run
+        "never_begun": len(never_begun),  # journalled by a leader that was stopped before it began them
         "late_calls": len(stale),
         "late_counted": len(counted),
         "late_missed": len(unseen_late - counted),

@@ -119,6 +119,21 @@ def test_a_call_that_arrives_after_it_was_given_up_is_found_mended_and_counted_o
     assert executor.settle(lambda: None) == {}
     assert world.compensated == [("p1-0", 7.0)] * mended
     assert [row["action_key"] for row in kept.events(0, 100) if row["kind"] == "late"] == ["p1-0"]
+    third = PlanExecutor(world, kept, ExecutorKnobs(call_timeout_s=7.0), sleep=lambda _s: None)
+    assert third.settle(lambda: None) == {}, "it is counted once"
+
+
+def test_a_third_leader_sees_what_the_second_was_not_there_to_see(store):
+    clock, world = Clocks(), LateWorld()
+    kept = StoreJournal(store, wall_s=clock)
+    begun = PlannedAction(Order("p1-0", ActionKind.MIGRATE, vm="v"))
+    plan = PlanRecord("p1", 0, 0.0, Mode.AUTO, "rules", (begun,)).to(PlanState.APPROVED).to(PlanState.ONGOING)
+    kept.add(plan.with_action(begun.to(ActionState.ONGOING)))
+    second = PlanExecutor(world, kept, ExecutorKnobs(), sleep=lambda _s: None)
+    assert second.settle(lambda: None) == {"abandoned": 1}
+    world.standings["p1-0"] = Standing.DONE
+    third = PlanExecutor(world, kept, ExecutorKnobs(), sleep=lambda _s: None)
+    assert third.settle(lambda: None) == {"late": 1}
 
 
 @needs_postgres

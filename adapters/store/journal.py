@@ -118,6 +118,18 @@ class StoreJournal:
                 events.insert(), _event(self._wall_s(), kind, plan_id, key=action_key, reason=reason)
             )
 
+    def given_up(self, since_s: float, reason: str) -> list[tuple[str, PlannedAction]]:
+        """Abandoned actions with their plans, ended since, for that reason, of which no late call is noted yet."""
+        noted = select(events.c.action_key).where(events.c.kind == "late")
+        query = select(actions).where(
+            actions.c.state == ActionState.ABANDONED,
+            actions.c.reason == reason,
+            actions.c.ended_s > since_s,
+            actions.c.key.not_in(noted),
+        )
+        with self._store.reading() as connection:
+            return [(row.plan_id, _action(row)) for row in connection.execute(query)]
+
     def step_plan(self, plan: PlanRecord, before: PlanState, at_s: float) -> None:
         """The plan is now in ``plan.state``; PlanError where it was not in ``before``."""
         values = {"state": plan.state, "reason": plan.reason, "approved_by": plan.approved_by}

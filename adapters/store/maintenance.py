@@ -1,8 +1,8 @@
 """Calendars of maintenance and freezes, kept with the cluster: iCalendar, or the plain weekly form.
 
 An event of a calendar says in LOCATION what it is about: names of hosts and racks, separated by commas, or nothing
-for the whole cluster. The whole cluster means a freeze; hosts and racks mean maintenance, unless CATEGORIES has FREEZE.
-Time zones, RRULE, RDATE and EXDATE are the library's; what could be endless is read within a horizon and counted.
+for the whole cluster. That means a freeze; hosts and racks mean maintenance, unless CATEGORIES has FREEZE. Time
+zones, RRULE, RDATE and EXDATE are the library's; what could be endless is read within a horizon and counted.
 """
 
 from __future__ import annotations
@@ -189,15 +189,15 @@ def _ical(calendar: Calendar, start: datetime, end: datetime) -> Iterator[Occurr
             raise InputError(
                 f"calendar {calendar.name}: expected 1 to {MOST_EVENTS} events, found {len(events)}"
             )
+        for event in events:
+            if "dtend" in event and _aware(event.decoded("dtend")) <= _aware(event.decoded("dtstart")):
+                said = event.decoded("dtend").isoformat()
+                raise InputError(f"calendar {calendar.name}: expected an end after its begin, found {said}")
         for event in recurring.of(read, skip_bad_series=False).after(start):
             begins = _aware(event.decoded("dtstart"))
             if begins > end:
                 return
             ends = _aware(event.decoded("dtend")) if "dtend" in event else begins
-            if ends <= begins:
-                raise InputError(
-                    f"calendar {calendar.name}: expected an end after {begins.isoformat()}, found {ends.isoformat()}"
-                )
             location = str(event.get("location", "") or "")
             targets = tuple(name.strip() for name in location.split(",") if name.strip())
             freeze = not targets or "FREEZE" in _categories(event)
@@ -230,7 +230,7 @@ def _weekly(calendar: Calendar, start: datetime, end: datetime) -> Iterator[Occu
     for line in lines:
         when, _, targets = line.partition(" on ")
         about = [name.strip() for name in targets.split(",") if name.strip()]
-        for window in weekly(f"{when.strip()} freeze").between(start, end):
+        for window in weekly(f"{when.strip().removesuffix('UTC')} freeze").between(start, end):
             yield Occurrence(calendar.name, window.start, window.end, tuple(about), not about, line)
 
 

@@ -106,6 +106,7 @@ export function money(moments) {
   const last = moments[moments.length - 1];
   let saved = 0;
   const sum = moments.map((m, i) => {
+    if (m.usd_h == null) return null;
     const hours = i ? (new Date(m.time) - new Date(moments[i - 1].time)) / 3.6e6 : 0;
     saved += (m.no_action_usd_h - m.usd_h) * hours;
     return saved;
@@ -122,6 +123,7 @@ export function money(moments) {
 }
 
 export function timeline(spells, now) {
+  at("timeline").hidden = !spells.length; // nothing to draw is said, not drawn
   const kinds = ["freeze", "maintenance", "anomaly of a host", "anomaly of a VM"];
   const lane = (s) => (s.kind === "anomaly" ? (s.of === "host" ? kinds[2] : kinds[3]) : s.kind);
   const open = spells.filter((s) => s.kind === "anomaly" && !s.end).length;

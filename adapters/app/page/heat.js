@@ -33,7 +33,7 @@ export const choose = (name) => { chosen = name; repaint(); };
 function build(onChoose) {
   const box = at("heat");
   const total = map.racks.reduce((sum, rack) => sum + rack.hosts.length, 0);
-  box.className = `heat ${total > 200 ? "many" : total <= 12 ? "few" : ""}`;
+  box.className = `heat ${total > 200 ? "many" : total <= 12 ? "few" : total <= 120 ? "some" : ""}`;
   cells = [];
   const racks = map.racks.map((rack) => {
     const grid = make("div", { class: "cells" });
@@ -41,6 +41,7 @@ function build(onChoose) {
     for (const host of rack.hosts) {
       const cell = make("button", { type: "button", class: "cell", tabindex: cells.length ? -1 : 0 });
       cell.dataset.name = host.name;
+      if (total <= 12) cell.textContent = host.name;
       cells.push(cell);
       grid.append(cell);
     }

@@ -69,7 +69,8 @@ function draw(plan, act) {
   held.addEventListener("toggle", () => { if (held.open && held.children.length === 1) held.append(table(refused, `${refused.length} refused actions`)); });
   const why = make("details", {}, make("summary", {}, "What else could have been done, with score terms"));
   why.addEventListener("toggle", () => { if (why.open && why.children.length === 1) explain(plan.id, why); });
-  at("plan").replaceChildren(head, buttons, table(mine, mine.length === 1 ? "1 action" : `${mine.length} actions`), ...(refused.length ? [held] : []), why);
+  const shown = mine.length ? [table(mine, mine.length === 1 ? "1 action" : `${mine.length} actions`)] : [];
+  at("plan").replaceChildren(head, buttons, ...shown, ...(refused.length ? [held] : []), why);
 }
 
 async function explain(id, box) {
