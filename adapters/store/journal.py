@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from foreshade.adapters.store.schema import actions, controls, events, plans, ticks
-from foreshade.adapters.store.store import Store
+from foreshade.adapters.store.store import Store, insert_rows
 from foreshade.agents.journal import Choice, Controls, TickRecord
 from foreshade.agents.plan import (
     ACTION_STEPS,
@@ -84,9 +84,7 @@ class StoreJournal:
             except IntegrityError as error:
                 raise JournalError(f"plan {plan.id}: expected a new one, found it in the store") from error
             if plan.actions:
-                connection.execute(
-                    actions.insert(), [_row(plan.id, i, a) for i, a in enumerate(plan.actions)]
-                )
+                insert_rows(connection, actions, [_row(plan.id, k, a) for k, a in enumerate(plan.actions)])
             entries = [
                 _event(plan.created_s, "plan", plan.id, after=plan.state, by=plan.by, reason=plan.reason)
             ]
@@ -102,7 +100,7 @@ class StoreJournal:
                 )
                 for action in plan.actions
             ]
-            connection.execute(events.insert(), entries)
+            insert_rows(connection, events, entries)
 
     @contextmanager
     def _leading(self) -> Iterator[Connection]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from foreshade.envs.extras import require
 
 require("sqlalchemy", "control", "the store")
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, update  # noqa: E402
+from sqlalchemy import Connection, Engine, Table, create_engine, event, select, update  # noqa: E402
 from sqlalchemy.engine import make_url  # noqa: E402
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError  # noqa: E402
 
 from foreshade.adapters.store.schema import serial  # noqa: E402
 from foreshade.adapters.store.upgrade import check, prepare  # noqa: E402
 
+_ROWS = 500  # of one statement; SQLite takes 32,766 values, PostgreSQL 65,535
 _BUSY_MS = 10_000  # how long a writer waits for another: longer than any of our transactions
 
 
@@ -110,6 +111,16 @@ class Store:
     def close(self) -> None:
         """Let go of all connections."""
         self.engine.dispose()
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows of the same columns, statement by statement.
+
+    Not by ``executemany``: psycopg would send it as a pipeline, and a process that is frozen within one keeps its
+    locks for ever, as the server counts it as busy and not as idle in its transaction.
+    """
+    for begin in range(0, len(rows), _ROWS):
+        connection.execute(table.insert().values(list(rows[begin : begin + _ROWS])))
 
 
 def _url(where: str | Path) -> str:
