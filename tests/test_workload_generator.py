@@ -94,7 +94,7 @@ def test_scale_multiplies_the_load_and_not_the_provision() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("nothing", {}, "unknown workload 'nothing', known: enterprise, surge, flat, batch"),
+        ("nothing", {}, "unknown workload 'nothing', known: enterprise, surge, flat, daily, batch"),
         ("flat", {"speed": "1"}, "unknown option 'speed', known: vms, days, seed"),
         ("flat", {"vms": "many"}, "vms must be a whole number, got 'many'"),
         ("flat", {"days": "x"}, "days must be a number, got 'x'"),

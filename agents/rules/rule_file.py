@@ -66,8 +66,9 @@ def _number(prefer: float | str | None) -> float | str | None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, PlanKnobs):
-        packer = _differing(value.packer, PackerKnobs())
-        return {"name": value.name, "packer": packer, "preferred": value.preferred, "eager": value.eager}
+        said = {"name": value.name, "packer": _differing(value.packer, PackerKnobs())}
+        rest = value.model_dump(exclude={"name", "packer"}, exclude_defaults=True)
+        return {**said, **rest}
     if isinstance(value, WindowKnobs):
         return _differing(value, WindowKnobs())
     if isinstance(value, tuple):
