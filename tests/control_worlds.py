@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from foreshade.adapters.app.control import explained
 from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
 from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
 from foreshade.adapters.store.journal import StoreJournal
@@ -51,4 +52,4 @@ def controller(world: DurableSimulatedWorld, kept: StoreJournal, **guard: Any) -
     executor = PlanExecutor(
         world, kept, ExecutorKnobs(at_once=64, at_once_per_host=64), sleep=lambda _s: None
     )
-    return Controller(world, kept, executor, Minds(Rules()), Guard(GuardKnobs(**guard)))
+    return Controller(world, kept, executor, Minds(Rules()), Guard(GuardKnobs(**guard)), explain=explained)

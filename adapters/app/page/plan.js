@@ -32,7 +32,10 @@ async function ask(act) {
     picker.replaceChildren(...options.map(([value, label]) => make("option", { value, selected: value === pinned }, label)));
     picker.dataset.said = text;
   }
-  const plan = pinned ? page.items.find((p) => p.id === pinned) || await get(`plans/${pinned}`) : page.items[0];
+  // What somebody is reading stays, though a newer plan has come.
+  const read = !pinned && at("plan").querySelector("details[open]") ? at("plan").dataset.of : "";
+  const wanted = pinned || read;
+  const plan = wanted ? page.items.find((p) => p.id === wanted) || await get(`plans/${wanted}`) : page.items[0];
   if (!plan) {
     at("plan").replaceChildren(make("p", { class: "empty" }, "No plan yet: nothing was worth doing so far."));
     return;
@@ -65,12 +68,15 @@ function draw(plan, act) {
     make("tbody", {}, ...actions.map(row))));
   const mine = plan.actions.filter((action) => action.state !== "refused");
   const refused = plan.actions.filter((action) => action.state === "refused");
-  const held = make("details", {}, make("summary", {}, `${refused.length} more, refused by the guard`));
+  const held = make("details", { id: "plan-refused" }, make("summary", {}, `${refused.length} more, refused by the guard`));
   held.addEventListener("toggle", () => { if (held.open && held.children.length === 1) held.append(table(refused, `${refused.length} refused actions`)); });
-  const why = make("details", {}, make("summary", {}, "What else could have been done, with score terms"));
+  const why = make("details", { id: "plan-why" }, make("summary", {}, "What else could have been done, with score terms"));
   why.addEventListener("toggle", () => { if (why.open && why.children.length === 1) explain(plan.id, why); });
   const shown = mine.length ? [table(mine, mine.length === 1 ? "1 action" : `${mine.length} actions`)] : [];
+  const open = at("plan").dataset.of === plan.id ? [...at("plan").querySelectorAll("details[open]")].map((d) => d.id) : [];
   at("plan").replaceChildren(head, buttons, ...shown, ...(refused.length ? [held] : []), why);
+  at("plan").dataset.of = plan.id;
+  for (const part of [held, why]) part.open = open.includes(part.id);
 }
 
 async function explain(id, box) {
