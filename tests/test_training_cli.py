@@ -58,6 +58,13 @@ def test_bad_input_is_one_line_and_status_2(arguments: list[str], expected: str)
     assert expected in done.stderr
 
 
+def test_a_scenario_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    done = foreshade("train", "--scenario", "nowhere", "--out", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert "unknown scenario 'nowhere'" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_command_line_does_not_load_torch_before_it_needs_it() -> None:
     code = "import sys, foreshade.adapters.app.cli; sys.exit(bool({'torch', 'onnxruntime'} & {*sys.modules}))"
     subprocess.run([sys.executable, "-c", code], check=True)

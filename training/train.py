@@ -121,12 +121,13 @@ def train(
             cannot be.
 
     """
-    run = _opened(out, config) if resume else RunFolder.create(out, config)
+    run = _opened(out, config) if resume else None
     env = make_envs("train", config.ppo.n_envs, float16=config.ppo.float16)
     evaluator = Evaluator(
         make_envs("validate", config.evaluation.episodes, float16=False), first_seed(config.seed, "validate")
     )
     model = make_model(config, env)
+    run = run or RunFolder.create(out, config)  # last, so that a scenario that is not there leaves no folder
     boundary = Boundary(run, evaluator)
     model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
     least_gain = 0.0
