@@ -88,7 +88,7 @@ class PlanExecutor:
         self._sleep, self._fence = sleep, fence
         self._mine: set[str] = set()  # plans that this process began: their pending actions are still wanted
         self._under_way: dict[str, Order] = {}  # orders that were begun and have not ended, by key
-        self._strikes = 0
+        self._strikes: Counter[str] = Counter()  # by who decided
         self._late = LateCalls(
             world,
             journal,
@@ -98,9 +98,9 @@ class PlanExecutor:
             call_timeout_s=knobs.call_timeout_s,
         )
 
-    def strikes(self) -> int:
-        """Actions that failed since the last call."""
-        strikes, self._strikes = self._strikes, 0
+    def strikes(self) -> Mapping[str, int]:
+        """Actions that failed since the last call, by who decided on them."""
+        strikes, self._strikes = self._strikes, Counter()
         return strikes
 
     def settle(self, look: Callable[[], Seen]) -> Mapping[str, int]:
@@ -288,7 +288,7 @@ class PlanExecutor:
             self._journal.step_action(plan.id, ended, ended.ended_s)
         except PlanError:  # a person was faster with an action that was not begun
             return self._journal.plan(plan.id).action(action.order.key)
-        self._strikes += state in (ActionState.FAILED, ActionState.COMPENSATED)
+        self._strikes[action.order.by or plan.by] += state in (ActionState.FAILED, ActionState.COMPENSATED)
         _say(str(state), action.order, reason)
         return ended
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from foreshade.agents.breaker import Breaker, BreakerKnobs
+from foreshade.agents.decisions import HAM, PERSON
 from foreshade.agents.drain import drain
 from foreshade.agents.guard import Guard, Seen, Verdict, Window
 from foreshade.agents.journal import Controls, Journal, TickRecord
@@ -42,8 +43,8 @@ class Executor(Protocol):
         """Begin an approved plan; returns it as it is once nothing more can be begun now."""
         ...
 
-    def strikes(self) -> int:
-        """Actions that failed since the last call."""
+    def strikes(self) -> Mapping[str, int]:
+        """Actions that failed since the last call, by who decided on them."""
         ...
 
 
@@ -210,28 +211,31 @@ class Controller:
             minds.site = site
             minds.generation = seen.inventory.generation
         record = self._record
-        rules = propose(minds.rules, seen.state, record=record and minds.ham is None)
         if minds.ham is None:
+            rules = propose(minds.rules, seen.state, record=record)
             tick.proposals = (rules,)
             return rules
-        ham = propose(minds.ham, seen.state, record=record)
-        tick.proposals = (ham, rules)
+        # What the rules decided for HAM in doubt, and what a person asked for, is not HAM's to answer for.
+        if failed := self.executor.strikes().get(HAM, 0):
+            self._breaker = self._breaker.strike(tick.tick, f"{failed} of its actions failed", failed)
+        ham = propose(minds.ham, seen.state, record=record and not self._breaker.why(tick.tick))
         if ham.error:
             self._breaker = self._breaker.strike(tick.tick, ham.error)
-        if failed := self.executor.strikes():
-            self._breaker = self._breaker.strike(tick.tick, f"{failed} actions failed", failed)
         tick.why = self._breaker.why(tick.tick) or ham.error
+        # Only the plan that counts is written down with its candidates: they are most of what a tick journals.
+        rules = propose(minds.rules, seen.state, record=record and bool(tick.why), instead=tick.why)
+        tick.proposals = (ham, rules)
         return rules if tick.why else ham
 
     def _orders(self, proposal: Proposal, seen: Seen, plan_id: str) -> list[Order]:
         """The actions in durable names; what names something that is gone is left out."""
-        moves = drain(seen)
+        moves = [replace(action, by=PERSON) for action in drain(seen)]
         drained = {action.vm for action in moves}
         actions = [*moves, *(a for a in proposal.actions if a.vm < 0 or a.vm not in drained)]
         orders = []
         for number, action in enumerate(actions):
             try:
-                orders.append(self.world.order(action, f"{plan_id}-{number}"))
+                orders.append(replace(self.world.order(action, f"{plan_id}-{number}"), by=action.by))
             except ActionError:
                 continue
         return with_reasons(orders, seen)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from foreshade import _core
 
-HAM, RULES = "ham", "rules"
+HAM, RULES, PERSON = "ham", "rules", "person"
 
 
 class Taken(NamedTuple):

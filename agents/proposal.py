@@ -33,13 +33,14 @@ class Proposal:
         return Choice(self.by, dict(kinds), self.gain_usd, self.transition_usd, dict(self.doubts), self.error)
 
 
-def propose(decider: Decider, state: ClusterState, *, record: bool) -> Proposal:
+def propose(decider: Decider, state: ClusterState, *, record: bool, instead: str = "") -> Proposal:
     """Ask a decision maker; what it raises is its error and no one else's.
 
     Args:
         decider: rules or HAM; it learns from every state that it is shown.
         state: of this tick.
         record: whether to write down every candidate of every decision.
+        instead: why it decides in HAM's place, to be written down with each decision; "" = it does not.
 
     """
     recorder = TickRecorder(decider) if record else None
@@ -48,7 +49,7 @@ def propose(decider: Decider, state: ClusterState, *, record: bool) -> Proposal:
 
     def listen(proposer: _core.Proposer, taken: Taken) -> None:
         if recorder is not None:
-            recorder(proposer, taken)
+            recorder(proposer, taken._replace(doubt=instead) if instead else taken)
         if taken.doubt:
             doubts[taken.doubt] += 1
         if taken.candidate > 0:

@@ -42,6 +42,7 @@ class Order:
     before: float = 0.0  # of what ``value`` changes (weight, power), to go back to
     allocation_before: Allocation | None = None  # of a reshape, to go back to
     reason: str = ""
+    by: str = ""  # who decided on it: ham, rules or person; "" = that was not noted
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from foreshade._core import ClusterState
+from foreshade.adapters.app.control import explained
 from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
 from foreshade.agents.breaker import Breaker, BreakerKnobs
 from foreshade.agents.controller import Controller, Minds
 from foreshade.agents.decisions import Taken
 from foreshade.agents.guard import Guard, GuardKnobs
+from foreshade.agents.plan import ActionState
 from foreshade.agents.rules.rules import Decider, Rules, load_rules
+from foreshade.envs.model.action import Action, migrate
 from tests.control_worlds import durable, journal
 
 
@@ -54,3 +62,58 @@ def test_the_rules_decide_where_ham_cannot(tmp_path: Path) -> None:
     assert records[0].why == "ValueError: no kernel"
     assert records[1].why.startswith("circuit breaker until tick")
     assert records[0].choices[0].error == "ValueError: no kernel"
+
+
+class Eager(Decider):
+    """Moves VM 0 to and fro and says whose decision it was."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__("ham", load_rules())
+        self._by = by
+
+    def act(self, state: ClusterState) -> Sequence[Action]:
+        there = 3 if state.vms.host[0] != 3 else 2
+        return [replace(migrate(0, there), by=self._by)]
+
+
+@pytest.mark.parametrize(("by", "opens"), [("ham", True), ("rules", False)])
+def test_ham_answers_for_its_own_decisions_alone(tmp_path: Path, by: str, opens: bool) -> None:
+    world = durable(tmp_path, lambda _order, step: "no route" if step == "move" else "")
+    kept = journal(tmp_path)
+    kept.say("mode", "auto", "test")
+    executor = PlanExecutor(world, kept, ExecutorKnobs(attempts=1), sleep=lambda _s: None)
+    guard = Guard(GuardKnobs(vm_cooldown_s=0.0))
+    one = Controller(
+        world, kept, executor, Minds(Rules(), Eager(by)), guard, breaker=BreakerKnobs(strikes=2, open_ticks=9)
+    )
+    world.advance()
+    records = []
+    for _ in range(6):
+        records.append(one.tick())
+        world.advance()
+    failed = [a for plan in kept.plans() for a in plan.actions if a.state is ActionState.COMPENSATED]
+    assert {action.order.by for action in failed} >= {by}
+    assert len(failed) >= 2
+    assert (records[-1].by == "rules") is opens
+    assert ("2 of its actions failed" in records[-1].why or "1 of its" in records[-1].why) is opens
+
+
+def test_the_rules_explain_what_they_decide_in_the_place_of_ham(tmp_path: Path) -> None:
+    world, kept = durable(tmp_path), journal(tmp_path)
+    executor = PlanExecutor(world, kept, ExecutorKnobs(), sleep=lambda _s: None)
+    minds = Minds(Rules(), Broken())
+    one = Controller(world, kept, executor, minds, Guard(GuardKnobs()), explain=explained)
+    world.advance()
+    for _ in range(20):
+        record = one.tick()
+        if record.plans:
+            break
+        world.advance()
+    plan = kept.plan(record.plans[0])
+    assert plan.by == "rules"
+    decisions = kept.explanation(plan.id)
+    assert {decision["by"] for decision in decisions} == {"rules"}
+    assert {decision["doubt"] for decision in decisions} == {record.why}
+    assert "no kernel" in record.why
+    taken = [decision["candidates"][decision["chosen"]]["kind"] for decision in decisions]
+    assert any(kind != "wait" for kind in taken)

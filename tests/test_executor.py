@@ -119,7 +119,7 @@ def test_what_fails_half_way_is_taken_back_with_its_reason(tmp_path: Path) -> No
     assert plan.actions[0].reason == "no image"
     assert plan.state is PlanState.FAILED
     assert cluster.world.standing(plan.actions[0].order) is Standing.UNTOUCHED
-    assert cluster.executor.strikes() == 1
+    assert cluster.executor.strikes() == {"test": 1}
 
 
 def test_what_can_neither_be_done_nor_taken_back_is_given_to_a_person(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class Decider:
         offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state)]
         if offers:
             proposer.add([offer.native(manager.name) for manager, offer in offers])
-        reasons: list[str] = []
+        reasons: list[tuple[str, str]] = []
         while proposer.decisions_left > 0:
             taken = self.choose()
             if self.on_decision is not None:
@@ -123,10 +123,10 @@ class Decider:
             proposer.choose(taken.candidate)
             added = len(proposer.plan()) - len(reasons)
             self.tally.count(taken, said, added, rule)
-            reasons.extend([said["reason"]] * added)
+            reasons.extend([(said["reason"], taken.by)] * added)
         actions = [
-            Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation), reason)
-            for (kind, vm, host, app, rack, value, value2, allocation), reason in zip(
+            Action(ActionKind(kind), vm, host, app, rack, value, value2, five(allocation), reason, by)
+            for (kind, vm, host, app, rack, value, value2, allocation), (reason, by) in zip(
                 proposer.plan(), reasons, strict=True
             )
         ]

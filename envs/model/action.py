@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -60,6 +60,9 @@ class Action:
     value2: float = 0.0  # fidelity of a shadow, lifetime (s) of a micro-VM, 1 = a spawned VM becomes a spare
     allocation: Allocation | None = None
     reason: str = ""
+    by: str = field(
+        default="", compare=False
+    )  # who decided on it: ham, rules; what is done does not depend on it
 
 
 def place(vm: int, host: int, reason: str = "") -> Action:
