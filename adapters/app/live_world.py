@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from foreshade.adapters.clouds import LibcloudCloud
 from foreshade.adapters.haproxy import HaproxyTraffic
-from foreshade.adapters.libvirt_world.settings import LibvirtSettings, PowerSettings
+from foreshade.adapters.libvirt_world.settings import LibvirtSettings, PowerSettings, PrometheusSettings
 from foreshade.adapters.libvirt_world.world import LibvirtWorld
+from foreshade.adapters.promql import PromqlMetrics
 from foreshade.adapters.redfish import RedfishPower
 
 
@@ -39,7 +42,26 @@ def open_libvirt_world(settings: LibvirtSettings) -> LibvirtWorld:
             name: _power(rack.power) for name, rack in settings.racks.items() if rack.power is not None
         },
         clouds=clouds,
+        host_metrics=_metrics(settings.prometheus, "hosts"),
+        vm_metrics=_metrics(settings.prometheus, "vms"),
     )
+
+
+def _metrics(said: PrometheusSettings | None, of: Literal["hosts", "vms"]) -> dict[str, PromqlMetrics]:
+    """What a monitoring system measures, by metric."""
+    if said is None:
+        return {}
+    return {
+        metric: PromqlMetrics(
+            said.url,
+            one.query,
+            seen=one.seen_at,
+            label=one.label,
+            token_file=said.token_file,
+            timeout_s=said.timeout_s,
+        )
+        for metric, one in getattr(said, of).items()
+    }
 
 
 def _power(said: PowerSettings) -> RedfishPower:

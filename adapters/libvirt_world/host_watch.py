@@ -55,7 +55,8 @@ class HostWatch:
         for name in self._order:
             state = self._state(name, now)
             reading = self.power.get(name)
-            watts = None if reading is None else reading.power_w
+            told = reading is not None and now - reading.at_s < self._cluster.settings.timeouts.stale
+            watts = reading.power_w if reading is not None and told else None
             before = self.views.get(name)
             since = now if before is None or before.state is not state else before.since_s
             self.views[name] = HostView(state, since, watts)

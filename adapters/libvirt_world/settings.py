@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,6 +137,47 @@ class TrafficSettings(Entry):
     timeout_s: Positive = 5.0
 
 
+#: A PromQL selector of one metric: of its samples ``timestamp()`` tells the time, of anything computed it does not.
+_SELECTOR = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*\s*(\{(?:[^{}"]|"(?:[^"\\]|\\.)*")*\})?')
+
+
+class MetricSettings(Entry):
+    """One quantity that a monitoring system measures."""
+
+    query: Annotated[
+        str, Field(min_length=1)
+    ]  # PromQL, in the unit of its key; one value for each host or VM
+    label: Name  # that names the host, or the VM by name or UUID; a port behind it is left out
+    seen: str = ""  # PromQL for the Unix time at which each was measured; a plain selector's is known without
+
+    @model_validator(mode="after")
+    def _aged(self) -> MetricSettings:
+        if not self.seen and not _SELECTOR.fullmatch(self.query.strip()):
+            raise ValueError(
+                "expected seen, PromQL for the time of the measurement, as query is no plain selector, found none"
+            )
+        return self
+
+    @property
+    def seen_at(self) -> str:
+        """The expression with the times of the values."""
+        return self.seen or f"timestamp({self.query})"
+
+
+class PrometheusSettings(Entry):
+    """A server that speaks PromQL: while its values are not stale, they stand in the place of libvirt's."""
+
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    token_file: File | None = None  # of a bearer token
+    timeout_s: Positive = 5.0
+    hosts: Mapping[
+        Literal["busy", "used_mib", "contention", "power_w"], MetricSettings
+    ] = {}  # busy: share of CPUs
+    vms: Mapping[
+        Literal["cores", "memory_mib", "disk_mib_s", "network_mbit", "contention"], MetricSettings
+    ] = {}
+
+
 class MigrationSettings(Entry):
     """How guests are moved."""
 
@@ -168,6 +210,7 @@ class LibvirtSettings(Entry):
     templates: Mapping[Name, TemplateSettings] = {}
     apps: Mapping[Name, AppSettings] = {}
     traffic: TrafficSettings | None = None
+    prometheus: PrometheusSettings | None = None
     migration: MigrationSettings = MigrationSettings()
     timeouts: Timeouts = Timeouts()
     overcommit: Overcommit = Overcommit()

@@ -7,7 +7,7 @@ ages.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from foreshade._core import ClusterState
 from foreshade.adapters.libvirt_world.allocation import shown
-from foreshade.adapters.libvirt_world.cluster import Cluster, LiveHost
+from foreshade.adapters.libvirt_world.cluster import Cluster
 from foreshade.adapters.libvirt_world.library import library
+from foreshade.adapters.libvirt_world.outside import Outside
 from foreshade.adapters.libvirt_world.record import Record
 from foreshade.adapters.libvirt_world.sample import DomainCounters
 from foreshade.adapters.libvirt_world.site import HostSize, power_at
 from foreshade.adapters.libvirt_world.slots import Slots
-from foreshade.adapters.libvirt_world.telemetry import VmReadings
+from foreshade.adapters.libvirt_world.telemetry import HostReadings, Reading, VmReadings
 from foreshade.envs.model.action import Allocation
 from foreshade.envs.model.state import HostState, VmKind, VmState
 from foreshade.envs.scenarios.schema import Scenario
@@ -62,6 +63,7 @@ class View:
     sizes: tuple[HostSize, ...]
     hosts: Mapping[str, HostView]
     sightings: Mapping[str, Sighting]  # by UUID
+    outside: Outside
     busy: Mapping[str, VmState] = field(default_factory=dict)  # names that orders are working on
     destinations: Mapping[str, str] = field(default_factory=dict)  # by name, of moves that we began
 
@@ -108,6 +110,11 @@ def fill(
 
     """
     n_hosts, n_vms = len(view.order), slots.n
+    stale_s = view.cluster.settings.timeouts.stale
+
+    def fresh(reading: Reading | None) -> float | None:
+        return None if reading is None or reading.age_s(now_s) >= stale_s else reading.value
+
     numbers = {name: i for i, name in enumerate(view.order)}
     apps = {app: i for i, app in enumerate(slots.apps)}
     hosts = _host_columns(view, now_s)
@@ -121,9 +128,9 @@ def fill(
         h = numbers[sight.host]
         live, size = view.cluster.hosts[sight.host], view.sizes[h]
         record = sight.record
-        readings = live.meter.vms.get(uuid, VmReadings())
+        readings = view.outside.vm(sight.name, uuid, live.meter.vms.get(uuid, VmReadings()))
         amounts = shown(sight.counters.definition, sight.counters.current_mib, size)
-        usage, demand, contention = _load(readings, amounts, size, sight.counters)
+        usage, demand, contention = _load(readings, amounts, size, sight.counters, fresh)
         vms["flavour"][v] = amounts if record is None or record.flavour is None else record.flavour
         vms["allocation"][v] = amounts
         vms["usage"][v], vms["demand"][v], vms["contention"][v] = usage, demand, contention
@@ -152,18 +159,24 @@ def fill(
 
 
 def _load(
-    readings: VmReadings, amounts: Allocation, size: HostSize, counters: DomainCounters
+    readings: VmReadings,
+    amounts: Allocation,
+    size: HostSize,
+    counters: DomainCounters,
+    fresh: Callable[[Reading | None], float | None],
 ) -> tuple[list[float], list[float], float]:
-    """Usage, estimated demand and contention."""
-    unknown = readings.cores is None
-    cpu = amounts[0] if readings.cores is None else readings.cores.value * size.core_mhz
-    memory = amounts[1] if readings.memory_mib is None else min(readings.memory_mib.value, amounts[1])
-    disk = amounts[2] if readings.disk_mib_s is None and counters.definition.disks else 0.0
-    disk = disk if readings.disk_mib_s is None else readings.disk_mib_s.value
-    network = amounts[3] if readings.network_mbit is None and counters.definition.interfaces else 0.0
-    network = network if readings.network_mbit is None else readings.network_mbit.value
+    """Usage, estimated demand and contention; ``fresh`` is a reading's value unless it is stale or unknown."""
+    cores, memory = readings.cores, fresh(readings.memory_mib)
+    # Its load keeps what was shown last, and ages; that age is the VM's, and nothing is taken from one that is stale.
+    cpu = amounts[0] if cores is None else cores.value * size.core_mhz
+    memory = amounts[1] if memory is None else min(memory, amounts[1])
+    disk, network = fresh(readings.disk_mib_s), fresh(readings.network_mbit)
+    if disk is None:
+        disk = amounts[2] if counters.definition.disks else 0.0
+    if network is None:
+        network = amounts[3] if counters.definition.interfaces else 0.0
     usage = [cpu, memory, disk, network, amounts[4]]
-    contention = 0.0 if readings.contention is None or unknown else readings.contention.value
+    contention = 0.0 if readings.contention is None or cores is None else readings.contention.value
     return usage, [cpu / (1.0 - contention), *usage[1:]], contention
 
 
@@ -241,8 +254,9 @@ def _host_columns(view: View, now_s: float) -> dict[str, Any]:
         if live is None or live.meter.last is None:
             continue
         hosts["age_s"][h] = max(0.0, now_s - live.meter.last.at_s)
-        if live.meter.host.contention is not None:
-            hosts["contention"][h] = live.meter.host.contention.value
+        contention = view.outside.host(name, live.meter.host).contention
+        if contention is not None:
+            hosts["contention"][h] = min(contention.value, 0.99)
     return hosts
 
 
@@ -259,18 +273,17 @@ def _finish_hosts(view: View, hosts: dict[str, Any]) -> None:
         n = float(hosts["n_vms"][h])
         hosts["usage"][h, 0] += n * size.overhead_mhz
         hosts["usage"][h, 1] += n * size.overhead_mib
-        if live is not None and not live.settings.shared_machine:
-            _node_usage(hosts, h, size, live)
+        shared = live is None or live.settings.shared_machine
+        readings = view.outside.host(name, HostReadings() if live is None or shared else live.meter.host)
+        _node_usage(hosts, h, size, readings)
         cpu = size.capacity[0]
         load = 0.0 if cpu <= 0.0 else min(1.0, float(hosts["usage"][h, 0]) / cpu)
-        hosts["power_w"][h] = (
-            power_at(view.scenario, h, load) if shown_as.power_w is None else shown_as.power_w
-        )
+        watts = shown_as.power_w if readings.power_w is None else readings.power_w.value
+        hosts["power_w"][h] = power_at(view.scenario, h, load) if watts is None else watts
 
 
-def _node_usage(hosts: dict[str, Any], h: int, size: HostSize, live: LiveHost) -> None:
+def _node_usage(hosts: dict[str, Any], h: int, size: HostSize, readings: HostReadings) -> None:
     """What the machine itself says, where that is more than its guests add up to."""
-    readings = live.meter.host
     if readings.busy is not None:
         hosts["usage"][h, 0] = max(hosts["usage"][h, 0], readings.busy.value * size.capacity[0])
     if readings.used_mib is not None:

@@ -48,6 +48,7 @@ class HostReadings:
     busy: Reading | None = None  # share of all its CPUs
     used_mib: Reading | None = None
     contention: Reading | None = None  # of all its guests together
+    power_w: Reading | None = None  # libvirt does not tell it
 
 
 class Meter:

@@ -2,68 +2,50 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 from foreshade._core import ClusterState
 from foreshade.adapters.clouds import Cloud
+from foreshade.adapters.libvirt_world.at_work import AtWork
 from foreshade.adapters.libvirt_world.cluster import Cluster
 from foreshade.adapters.libvirt_world.connection import Retries
-from foreshade.adapters.libvirt_world.deadline import Pending
+from foreshade.adapters.libvirt_world.description import Description
+from foreshade.adapters.libvirt_world.facts import inventory_of, troubles_of
 from foreshade.adapters.libvirt_world.guest_template import read_template
 from foreshade.adapters.libvirt_world.hands import Abilities, Carrier, Deadline, Hands, failed
 from foreshade.adapters.libvirt_world.host_watch import HostWatch
 from foreshade.adapters.libvirt_world.library import library, said
 from foreshade.adapters.libvirt_world.migration import Migration
 from foreshade.adapters.libvirt_world.naming import Naming
+from foreshade.adapters.libvirt_world.outside import Outside
 from foreshade.adapters.libvirt_world.powering import Powering
-from foreshade.adapters.libvirt_world.record import Record
 from foreshade.adapters.libvirt_world.removal import Removal
 from foreshade.adapters.libvirt_world.renting import Renting
 from foreshade.adapters.libvirt_world.reshaping import Reshaping
-from foreshade.adapters.libvirt_world.sample import NodeCounters
 from foreshade.adapters.libvirt_world.settings import LibvirtSettings
 from foreshade.adapters.libvirt_world.shifting import Shifting
-from foreshade.adapters.libvirt_world.site import MOST_TICKS, HostSize, scenario_of, site_of_live, sizes_of
+from foreshade.adapters.libvirt_world.site import MOST_TICKS, HostSize, site_of_live
 from foreshade.adapters.libvirt_world.slots import Slots
-from foreshade.adapters.libvirt_world.snapshot import (
-    Sighting,
-    View,
-    fill,
-    rack_names,
-    sightings,
-    zone_names,
-)
+from foreshade.adapters.libvirt_world.snapshot import Sighting, View, fill, sightings
 from foreshade.adapters.libvirt_world.spawning import Spawning
 from foreshade.adapters.libvirt_world.telemetry import LEAST_S
+from foreshade.adapters.libvirt_world.upkeep import Upkeep
+from foreshade.adapters.libvirt_world.wall_clock import WallClock
+from foreshade.adapters.metrics import Metrics
 from foreshade.adapters.power import Power, PowerReading, Proofs
 from foreshade.adapters.traffic import Traffic
 from foreshade.envs.errors import ActionError, ForeshadeError, WorldError
-from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
+from foreshade.envs.inventory import Inventory
 from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
-from foreshade.envs.model.state import HostState, VmState
+from foreshade.envs.model.state import HostState
 from foreshade.envs.order import Order, Result, Standing
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.site import Site
 
-log = logging.getLogger(__name__)
-
 _CANNOT_MIGRATE = frozenset({"TEST", "VBOX", "BHYVE"})  # of libvirt's drivers
 _SLOWEST = 2  # samples that the start takes, so that there are rates
-
-
-class WallClock:
-    """Unix time that never runs backwards, whatever becomes of the machine's clock."""
-
-    def __init__(self) -> None:
-        self._base = time.time() - time.monotonic()
-
-    def now_s(self) -> float:
-        """Unix time by the monotonic clock."""
-        return self._base + time.monotonic()
 
 
 class LibvirtWorld:
@@ -77,6 +59,8 @@ class LibvirtWorld:
         powers: Mapping[str, Power] | None = None,
         rack_powers: Mapping[str, Power] | None = None,
         clouds: Mapping[str, Cloud] | None = None,
+        host_metrics: Mapping[str, Metrics] | None = None,
+        vm_metrics: Mapping[str, Metrics] | None = None,
         retries: Retries | None = None,
     ) -> None:
         """Begin to connect to every host; nothing waits for those that are away.
@@ -87,6 +71,8 @@ class LibvirtWorld:
             powers: management controllers of hosts, by name.
             rack_powers: of racks, by name.
             clouds: of rented hosts, by name.
+            host_metrics: what a monitoring system measures of hosts, by field of ``HostReadings``.
+            vm_metrics: likewise of VMs, by field of ``VmReadings``.
             retries: of connections.
 
         Raises:
@@ -105,21 +91,17 @@ class LibvirtWorld:
         self._slots = Slots()
         self._slots.update((), settings.apps)
         self._state = ClusterState()
-        self._scenario: Scenario | None = None
-        self._sizes: dict[str, HostSize] = {}
-        self._nodes: dict[str, NodeCounters | None] = {}
+        self._description = Description(settings)
         self._sightings: dict[str, Sighting] = {}
         self._clouds = dict(clouds or {})
-        self._busy: dict[str, VmState] = {}
-        self._destinations: dict[str, str] = {}
-        self._generation = 0
+        self._at_work = AtWork()
+        self._outside = Outside(host_metrics or {}, vm_metrics or {}, settings.timeouts.stale)
         self._epoch_s = time.monotonic()
         self._tick = 0
         self._next_tick_s = self._epoch_s + settings.tick_s
         self._wake = threading.Event()
         self._view: View | None = None
         self._synced = False
-        self._balancer_trouble = ""
         self._lock = threading.RLock()
         self._hands = Hands(
             settings,
@@ -145,6 +127,7 @@ class LibvirtWorld:
             self._hands.proofs,
             self.clock.now_s,
         )
+        self.upkeep = Upkeep(self._hands, self._at_work, self.carry_out)
         self._carriers: dict[ActionKind, Carrier] = {
             ActionKind.SPAWN: spawning,
             ActionKind.SHADOW: spawning,
@@ -216,16 +199,17 @@ class LibvirtWorld:
                     time.sleep(max(2.0 * LEAST_S, min(1.0, self.tick_s)))
             self._watch.rented()
             self._watch.ask()
+            self._outside.ask()
             self._cluster.sample(self.settings.timeouts.sample)
             if all(host.meter.last is None for host in self._cluster.hosts.values()):
                 raise WorldError(
                     f"expected one host at least to answer, found none: {'; '.join(self.troubles())}"
                 )
             self._watch.hear()
+            self._outside.hear()
             self._describe()
             self._show()
-            self._expire()
-            self.restore_traffic()
+            self.upkeep.look_after(self._sightings.values())
             return self._state
 
     def execute(self, plan: Plan) -> Sequence[Outcome]:
@@ -266,66 +250,26 @@ class LibvirtWorld:
     def site(self) -> Site:
         """Prices, power curves and capabilities of this generation."""
         with self._lock:
-            if self._scenario is None:
+            if not self._description.known:
                 self.observe()
-            return site_of_live(
-                self.settings, self._scene(), tuple(self._slots.apps), self.capabilities, self._slots.n
-            )
+            apps, scenario = tuple(self._slots.apps), self._description.scenario
+            return site_of_live(self.settings, scenario, apps, self.capabilities, self._slots.n)
 
     def scenario(self) -> Scenario:
         """The cluster as a scenario, so that it can be played forward in the simulator."""
         with self._lock:
-            return self._scene()
+            return self._description.scenario
 
     def inventory(self) -> Inventory:
         """Facts by slot of the state last observed."""
         with self._lock:
-            settings = {host.name: host for host in self.settings.hosts}
-            view = self._shown()
-            racks, zones = rack_names(view), zone_names(view)
-            hosts = tuple(
-                HostFacts(
-                    name,
-                    "" if settings[name].cloud is not None else settings[name].rack,
-                    "" if settings[name].cloud is not None else self.settings.rack(settings[name].rack).zone,
-                    self._powering.proven(name),
-                    settings[name].protected,
-                    frozenset(settings[name].tags),
-                )
-                for name in self._order
-            )
-            vms = [VmFacts()] * self._slots.n
-            for uuid, sight in self._sightings.items():
-                record = sight.record
-                vms[self._slots.slot(uuid)] = (
-                    VmFacts(sight.name, managed=False, protected=True)
-                    if record is None
-                    else VmFacts(sight.name, record.app, record.protected, record.forbidden, record.tags)
-                )
-            return Inventory(
-                hosts, tuple(vms), tuple(self._slots.apps), tuple(racks), tuple(zones), self._generation_now()
-            )
+            generation = self._description.generation + self._slots.generation
+            return inventory_of(self._shown(), self._slots, self._powering.proven, generation)
 
     def troubles(self) -> Sequence[str]:
-        """Hosts that do not answer, metadata that cannot be read, names that stand twice, what was found missing."""
-        found = [host.connection.trouble for host in self._cluster.hosts.values()]
-        for name, host in self._cluster.hosts.items():
-            if not host.connection.trouble and host.failed_samples:
-                found.append(
-                    f"host {name}: expected a sample in time, found none {host.failed_samples} times"
-                )
-        names: dict[str, str] = {}
-        for sight in self._sightings.values():
-            bad = sight.counters.definition.bad_record
-            if bad:
-                found.append(f"VM {sight.name} on {sight.host}: {bad}; it is treated as foreign")
-            if sight.name in names:
-                found.append(
-                    f"VM {sight.name}: expected the name once, found it on {names[sight.name]} and {sight.host}"
-                )
-            names[sight.name] = sight.host
-        found += [self._balancer_trouble, *self._hands.abilities]
-        return [line for line in found if line]
+        """What is wrong with hosts, VMs, balancer and monitoring, and what was found impossible."""
+        found = troubles_of(self._cluster, self._sightings)
+        return [*found, *filter(None, [self.upkeep.trouble]), *self._outside.troubles, *self._hands.abilities]
 
     def close(self) -> None:
         """Disconnect; everything goes on as it is."""
@@ -343,7 +287,7 @@ class LibvirtWorld:
 
     def carry_out(self, order: Order, timeout_s: float) -> Result:
         """Do it; what the world shows afterwards is the result."""
-        with self._working(order):
+        with self._at_work.on(order):
             return self._guarded(
                 order, lambda: self._carriers[order.kind].carry_out(order, Deadline(timeout_s))
             )
@@ -390,22 +334,6 @@ class LibvirtWorld:
 
     # --
 
-    @contextmanager
-    def _working(self, order: Order) -> Iterator[None]:
-        """A VM that an order works on is shown as such."""
-        shown_as = {ActionKind.DESPAWN: VmState.STOPPING, ActionKind.MIGRATE: VmState.MIGRATING}.get(
-            order.kind
-        )
-        if shown_as is not None and order.vm:
-            self._busy[order.vm] = shown_as
-            if order.kind is ActionKind.MIGRATE:
-                self._destinations[order.vm] = order.host
-        try:
-            yield
-        finally:
-            self._busy.pop(order.vm, None)
-            self._destinations.pop(order.vm, None)
-
     def _guarded(self, order: Order, act: Callable[[], Result]) -> Result:
         """A result, whatever the world does."""
         libvirt = library()
@@ -421,16 +349,13 @@ class LibvirtWorld:
             return failed(standing, error)
 
     def _size(self, host: str) -> HostSize:
-        if host not in self._sizes:
+        size = self._description.size(host)
+        if size is None:
             self.observe()  # an order from before a restart may come before the first tick
-        if host not in self._sizes:
+            size = self._description.size(host)
+        if size is None:
             raise WorldError(f"host {host}: expected its size, found it never sampled")
-        return self._sizes[host]
-
-    def _scene(self) -> Scenario:
-        if self._scenario is None:
-            raise WorldError("expected a cluster that was observed, found none")
-        return self._scenario
+        return size
 
     def _shown(self) -> View:
         if self._view is None:
@@ -439,36 +364,19 @@ class LibvirtWorld:
             raise WorldError("expected a cluster that was observed, found none")
         return self._view
 
-    def _generation_now(self) -> int:
-        return self._generation + self._slots.generation
-
     def _describe(self) -> None:
-        """Describe the cluster anew where hosts turned out to have another size, or the prices told have run out."""
-        nodes: dict[str, NodeCounters | None] = {}
-        for name in self._order:
-            live = self._cluster.hosts.get(name)
-            last = None if live is None else live.meter.last
-            nodes[name] = self._nodes.get(name) if last is None else last.node
-            if last is not None and last.driver in _CANNOT_MIGRATE:
-                self._hands.abilities.learn(
-                    name, "migrate", f"libvirt's driver {last.driver} has no migration"
-                )
-        # Another amount of free memory is no other machine.
-        shape = {
-            n: None if node is None else (node.cpus, node.mhz, node.memory_mib) for n, node in nodes.items()
-        }
-        known = {
-            n: None if node is None else (node.cpus, node.mhz, node.memory_mib)
-            for n, node in self._nodes.items()
-        }
+        """Take in what hosts turned out to be."""
+        nodes = {}
+        for name, live in self._cluster.hosts.items():
+            last = live.meter.last
+            if last is None:
+                continue
+            nodes[name] = last.node
+            if last.driver in _CANNOT_MIGRATE:
+                why = f"libvirt's driver {last.driver} has no migration"
+                self._hands.abilities.learn(name, "migrate", why)
         ended = self._tick >= MOST_TICKS - 1
-        if self._scenario is not None and shape == known and not ended:
-            return
-        self._nodes = nodes
-        self._scenario = scenario_of(self.settings, nodes)
-        self._sizes = dict(zip(self._order, sizes_of(self._scenario), strict=True))
-        self._generation += 1
-        if ended:
+        if self._description.update(nodes, ended=ended) and ended:
             self._tick, self._epoch_s = 0, time.monotonic()
 
     def _show(self) -> None:
@@ -483,70 +391,23 @@ class LibvirtWorld:
         self._sightings = seen
         self._view = View(
             self._cluster,
-            self._scene(),
+            self._description.scenario,
             self._order,
-            tuple(self._sizes[name] for name in self._order),
+            self._description.sizes,
             self._watch.views,
             seen,
-            dict(self._busy),
-            dict(self._destinations),
+            self._outside,
+            self._at_work.busy,
+            self._at_work.destinations,
         )
         fill(self._state, self._view, self._slots, now, now - self._epoch_s, self._tick, self.clock.now_s())
 
-    def restore_traffic(self) -> list[str]:
-        """Make guests known to a balancer that knows none of an application's: it was started anew; their names.
-
-        What it still knows of is left alone: a guest that an order took out is not brought in behind its back.
-        """
-        traffic, restored = self._hands.traffic, []
-        serving: dict[str, list[tuple[str, Record]]] = {}
-        for sight in self._sightings.values():
-            record = sight.record
-            running = sight.counters.active and not sight.lost
-            if record is None or record.spare or not running or record.address in ("", "none"):
-                continue
-            if sight.name not in self._busy:
-                serving.setdefault(record.app, []).append((sight.name, record))
-        self._balancer_trouble = ""
-        for app, guests in sorted(serving.items()):
-            if traffic is None:
-                break
-            try:
-                if traffic.servers(self._hands.balancer_app(app)):
-                    continue
-                for name, record in sorted(guests):
-                    port = self._hands.template(app, record.template).port
-                    self._hands.bring_in(app, name, record.address, port, record.weight, Deadline(5.0))
-                    log.info("the balancer knew no guest of %s: %s is made known to it", app, name)
-                    restored.append(name)
-            except (WorldError, ActionError) as error:
-                self._balancer_trouble = said(error)
-        return restored
-
-    def _expire(self) -> None:
-        """Micro-VMs whose time is over go; each is said in the log."""
-        now = self.clock.now_s()
-        for sight in self._sightings.values():
-            record = sight.record
-            if (
-                record is None
-                or not 0.0 < record.expires_s <= now
-                or sight.name in self._busy
-                or record.protected
-            ):
-                continue
-            order = Order(
-                f"expire-{sight.name}", ActionKind.DESPAWN, sight.name, source=sight.host, app=record.app
-            )
-            log.info("micro-VM %s on %s has served its time: it goes", sight.name, sight.host)
-            Pending(f"expiry of {sight.name}", lambda order=order: self.carry_out(order, 60.0))  # type: ignore[misc]
-
     def _cost(self) -> dict[str, float]:
         """Electricity and hire of one interval, by the state last shown."""
-        if self._scenario is None:
+        if not self._description.known:
             return {}
         hours = self.tick_s / 3600.0
-        now = self._scenario.start
+        now = self._description.scenario.start
         price = self.settings.prices
         watts = float(self._state.hosts.power_w.sum())
         hired = self._state.hosts.state != HostState.UNRENTED
