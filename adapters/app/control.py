@@ -12,6 +12,7 @@ from typing import Any
 
 from foreshade.adapters.app.control_config import ControlConfig
 from foreshade.adapters.app.lease_keeper import keep_lease
+from foreshade.adapters.app.live_forecast import LiveForecast
 from foreshade.adapters.app.minds_in_force import MindsInForce
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
@@ -30,8 +31,6 @@ from foreshade.agents.plan import Mode
 from foreshade.agents.proposal import Estimator
 from foreshade.envs.anomaly.watch import LiveWatch
 from foreshade.envs.errors import FenceError, ForeshadeError, InputError, JournalError, WorldError
-from foreshade.envs.forecast.forecaster import EngineConfig
-from foreshade.envs.forecast.observed import ObservedForecast
 from foreshade.envs.inventory import ControlledWorld
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
@@ -56,6 +55,7 @@ class Running:
     history: History
     interval_s: float  # of the wall clock
     minds: MindsInForce
+    forecast: LiveForecast | None = None  # of real hosts
     stops: Sequence[Callable[[], None]] = ()  # of what was started before the lease was there
     reloading: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -110,12 +110,20 @@ def _assemble(
     world, interval_s = make_world(config)
     kept = StoreJournal(store, wall_s=time.time, fence=lease.fence_in)
     minds = MindsInForce(config, store)
+    history = open_history(config)
+    forecast = None  # a simulated world forecasts by itself what its own configuration says
+    if config.libvirt is not None:
+        forecast = LiveForecast(config.forecast, config.folder / "refits", history, world)
+        stops = [*stops, forecast.close]
+    estimators: list[Estimator] = [] if forecast is None else [forecast]
+    if config.agent.anomalies:
+        estimators.append(LiveWatch(world.tick_s))
     executor = PlanExecutor(world, kept, _executor_knobs(config), sleep=time.sleep, fence=lease.fence)
     controller = Controller(
         world,
         kept,
         executor,
-        replace(minds.make(), estimators=_estimators(config, world.tick_s)),
+        replace(minds.make(), estimators=estimators),
         Guard(config.guard),
         breaker=config.breaker,
         windows=_windows(MaintenanceBook(store), world),
@@ -123,9 +131,8 @@ def _assemble(
         explain=explained if config.agent.explain else None,
     )
     _configured_mode(service, config.mode)
-    history = open_history(config)
     running = Running(
-        config, store, lease, world, controller, service, history, interval_s, minds, tuple(stops)
+        config, store, lease, world, controller, service, history, interval_s, minds, forecast, tuple(stops)
     )
     service.wake = running.woken.set
     return running
@@ -248,6 +255,8 @@ def _tick(running: Running) -> TickRecord | None:
             running.service.show(snapshot)
             write_snapshot(running.store, running.config.cluster, snapshot)
             running.history.add(snapshot)
+            if running.forecast is not None:
+                running.history.add_loads(seen.now_s, seen.inventory.apps, running.forecast.loads)
         running.service.publish()
     except (JournalError, WorldError) as error:
         log.error("tick: nothing was begun: %s", error, extra={"counted": type(error).__name__})
@@ -339,15 +348,6 @@ def _windows(book: MaintenanceBook, world: ControlledWorld) -> Callable[[], Sequ
             return ()
 
     return known
-
-
-def _estimators(config: ControlConfig, tick_s: float) -> list[Estimator]:
-    estimators: list[Estimator] = []
-    if config.libvirt is not None:  # a simulated world forecasts by itself what its own configuration says
-        estimators.append(ObservedForecast(EngineConfig.of_tick(tick_s)))
-    if config.agent.anomalies:
-        estimators.append(LiveWatch(tick_s))
-    return estimators
 
 
 def _configured_mode(service: ControlService, mode: Mode) -> None:

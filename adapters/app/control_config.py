@@ -114,6 +114,29 @@ class HistorySection(Section):
     )
 
 
+class ForecastSection(Section):
+    """What forecasts demand on real hosts, beside the native engine that learns in every tick."""
+
+    models: tuple[Literal["arima", "ets", "mstl", "prophet", "boosted", "lstm"], ...] = Field(
+        default=(),
+        description="Refitted by a process of its own, mixed with the engine's by what they were worth; arima, ets, "
+        "mstl, prophet need the extra classical, boosted forecast, lstm train.",
+    )
+    resources: tuple[Literal["cpu", "memory", "disk", "network"], ...] = Field(
+        default=("cpu", "memory"), description="That they forecast."
+    )
+    budget_cpu_s: Annotated[float, Field(gt=0)] = Field(
+        default=20.0,
+        description="CPU seconds of one turn of a classical model: leaves a core to everything else.",
+    )
+    retrain_h: Annotated[float, Field(gt=0)] = Field(
+        default=24.0, description="How often a learned model is trained anew, on the last eight days."
+    )
+    limit_s: Annotated[float, Field(gt=0)] = Field(
+        default=1800.0, description="Longest turn; then the process is ended and another begun."
+    )
+
+
 class LogSection(Section):
     """What the controller says."""
 
@@ -151,6 +174,7 @@ class ControlConfig(Section):
     guard: GuardKnobs = GuardKnobs()
     breaker: BreakerKnobs = BreakerKnobs()
     executor: ExecutorKnobs = ExecutorKnobs()
+    forecast: ForecastSection = ForecastSection()
     history: HistorySection = HistorySection()
     api: ApiSection = ApiSection()
     tracing: TracingSection | None = Field(

@@ -4,6 +4,7 @@
     history/vms/hour-<time>.parquet     the ticks of a full hour, sorted by VM
     history/vms/mean-<day>.parquet      a day of means and peaks by the hour, once its hours are too old to keep
     history/hosts/…                     likewise
+    history/apps/…                      what each application wanted in all, as forecasts learn it
 
 A file is written under another name and renamed, so that a crash leaves no half file; one that was merged and not yet
 deleted is recognised by its time and read once. Retention deletes files, and never rewrites a row.
@@ -11,18 +12,19 @@ deleted is recognised by its time and read once. Retention deletes files, and ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from foreshade.envs.errors import JournalError
 from foreshade.envs.model.state import HostState, VmKind, VmState
 from foreshade.envs.snapshot import Snapshot
 
-Kind = Literal["vms", "hosts"]
+Kind = Literal["vms", "hosts", "apps"]
 RESOURCES = ("cpu_mhz", "memory_mib", "disk_mib_s", "network_mbit_s", "gpus")
 _HOUR_S, _DAY_S = 3600, 86_400
 _KEYS = ("name", "time_s")
@@ -41,13 +43,52 @@ class History:
             JournalError: the folder cannot be written.
 
         """
-        frames: dict[Kind, pl.DataFrame] = {"vms": _vms(snapshot), "hosts": _hosts(snapshot)}
+        self._add({"vms": _vms(snapshot), "hosts": _hosts(snapshot)}, snapshot.unix_s)
+
+    def add_loads(self, unix_s: float, apps: Sequence[str], loads: npt.NDArray[np.float32]) -> None:
+        """Keep one tick of applications' loads, (n_apps, 4) in the first four ``RESOURCES``; NaN = not seen.
+
+        Raises:
+            JournalError: the folder cannot be written.
+
+        """
+        seen = np.flatnonzero(np.isfinite(loads).any(axis=1))
+        frame = pl.DataFrame(
+            {
+                "name": [apps[app] for app in seen.tolist()],
+                "time_s": np.full(len(seen), unix_s, np.float64),
+                **{column: loads[seen, r] for r, column in enumerate(RESOURCES[:4])},
+            },
+            schema_overrides={"name": pl.String},
+        )
+        self._add({"apps": frame}, unix_s)
+
+    def loads(
+        self, apps: Sequence[str], until_s: float, step_s: float, n_ticks: int
+    ) -> npt.NDArray[np.float32]:
+        """(n_apps, 4, n) what was kept, tick by tick up to ``until_s``; NaN = not seen; n is as far as it reaches."""
+        since_s = until_s - (n_ticks + 0.5) * step_s
+        frame = self._read(
+            "apps", pl.col("name").is_in(list(apps)), RESOURCES[:4], since_s, until_s + 0.5 * step_s
+        )
+        out = np.full((len(apps), 4, n_ticks), np.nan, np.float32)
+        if frame.is_empty():
+            return out[:, :, :0]
+        place = n_ticks - 1 - np.rint((until_s - frame["time_s"].to_numpy()) / step_s).astype(np.int64)
+        number = {app: i for i, app in enumerate(apps)}
+        rows = np.array([number[name] for name in frame["name"].to_list()])
+        fits = (place >= 0) & (place < n_ticks)
+        values = frame.select(RESOURCES[:4]).to_numpy().astype(np.float32)
+        out[rows[fits], :, place[fits]] = values[fits]
+        return out[:, :, int(place[fits].min(initial=n_ticks)) :]
+
+    def _add(self, frames: Mapping[Kind, pl.DataFrame], unix_s: float) -> None:
         try:
             for kind, frame in frames.items():
                 folder = self._folder / kind
                 folder.mkdir(parents=True, exist_ok=True)
-                _write(frame, folder / f"raw-{int(snapshot.unix_s):012d}.parquet")
-                self._merge(folder, snapshot.unix_s)
+                _write(frame, folder / f"raw-{int(unix_s):012d}.parquet")
+                self._merge(folder, unix_s)
         except OSError as error:
             raise JournalError(f"history {self._folder}: cannot be written: {error.strerror}") from error
 

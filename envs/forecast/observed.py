@@ -7,16 +7,28 @@ comes, goes or takes over another's traffic is no change of demand: an action's 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
+
 import numpy as np
 import numpy.typing as npt
 
 from foreshade import _core
-from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
+from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, Forecaster
 from foreshade.envs.model.state import VmKind, VmState
 
 F32 = npt.NDArray[np.float32]
 _DENSE = 4  # resources that are forecast: CPU, memory, disk, network
 _LEAST_ROWS = 64
+
+
+@runtime_checkable
+class Warmed(Protocol):
+    """A forecaster that can be shown a long past at once, such as ``Selection``."""
+
+    def warm(self, samples: F32) -> None:
+        """Take ``(n_series, k)`` samples in order."""
+        ...
 
 
 class ObservedForecast:
@@ -25,10 +37,25 @@ class ObservedForecast:
     Applications are told apart by their numbers, so one may be added and none may change its own.
     """
 
-    def __init__(self, config: EngineConfig, stale_s: float = 900.0) -> None:
-        """Know nothing; horizons and learning as in ``config``; samples older than ``stale_s`` say nothing."""
+    def __init__(
+        self,
+        config: EngineConfig,
+        stale_s: float = 900.0,
+        others: Mapping[int, Callable[[int], Forecaster]] | None = None,
+    ) -> None:
+        """Know nothing.
+
+        Args:
+            config: horizons, and how the engine learns.
+            stale_s: samples older than that say nothing.
+            others: makes for some resources, by number, a forecaster of so many applications that speaks in the
+                engine's place; its horizons are the same.
+
+        """
         self._config, self._stale_s = config, stale_s
+        self._makers = dict(others or {})
         self._tick = -1
+        self.loads: F32 = np.zeros((0, _DENSE), np.float32)  # (n_apps, 4) of the newest tick; NaN = not seen
         self._make_room(_LEAST_ROWS)
 
     def __call__(self, state: _core.ClusterState) -> None:
@@ -44,9 +71,29 @@ class ObservedForecast:
             self._learn(state, share, memory_share, fresh)
         self._show(state, share, memory_share)
 
+    def warm(self, loads: F32) -> None:
+        """Learn from the past, (n_apps, 4, n_ticks), before the first tick: what was seen before a restart.
+
+        What was said of the past is not asked of the forecasters that speak in the engine's place: asking at every
+        tick of a week would take minutes.
+        """
+        if len(loads) > self._rows:
+            self._make_room(2 * len(loads))
+        owner = np.full(self._rows, -1, np.int32)
+        owner[: len(loads)] = np.arange(len(loads))
+        self._forecaster.own(owner)
+        past = np.full((self._rows, _DENSE, loads.shape[2]), np.nan, np.float32)
+        past[: len(loads)] = loads
+        for tick in range(past.shape[2]):
+            self._forecaster.observe(np.ascontiguousarray(past[:, :, tick]))
+        for resource, forecaster in self._others.items():
+            if isinstance(forecaster, Warmed):
+                forecaster.warm(np.ascontiguousarray(past[:, resource]))
+
     def _make_room(self, rows: int) -> None:
         """Room for so many applications; what the engine knew of the others is lost: hence room for many at once."""
         self._rows = rows
+        self._others = {resource: make(rows) for resource, make in self._makers.items()}
         self._forecaster = _core.DemandForecaster(self._config.native, self._rows)
         self._moments = np.zeros((len(self._config.horizons), self._rows, _DENSE, 2), np.float32)
         self._quantiles = np.zeros((self._rows, _DENSE, len(self._config.horizons), len(LEVELS)), np.float32)
@@ -68,10 +115,22 @@ class ObservedForecast:
         there = np.unique(app[(app >= 0) & (state.vms.state != VmState.ABSENT)])
         owner[there] = there
         self._forecaster.own(owner)
+        self._observe(load)
+        self.loads = load[: int(app.max(initial=-1)) + 1]
+
+    def _observe(self, load: F32) -> None:
+        """Take one sample of every row in, (n_rows, 4)."""
         self._forecaster.observe(load)
+        for resource, forecaster in self._others.items():
+            forecaster.observe(np.ascontiguousarray(load[:, resource]))
 
     def _show(self, state: _core.ClusterState, share: F32, memory_share: F32) -> None:
         self._forecaster.predict(self._moments, self._quantiles)
+        for resource, forecaster in self._others.items():
+            said = forecaster.predict()
+            self._quantiles[:, resource] = said
+            moments = _core.moments_of(said.reshape(-1, len(LEVELS)))
+            self._moments[:, :, resource] = moments.reshape(*said.shape[:2], 2).transpose(1, 0, 2)
         series = np.where(state.vms.state != VmState.ABSENT, state.vms.app, -1).astype(np.int32)
         state.show_forecasts(
             self._moments,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.learned.quantile_model import F32, F64, I64, QUANTILES
@@ -99,8 +100,7 @@ class Rotation:
 
         ``path_of`` gives ``(n_steps, 7)`` quantiles of a series from the next tick on.
         """
-        oldest_kept = tick - self._config.max_age_ticks
-        self._paths = {s: path for s, path in self._paths.items() if self._fitted_at[s] >= oldest_kept}
+        self._forget(tick)
         began = self._cpu_clock()
         spent = 0.0
         fitted: list[int] = []
@@ -108,21 +108,43 @@ class Rotation:
             if fitted and spent + self._cost_s > self._config.budget_cpu_s:
                 break
             path = path_of(series)
-            if path.shape != (self._config.n_steps, len(QUANTILES)):
-                raise InputError(
-                    f"rotation: path of series {series}: "
-                    f"expected ({self._config.n_steps}, {len(QUANTILES)}), got {path.shape}"
-                )
-            self._paths[series] = path
-            self._fitted_at[series] = tick
             fitted.append(series)
             now = self._cpu_clock() - began
             cost, spent = now - spent, now
-            # The first measurement replaces the guess: a guess ten times off would halve the budget's use.
-            guess = self._cost_s == self._config.first_cost_s
-            self._cost_s = cost if guess else (1 - _LEARNING) * self._cost_s + _LEARNING * cost
+            self.keep(tick, series, path, cost)
         oldest = _NEVER if bool((self._fitted_at == _NEVER).any()) else int(tick - self._fitted_at.min())
         return RotationReport(tuple(fitted), spent, oldest)
+
+    def due(self, tick: int, value: F64, able: npt.NDArray[np.bool_]) -> list[int]:
+        """Those of the ``able`` (n_series,) series whose turn it is and that the budget holds, one at least.
+
+        For fits that are made elsewhere: ``keep`` takes each in.
+        """
+        self._forget(tick)
+        count = max(1, int(self._config.budget_cpu_s / max(self._cost_s, 1e-6)))
+        return [series for series in self.order(tick, value).tolist() if able[series]][:count]
+
+    def keep(self, tick: int, series: int, path: F32, cost_s: float) -> None:
+        """A path that was fitted to the samples up to ``tick``, and the CPU seconds that it took.
+
+        Raises:
+            InputError: it is of another shape.
+
+        """
+        if path.shape != (self._config.n_steps, len(QUANTILES)):
+            raise InputError(
+                f"rotation: path of series {series}: "
+                f"expected ({self._config.n_steps}, {len(QUANTILES)}), got {path.shape}"
+            )
+        self._paths[series] = path
+        self._fitted_at[series] = tick
+        # The first measurement replaces the guess: a guess ten times off would halve the budget's use.
+        guess = self._cost_s == self._config.first_cost_s
+        self._cost_s = cost_s if guess else (1 - _LEARNING) * self._cost_s + _LEARNING * cost_s
+
+    def _forget(self, tick: int) -> None:
+        oldest_kept = tick - self._config.max_age_ticks
+        self._paths = {s: path for s, path in self._paths.items() if self._fitted_at[s] >= oldest_kept}
 
     def read(self, tick: int, horizons: Sequence[int]) -> F32:
         """``(n_series, len(horizons), 7)`` as of now; NaN where no path reaches that far.
