@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from foreshade.adapters.libvirt_world.connection import Credentials, HostConnection, Retries
 from foreshade.adapters.libvirt_world.deadline import Pending
-from foreshade.adapters.libvirt_world.domain import Definition, definition
+from foreshade.adapters.libvirt_world.domain import Definition
+from foreshade.adapters.libvirt_world.incoming import definition_of
 from foreshade.adapters.libvirt_world.library import NoAnswerError, is_missing, library, said
 from foreshade.adapters.libvirt_world.sample import HostSample, Sampler
 from foreshade.adapters.libvirt_world.settings import HostSettings, LibvirtSettings
@@ -178,9 +179,8 @@ class Cluster:
                 domain = conn.lookupByName(name)
                 state, reason = domain.state()
                 job = state != libvirt.VIR_DOMAIN_SHUTOFF and _has_job(domain)
-                return Found(
-                    host, definition(domain.XMLDesc(0)), state, reason, bool(domain.isPersistent()), job
-                )
+                said_of_it = definition_of(domain, state, reason)
+                return Found(host, said_of_it, state, reason, bool(domain.isPersistent()), job)
             except libvirt.libvirtError as error:
                 if is_missing(error):
                     return None

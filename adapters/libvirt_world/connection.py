@@ -126,7 +126,8 @@ class HostConnection:
             try:
                 return act(conn)
             except libvirt.libvirtError as error:
-                if is_lost(error) or not alive(conn):
+                # The same error may tell of a connection that the host itself failed to make, to a migration's end.
+                if not alive(conn) or (is_lost(error) and not answers(conn)):
                     self._drop(conn, said(error))
                     raise NoAnswerError(f"host {self.name}: {what}: {said(error)}") from error
                 raise
@@ -265,6 +266,16 @@ def alive(conn: Any) -> bool:
         return bool(conn.isAlive())
     except libvirt.libvirtError:
         return False
+
+
+def answers(conn: Any) -> bool:
+    """Whether a connection still is one, by a question to its host; blocks as long as the host lets it."""
+    libvirt = library()
+    try:
+        conn.getLibVersion()
+    except libvirt.libvirtError:
+        return False
+    return alive(conn)
 
 
 def unattended(uri: str) -> str:

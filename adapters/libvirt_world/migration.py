@@ -226,6 +226,7 @@ class Migration:
             (how.copy_disks, libvirt.VIR_MIGRATE_NON_SHARED_INC),
             (how.compressed, libvirt.VIR_MIGRATE_COMPRESSED),
             (how.parallel > 0, libvirt.VIR_MIGRATE_PARALLEL),
+            (how.tls, libvirt.VIR_MIGRATE_TLS),
             (how.mode == "tunnelled", libvirt.VIR_MIGRATE_TUNNELLED),
         ):
             flags |= flag if wanted else 0

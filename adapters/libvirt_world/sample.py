@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from foreshade.adapters.libvirt_world.domain import Definition, definition
+from foreshade.adapters.libvirt_world.domain import Definition
+from foreshade.adapters.libvirt_world.incoming import definition_of, is_incoming
 from foreshade.adapters.libvirt_world.library import is_lost, is_missing, library
 
 #: A definition is read again after an event about its domain, and anyway after so many samples.
@@ -114,8 +115,12 @@ class Sampler:
 
     def _domain(self, domain: Any, uuid: str, record: Mapping[str, Any]) -> DomainCounters:
         known = self._known.get(uuid)
+        state, reason = record.get("state.state", 0), record.get("state.reason", 0)
+        if is_incoming(state, reason):
+            found = known[1] if known is not None else definition_of(domain, state, reason)
+            return _counters(domain, found, record)
         if known is None or self._taken - known[0] >= _SAMPLES_PER_DEFINITION:
-            known = (self._taken, definition(domain.XMLDesc(0)))
+            known = (self._taken, definition_of(domain, state, reason))
             self._known[uuid] = known
         return _counters(domain, known[1], record)
 

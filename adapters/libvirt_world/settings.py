@@ -190,6 +190,17 @@ class MigrationSettings(Entry):
     copy_disks: bool = False  # where the hosts share no storage
     compressed: bool = False
     parallel: Annotated[int, Field(ge=0, le=16)] = 0
+    #: Encrypts the guest's memory on its way, by the certificates of QEMU's configuration; the transport of a
+    #: ``peer_uri`` such as qemu+tls carries libvirt's own words alone.
+    tls: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> MigrationSettings:
+        if self.mode == "tunnelled":
+            against = [key for key in ("tls", "parallel", "post_copy") if getattr(self, key)]
+            if against:
+                raise ValueError(f"expected mode peer or direct with {', '.join(against)}, found tunnelled")
+        return self
 
 
 class Timeouts(Entry):

@@ -31,6 +31,7 @@ from foreshade.envs.order import Order, Result, Standing
 
 SCRIPT = Path(__file__).with_name("testbed.sh")
 STATE = Path(os.environ.get("TESTBED_DIR", "/tmp/foreshade-testbed"))  # noqa: S108 - socket paths must be short
+NAMESPACES = f"/run/netns/{os.environ.get('TESTBED_NAME', 'lvtb')}"  # before -h1, -fabric
 FRONT = "10.77.0.254"
 CORE_MHZ = 1000.0  # what a core is said to be worth, so that allocations are round
 APP = "shop"
@@ -148,6 +149,10 @@ class Testbed:
             "timeouts": {"stale": 30.0},
         }
         return LibvirtSettings.model_validate({**said, **changes})
+
+    def host_settings(self, **changes: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+        """The hosts of ``settings``, some of them changed."""
+        return tuple(host.model_dump() | changes.get(host.name, {}) for host in self.settings().hosts)
 
     def world(self, *, power: bool = False, **changes: Any) -> LibvirtWorld:
         """A world on it, with the balancer, and with the hosts' power where that is wanted."""
@@ -275,10 +280,9 @@ _CLONE_NEWNET = 0x40000000
 
 def enter_fabric() -> None:
     """This thread's sockets are in the fabric's network namespace from now on."""
-    name = f"{os.environ.get('TESTBED_NAME', 'lvtb')}-fabric"
-    with Path(f"/run/netns/{name}").open() as namespace:
+    with Path(f"{NAMESPACES}-fabric").open() as namespace:
         if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"setns {name}")
+            raise OSError(ctypes.get_errno(), f"setns {namespace.name}")
 
 
 def get(host: str, path: str = "/", timeout_s: float = 5.0, port: int = 80) -> str:

@@ -23,11 +23,14 @@
 # nothing is routed, outside these namespaces.
 #
 #   fabric  10.77.0.254   bridge br0, HAProxy :8080, runtime API on a UNIX socket
-#   host i  10.77.0.i     bridge br0 (uplink up0), libvirtd qemu+tcp (no auth)
+#   host i  10.77.0.i     bridge br0 (uplink up0), libvirtd by qemu+tcp (no auth), qemu+tls and qemu+ssh
 #   guest   10.77.X.Y     for a NIC with MAC address 52:54:00:4d:XX:YY
 #
 # The testbed is driven from outside over UNIX sockets:
 #   qemu+unix:///system?socket=<state>/h1/run/libvirt-sock
+# and from inside the fabric with the certificates and the key that it makes (the strangers' are refused):
+#   qemu+tls://10.77.0.1/system?pkipath=<state>/pki/driver
+#   qemu+ssh://root@10.77.0.1/system?keyfile=<state>/ssh/driver&no_verify=1
 #
 # Settings (environment): TESTBED_DIR  state directory (default:
 # /tmp/foreshade-testbed; keep it short, UNIX socket paths end at 107 characters),
@@ -44,10 +47,11 @@ SUBNET=10.77
 export TESTBED_DIR=$DIR TESTBED_NAME=$NAME
 
 # QEMU 7.2 under TCG corrupts a guest that writes memory while it is migrated: 10.0 from backports does not.
-BACKPORTS="libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients libvirt-dev qemu-system-x86 qemu-utils"
-PACKAGES="haproxy iproute2 util-linux procps pkg-config libglib2.0-0 libudev1 libnuma1 liburing2"
+BACKPORTS="libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-driver-storage libvirt-clients libvirt-dev qemu-system-x86 qemu-utils"
+PACKAGES="haproxy iproute2 util-linux procps openssl openssh-client pkg-config libglib2.0-0 libudev1 libnuma1 liburing2"
 # Fetched and unpacked beside the testbed, never installed on the machine:
 GUEST_PACKAGES="linux-image-cloud-amd64 busybox-static qemu-guest-agent"
+SSHD_PACKAGES="openssh-server libwrap0"
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "testbed: $*"; exit 1; }
@@ -230,6 +234,65 @@ CG
     chmod +x "$r/init" "$r/bin/readdress" "$r/bin/load" "$r/sbin/shutdown" "$r"/www/cgi-bin/*
 }
 
+# --- transports ------------------------------------------------------------
+# One authority signs a certificate for every host and for whoever drives them; a stranger has one of another.
+
+pki() {            # pki N
+    local d=$DIR/pki i name ext
+    mkdir -p "$d"
+    for name in ca otherca; do
+        [ -s "$d/$name.pem" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+            -subj "/CN=$NAME $name" -addext keyUsage=critical,keyCertSign -keyout "$d/$name.key" -out "$d/$name.pem" 2>/dev/null
+    done
+    for i in $(seq "$1"); do certificate "h$i" ca "DNS:h$i,IP:$SUBNET.0.$i"; done
+    certificate driver ca DNS:driver
+    certificate stranger otherca DNS:stranger
+}
+certificate() {    # certificate NAME AUTHORITY ALTERNATIVE_NAMES: a folder as libvirt and QEMU look for it
+    local d=$DIR/pki/$1 k
+    [ -s "$d/clientcert.pem" ] && return 0
+    mkdir -p "$d"
+    printf '%s\n' basicConstraints=critical,CA:false keyUsage=critical,digitalSignature,keyEncipherment \
+        extendedKeyUsage=serverAuth,clientAuth "subjectAltName=$3" > "$d/ext"
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$1" -keyout "$d/clientkey.pem" \
+        -out "$d/csr" 2>/dev/null
+    openssl x509 -req -in "$d/csr" -CA "$DIR/pki/$2.pem" -CAkey "$DIR/pki/$2.key" -CAcreateserial -days 3650 \
+        -extfile "$d/ext" -out "$d/clientcert.pem" 2>/dev/null
+    cat "$DIR/pki/ca.pem" "$DIR/pki/otherca.pem" > "$d/cacert.pem"
+    case $1 in h*) cp "$DIR/pki/ca.pem" "$d/cacert.pem" ;; esac   # a host trusts the one authority alone
+    for k in "cacert ca-cert" "clientkey serverkey" "clientkey server-key" "clientkey client-key" "clientcert servercert" \
+             "clientcert server-cert" "clientcert client-cert"; do
+        ln -sf "${k% *}.pem" "$d/${k#* }.pem"
+    done
+}
+
+ssh_keys() {       # an SSH server, fetched and unpacked beside the testbed, and the keys of it and of who may log in
+    local d=$DIR/ssh k
+    mkdir -p "$d"
+    if [ ! -x "$d/x/usr/sbin/sshd" ]; then
+        (cd "$d" && apt-get download -qq $SSHD_PACKAGES >/dev/null 2>&1) || true
+        for k in "$d"/*.deb; do [ -e "$k" ] && dpkg -x "$k" "$d/x"; done
+        [ -x "$d/x/usr/sbin/sshd" ] || { say "could not download $SSHD_PACKAGES: no qemu+ssh here"; return 0; }
+    fi
+    for k in driver stranger host; do [ -s "$d/$k" ] || ssh-keygen -q -t ed25519 -N '' -C "$NAME $k" -f "$d/$k"; done
+}
+ssh_config() {     # ssh_config I
+    local d=$DIR/h$1/etc s=$DIR/ssh
+    cat > "$d/sshd_config" <<EOC
+ListenAddress $SUBNET.0.$1
+HostKey $s/host
+AuthorizedKeysFile $s/driver.pub
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+StrictModes no
+UsePAM no
+PidFile none
+EOC
+    # From release 10 on the server is three programs.
+    [ ! -e "$s/x/usr/lib/openssh/sshd-session" ] || echo "SshdSessionPath $s/x/usr/lib/openssh/sshd-session" >> "$d/sshd_config"
+    [ ! -e "$s/x/usr/lib/openssh/sshd-auth" ] || echo "SshdAuthPath $s/x/usr/lib/openssh/sshd-auth" >> "$d/sshd_config"
+}
+
 # --- cgroups ---------------------------------------------------------------
 # Every host gets a cgroup of its own, seen from inside as the root, so that
 # /machine/qemu-1-x of one host is not that of another. Version 1 and 2.
@@ -320,8 +383,11 @@ host_config() {    # host_config I
     mkdir -p "$d"/{etc,lib,cache,log,run}
     cat > "$d/etc/libvirtd.conf" <<EOC
 host_uuid = "4d000000-0000-4000-8000-$(printf %012d "$i")"
-listen_tls = 0
+listen_tls = 1
 listen_tcp = 1
+key_file = "/etc/libvirt/pki/serverkey.pem"
+cert_file = "/etc/libvirt/pki/servercert.pem"
+ca_file = "/etc/libvirt/pki/cacert.pem"
 listen_addr = "$SUBNET.0.$i"
 auth_tcp = "none"
 auth_unix_ro = "none"
@@ -345,13 +411,17 @@ hugetlbfs_mount = []
 set_process_name = 0
 migration_address = "$SUBNET.0.$i"
 migration_host = "$SUBNET.0.$i"
+migrate_tls_x509_cert_dir = "/etc/libvirt/pki"
 EOC
+    cp -rL "$DIR/pki/h$i" "$d/etc/pki"
+    ssh_config "$i"
     # libvirtd insists on its compiled-in user, which only libvirt-daemon-system
     # creates: give the host's mount namespace a passwd and group that have it.
     cp /etc/passwd /etc/group "$d/etc/"
     grep -q '^libvirt-qemu:' "$d/etc/passwd" ||
         echo 'libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin' >> "$d/etc/passwd"
     grep -q '^libvirt-qemu:' "$d/etc/group" || echo 'libvirt-qemu:x:64055:' >> "$d/etc/group"
+    grep -q '^sshd:' "$d/etc/passwd" || echo 'sshd:x:64056:65534::/run/sshd:/usr/sbin/nologin' >> "$d/etc/passwd"
     printf '127.0.0.1 localhost\n' > "$d/etc/hosts"
     for k in $(seq 1 32); do echo "$SUBNET.0.$k h$k"; done >> "$d/etc/hosts"
     printf 'uri_default = "qemu:///system"\n' > "$d/etc/libvirt.conf"
@@ -389,7 +459,7 @@ host_start() {     # host_start I
     rm -rf "$d/run" "$d/ready"; mkdir -p "$d/run"
     # Empty mount points, left in place afterwards: removing one would silently unmount
     # it in the namespaces of another testbed on this machine.
-    mkdir -p /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /run/libvirt /etc/libvirt
+    mkdir -p /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /run/libvirt /etc/libvirt /run/sshd
     (   cgroup_join "h$i"
         exec setsid nsenter --net="/run/netns/$NAME-h$i" \
             unshare --mount --uts --ipc --pid --cgroup --fork --kill-child=KILL --propagation private \
@@ -437,6 +507,9 @@ host_main() {      # pid 1 of host I, inside its namespaces
     mount --bind "$d/cache" /var/cache/libvirt
     mount --bind "$d/log" /var/log/libvirt
     mount --bind "$d/run" /run/libvirt
+    if [ -x "$DIR/ssh/x/usr/sbin/sshd" ]; then
+        LD_LIBRARY_PATH=$(dirname "$(find "$DIR/ssh/x" -name 'libwrap.so.0' | head -1)") "$DIR/ssh/x/usr/sbin/sshd" -f "$d/etc/sshd_config" || true
+    fi
     while :; do     # as a service manager would: libvirtd that ends is started again, its guests go on
         PATH=$DIR/shim:$PATH libvirtd --listen --pid-file /run/libvirt/libvirtd.pid &
         wait "$!" || true  # as pid 1 this shell also reaps QEMU processes that were orphaned
@@ -526,7 +599,7 @@ EOC
 need() {
     local c
     [ "$(id -u)" = 0 ] || die "needs root"
-    for c in libvirtd virsh qemu-system-x86_64 ip nsenter unshare haproxy; do
+    for c in libvirtd virsh qemu-system-x86_64 ip nsenter unshare haproxy openssl ssh-keygen; do
         command -v "$c" >/dev/null || die "$c is missing; as root: $SELF install"
     done
 }
@@ -538,6 +611,8 @@ up() {
     build_guest
     fabric_up
     tc_shim
+    pki "$n"
+    ssh_keys
     for i in $(seq "$n"); do host_start "$i"; done
     lb_up
     status
@@ -574,7 +649,7 @@ down() {
     done
     [ -e "/run/netns/$FABRIC" ] && ip netns del "$FABRIC"
     cgroup_remove "$NAME"
-    rm -rf "$DIR/lb" "$DIR/shim"
+    rm -rf "$DIR/lb" "$DIR/shim" "$DIR/pki"
 }
 
 case ${1:-} in
@@ -591,7 +666,7 @@ restart-libvirtd) libvirtd_restart "$2" ;;
 lb-kill) stop "$DIR/lb/pid" KILL ;;
 lb-start) lb_up ;;
 down)   down ;;
-clean)  down; rm -rf "$DIR/guest"; rmdir "$DIR" 2>/dev/null || true ;;
+clean)  down; rm -rf "$DIR/guest" "$DIR/ssh"; rmdir "$DIR" 2>/dev/null || true ;;
 __host) host_main "$2" ;;
 *)      sed -n '2,/^$/s/^# \{0,1\}//p' "$SELF"; exit 1 ;;
 esac
