@@ -134,6 +134,11 @@ class ControlService:
         self._read = read_snapshot(self.store, self.cluster)
         return self._read
 
+    @property
+    def seen(self) -> Snapshot | None:
+        """The newest snapshot that this process has looked at; never asks the store."""
+        return self._snapshot if self._snapshot is not None else self._read
+
     def controls(self) -> Controls:
         """Mode, pause and drains."""
         return self.journal.controls()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -120,18 +121,29 @@ def dependencies(orders: Sequence[Order]) -> tuple[tuple[int, ...], ...]:
     The same VM, or its primary; a host that is switched off after what leaves it, filled after it is switched on,
     or filled after what makes room there.
     """
+    by_vm: dict[str, list[int]] = defaultdict(list)
+    leaves: dict[str, list[int]] = defaultdict(list)  # migrations by source
+    at_host: dict[str, list[int]] = defaultdict(list)
+    switches: dict[str, list[int]] = defaultdict(list)  # powered or rented, by host
+    powers: list[int] = []
     needed: list[tuple[int, ...]] = []
     for j, order in enumerate(orders):
-        mine = {order.vm, order.primary} - {""}
-        before = []
-        for i, earlier in enumerate(orders[:j]):
-            same_vm = bool(mine & ({earlier.vm, earlier.primary} - {""}))
-            host = order.host
-            frees = bool(host) and host == earlier.source and earlier.kind is ActionKind.MIGRATE
-            switched = bool(host) and host == earlier.host and ActionKind.POWER in (order.kind, earlier.kind)
-            hired = bool(host) and host == earlier.host and ActionKind.RENT in (order.kind, earlier.kind)
-            rack = bool(order.rack) and order.kind is ActionKind.POWER and earlier.kind is ActionKind.POWER
-            if same_vm or frees or switched or hired or rack:
-                before.append(i)
-        needed.append(tuple(before))
+        names, host = {order.vm, order.primary} - {""}, order.host
+        switched = order.kind in (ActionKind.POWER, ActionKind.RENT)
+        before = {i for name in names for i in by_vm[name]}
+        if host:
+            before.update(leaves[host], at_host[host] if switched else switches[host])
+        if order.rack and order.kind is ActionKind.POWER:
+            before.update(powers)
+        needed.append(tuple(sorted(before)))
+        for name in names:
+            by_vm[name].append(j)
+        if order.kind is ActionKind.MIGRATE:
+            leaves[order.source].append(j)
+        if host:
+            at_host[host].append(j)
+        if host and switched:
+            switches[host].append(j)
+        if order.kind is ActionKind.POWER:
+            powers.append(j)
     return tuple(needed)

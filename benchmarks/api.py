@@ -4,7 +4,8 @@
     python benchmarks/api.py --rate 50 --streams 10 --ticks 2
 
 The load comes from a process of its own; ticks are timed by the controller's own stopwatch, phases with load and
-without alternate in one run, and their medians are compared.
+without alternate in one run, and their medians are compared. On a machine that others use too, the loop's CPU time in
+these phases says more than its duration: both are given, and so is the CPU time that a request costs.
 """
 
 from __future__ import annotations
@@ -73,17 +74,28 @@ class Controller:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.get(self.url + path, headers=headers, timeout=60.0).json()
 
-    def wait_ticks(self, count: int) -> list[float]:
-        """Durations of the next ticks."""
+    def wait_ticks(self, count: int) -> tuple[list[float], list[float]]:
+        """Durations of the next ticks, and the loop's CPU time from one to the next."""
         seen = self._last()
         durations: list[float] = []
+        cpu: list[float] = []
+        before = self.cpu_s(loop=True)
         while len(durations) < count:
             time.sleep(0.3)
             for moment in self.get("/v1/history?ticks=20")["items"]:
                 if moment["tick"] > seen and moment["hosts_on"] is not None:
                     seen = moment["tick"]
                     durations.append(sum(moment["seconds"].values()))
-        return durations[:count]
+                    cpu.append(self.cpu_s(loop=True) - before)
+                    before += cpu[-1]
+        return durations, cpu
+
+    def cpu_s(self, *, loop: bool = False) -> float:
+        """CPU time of the process so far, or of the thread that ticks."""
+        pid = self.process.pid
+        path = Path(f"/proc/{pid}/task/{pid}/stat" if loop else f"/proc/{pid}/stat")
+        user, system = path.read_text().rpartition(")")[2].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def _last(self) -> int:
         items = self.get("/v1/history?ticks=1")["items"]
@@ -148,24 +160,37 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
     controller = Controller(interval_s)
     try:
         controller.wait_ticks(2)
-        with_load, without, times, seconds, told = [], [], [], 0.0, 0
-        for _ in range(rounds):
-            without += controller.wait_ticks(ticks)
-            context = multiprocessing.get_context("spawn")
-            running, results = context.Event(), context.Queue()
-            running.set()
-            worker = context.Process(
-                target=load, args=(controller.url, controller.token, rate, streams, running, results)
-            )
-            worker.start()
-            time.sleep(2.0)
-            with_load += controller.wait_ticks(ticks)
-            running.clear()
-            found, took, heard = results.get(timeout=120.0)
-            worker.join()
-            times += found
-            seconds += took
-            told += heard
+        phases = {
+            False: ([], [], []),
+            True: ([], [], []),
+        }  # durations, the loop's CPU, the others' CPU a second
+        times, seconds, told = [], 0.0, 0
+        for loaded in [False, True] * rounds:
+            if loaded:
+                context = multiprocessing.get_context("spawn")
+                running, results = context.Event(), context.Queue()
+                running.set()
+                worker = context.Process(
+                    target=load, args=(controller.url, controller.token, rate, streams, running, results)
+                )
+                worker.start()
+                time.sleep(2.0)
+            since, others = time.perf_counter(), controller.cpu_s() - controller.cpu_s(loop=True)
+            durations, cpu = controller.wait_ticks(ticks)
+            others = controller.cpu_s() - controller.cpu_s(loop=True) - others
+            for kept, found in zip(
+                phases[loaded], (durations, cpu, [others / (time.perf_counter() - since)]), strict=True
+            ):
+                kept += found
+            if loaded:
+                running.clear()
+                found, took, heard = results.get(timeout=120.0)
+                worker.join()
+                times += found
+                seconds += took
+                told += heard
+        without, with_load = phases[False], phases[True]
+        request_cpu_s = (statistics.mean(with_load[2]) - statistics.mean(without[2])) / (len(times) / seconds)
         lists = sorted(t for path, t, _ in times if path.split("?")[0] in LISTS)
         every = sorted(t for _, t, _ in times)
         cluster = controller.get("/v1/cluster")
@@ -179,14 +204,21 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
             "events_told": told,
             "list_and_filter_ms": _spread(lists),
             "all_requests_ms": _spread(every),
-            "tick_s_without": [round(t, 3) for t in without],
-            "tick_s_with_load": [round(t, 3) for t in with_load],
-            "tick_ratio_of_medians": round(statistics.median(with_load) / statistics.median(without), 3),
+            "request_cpu_ms": round(1000.0 * request_cpu_s, 3),
+            "tick_s_without": [round(t, 2) for t in without[0]],
+            "tick_s_with_load": [round(t, 2) for t in with_load[0]],
+            "tick_ratio_of_medians": round(_median(with_load[0]) / _median(without[0]), 3),
+            "tick_cpu_s_without": [round(t, 2) for t in without[1]],
+            "tick_cpu_s_with_load": [round(t, 2) for t in with_load[1]],
+            "tick_cpu_ratio_of_medians": round(_median(with_load[1]) / _median(without[1]), 3),
             "memory_mib": round(controller.memory_mib(), 1),
             "load_average": os.getloadavg()[0],
         }
     finally:
         controller.stop()
+
+
+_median = statistics.median
 
 
 def _spread(ordered: list[float]) -> dict[str, float]:
@@ -198,8 +230,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--streams", type=int, default=50)
-    parser.add_argument("--ticks", type=int, default=4, help="in each phase")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--ticks", type=int, default=2, help="in each phase")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--interval", type=float, default=12.0, help="seconds between ticks")
     said = parser.parse_args()
     print(json.dumps(measure(said.rate, said.streams, said.ticks, said.rounds, said.interval), indent=1))

@@ -128,6 +128,19 @@ def test_what_has_not_changed_is_not_sent_again(quiet):
     assert (again.status_code, again.content) == (304, b"")
 
 
+def test_what_was_rendered_for_one_is_for_whoever_may_see_it_and_until_the_next_snapshot(fresh):
+    path = "/v1/cluster?"
+    first = fresh.ask("GET", path, Role.VIEWER)
+    again = fresh.ask("GET", path, Role.OPERATOR)
+    assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+    assert fresh.http.get(path).status_code == 401
+    narrow = fresh.token(Role.ADMIN, frozenset({Scope.PLANS}))
+    assert fresh.http.get(path, headers={"Authorization": f"Bearer {narrow}"}).status_code == 403
+    assert fresh.ask("GET", "/v1/cluster?x=1").content == first.content
+    fresh.tick()
+    assert fresh.get(path)["tick"] == first.json()["tick"] + 1
+
+
 def test_a_tick_is_told_once_and_shown_in_history(fresh):
     for _ in range(200):
         if len(fresh.get("/v1/history")["items"]) >= 2:

@@ -12,14 +12,22 @@ from foreshade.envs.extras import require
 
 require("sqlalchemy", "control", "the store")
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, select, update  # noqa: E402
+from sqlalchemy import (  # noqa: E402
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.engine import make_url  # noqa: E402
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError  # noqa: E402
 
 from foreshade.adapters.store.schema import serial  # noqa: E402
 from foreshade.adapters.store.upgrade import check, prepare  # noqa: E402
 
-_ROWS = 500  # of one statement; SQLite takes 32,766 values, PostgreSQL 65,535
 _BUSY_MS = 10_000  # how long a writer waits for another: longer than any of our transactions
 
 
@@ -114,13 +122,16 @@ class Store:
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows of the same columns, statement by statement.
+    """Insert rows of the same columns.
 
-    Not by ``executemany``: psycopg would send it as a pipeline, and a process that is frozen within one keeps its
-    locks for ever, as the server counts it as busy and not as idle in its transaction.
+    On PostgreSQL not by the driver's ``executemany``: psycopg would send it as a pipeline, and a process that is frozen
+    within one keeps its locks for ever, as the server counts it as busy and not as idle in its transaction. Where
+    something is to be returned, SQLAlchemy sends one statement for many rows instead.
     """
-    for begin in range(0, len(rows), _ROWS):
-        connection.execute(table.insert().values(list(rows[begin : begin + _ROWS])))
+    if connection.dialect.name == "sqlite":
+        connection.execute(table.insert(), list(rows))
+    else:
+        connection.execute(table.insert().returning(literal_column("1")), list(rows)).close()
 
 
 def _url(where: str | Path) -> str:

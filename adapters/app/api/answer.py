@@ -42,21 +42,26 @@ class Rendered:
         self._bytes = 0
         self._most, self._most_bytes = most, most_bytes
 
+    def kept(self, request: Request, of: object) -> Response | None:
+        """The answer to this address where it was made before on the snapshot ``of``."""
+        found = self._bodies.get(_address(request)) if self._of is of else None
+        return None if found is None else _with_tag(request, found[0], tag=found[1])
+
     def answer(self, request: Request, of: object, make: Callable[[], BaseModel]) -> Response:
-        """The body for this address on the snapshot ``of``, made now or before. Call it on the event loop."""
+        """The body for this address on the snapshot ``of``, made now and kept. Call it on the event loop."""
         if self._of is not of:
             self._of, self._bytes = of, 0
             self._bodies.clear()
-        address = f"{request.url.path}?{request.url.query}"
-        found = self._bodies.get(address)
-        if found is None:
-            body = make().model_dump_json().encode()
-            found = body, etag_of(body)
-            self._bodies[address] = found
-            self._bytes += len(body)
-            while len(self._bodies) > self._most or (
-                self._bytes > self._most_bytes and len(self._bodies) > 1
-            ):
-                _, (gone, _) = self._bodies.popitem(last=False)
-                self._bytes -= len(gone)
-        return _with_tag(request, found[0], tag=found[1])
+        body = make().model_dump_json().encode()
+        tag = etag_of(body)
+        gone, _ = self._bodies.pop(_address(request), (b"", ""))
+        self._bodies[_address(request)] = body, tag
+        self._bytes += len(body) - len(gone)
+        while len(self._bodies) > self._most or (self._bytes > self._most_bytes and len(self._bodies) > 1):
+            _, (gone, _) = self._bodies.popitem(last=False)
+            self._bytes -= len(gone)
+        return _with_tag(request, body, tag=tag)
+
+
+def _address(request: Request) -> tuple[str, bytes]:
+    return request.scope["path"], request.scope["query_string"]

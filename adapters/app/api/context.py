@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from starlette.responses import Response
 
 from foreshade.adapters.answers import KeptAnswers
 from foreshade.adapters.app.api.answer import Rendered
@@ -96,13 +97,20 @@ class Context:
             ProblemError: there is none yet.
 
         """
-        snapshot = self.service.newest()
+        snapshot = self.service.seen  # the narrator looks: a slow store must not stop the event loop
         if snapshot is None:
             raise ProblemError(503, "the cluster was not observed yet", headers={"Retry-After": "5"})
         sight = self._sight
         if sight is None or sight.snapshot is not snapshot:
             sight = self._sight = Sight(self.service.cluster, self.world, snapshot)
         return sight
+
+    def rendered_before(self, request: Request) -> Response | None:
+        """The answer that was given to this address before on the same snapshot; it is the same for all who may ask."""
+        sight = self._sight
+        if sight is None or sight.snapshot is not self.service.seen:
+            return None
+        return self.rendered.kept(request, sight)
 
     def timeline(self) -> list[Spell]:
         """Anomalies, and windows that are known beforehand."""
@@ -183,4 +191,9 @@ def context_of(request: Request) -> Context:
     return context
 
 
-Surface = Annotated[Context, Depends(context_of)]
+async def _context(request: Request) -> Context:
+    """On the event loop: FastAPI would put a plain function on a thread, for each request."""
+    return context_of(request)
+
+
+Surface = Annotated[Context, Depends(_context)]

@@ -79,7 +79,8 @@ class GuardedRoute(APIRoute):
                 )
             if request.method == "POST" and "idempotency-key" in request.headers:
                 return await answer_once(context, request, who, inner)
-            return await inner(request)
+            kept = context.rendered_before(request) if request.method == "GET" else None
+            return await inner(request) if kept is None else kept
 
         return guarded
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ def site_routes(
             who = await caller_of(context, request)
             if not who.may(Role.VIEWER, Scope.METRICS):
                 raise ProblemError(403, f"/metrics: expected scope metrics, {who.name} does not have it")
-        status()
+        await asyncio.to_thread(status)  # asks the store, which may be slow
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     async def healthy(_request: Request) -> Response:
@@ -40,7 +41,7 @@ def site_routes(
 
     async def ready(_request: Request) -> Response:
         """Whether there is something to show; a standby is ready too."""
-        there = context.service.newest() is not None
+        there = context.service.seen is not None
         return PlainTextResponse(
             "ready\n" if there else "the cluster was not observed yet\n", 200 if there else 503
         )
