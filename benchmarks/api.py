@@ -4,8 +4,8 @@
     python benchmarks/api.py --rate 50 --streams 10 --ticks 2
 
 The load comes from a process of its own; ticks are timed by the controller's own stopwatch, phases with load and
-without alternate in one run, and their medians are compared. On a machine that others use too, the loop's CPU time in
-these phases says more than its duration: both are given, and so is the CPU time that a request costs.
+without alternate in one run, and their medians are compared. On a machine that others use too a duration says little:
+beside it stand the loop's CPU time, the duration without waits for a CPU, and the CPU time of a request.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ PATHS = [
     "/v1/forecasts?kind=host&name={host}", "/v1/racks",
 ]  # fmt: skip
 _MAIN = "from foreshade.adapters.app.cli import main; main()"
+CONNECTIONS = 40
 LISTS = ("/v1/vms", "/v1/hosts", "/v1/applications", "/v1/racks")
 
 
@@ -57,7 +58,8 @@ class Controller:
         path = self.folder / "control.yaml"
         path.write_text(json.dumps(config))  # JSON is YAML
         command = [sys.executable, "-c", _MAIN, "control", "--config", str(path)]
-        self.process = subprocess.Popen(command, stderr=(self.folder / "log").open("wb"))
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
         self.url, self.token = self._address()
 
     def _address(self) -> tuple[str, str]:
@@ -74,28 +76,38 @@ class Controller:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.get(self.url + path, headers=headers, timeout=60.0).json()
 
-    def wait_ticks(self, count: int) -> tuple[list[float], list[float]]:
-        """Durations of the next ticks, and the loop's CPU time from one to the next."""
+    def wait_ticks(self, count: int) -> tuple[list[float], list[float], list[float]]:
+        """Durations of the next ticks; the loop's CPU time in each; durations without waits for a CPU."""
         seen = self._last()
         durations: list[float] = []
         cpu: list[float] = []
-        before = self.cpu_s(loop=True)
+        net: list[float] = []
+        before = self.loop_s()
         while len(durations) < count:
             time.sleep(0.3)
             for moment in self.get("/v1/history?ticks=20")["items"]:
                 if moment["tick"] > seen and moment["hosts_on"] is not None:
                     seen = moment["tick"]
                     durations.append(sum(moment["seconds"].values()))
-                    cpu.append(self.cpu_s(loop=True) - before)
-                    before += cpu[-1]
-        return durations, cpu
+                    now = self.loop_s()
+                    cpu.append(now[0] - before[0])
+                    net.append(durations[-1] - (now[1] - before[1]))
+                    before = now
+        return durations, cpu, net
 
-    def cpu_s(self, *, loop: bool = False) -> float:
-        """CPU time of the process so far, or of the thread that ticks."""
+    def loop_s(self) -> tuple[float, float]:
+        """Seconds that the thread that ticks had a CPU, and that it waited for one."""
         pid = self.process.pid
-        path = Path(f"/proc/{pid}/task/{pid}/stat" if loop else f"/proc/{pid}/stat")
-        user, system = path.read_text().rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        had, waited = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[:2]
+        return int(had) / 1e9, int(waited) / 1e9
+
+    def others_s(self) -> float:
+        """CPU seconds of all other threads: the API's, for the most part."""
+        pid, had = self.process.pid, 0
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            if task.name != str(pid):
+                had += int((task / "schedstat").read_text().split()[0])
+        return had / 1e9
 
     def _last(self) -> int:
         items = self.get("/v1/history?ticks=1")["items"]
@@ -114,45 +126,94 @@ class Controller:
             self.process.kill()
 
 
+class Client:
+    """One connection that is kept; as little of HTTP/1.1 as costs the load's own process little."""
+
+    def __init__(self, host: str, port: int, token: str) -> None:
+        self._host, self._port = host, port
+        self._head = f"HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
+
+    async def open(self) -> None:
+        self.reader, self._writer = await asyncio.open_connection(self._host, self._port, limit=1 << 22)
+
+    def ask(self, path: str) -> None:
+        self._writer.write(f"GET {path} {self._head}".encode())
+
+    async def get(self, path: str) -> tuple[int, bytes]:
+        self.ask(path)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+        return int(head[9:12]), await self.reader.readexactly(length)
+
+
 def load(url: str, token: str, rate: float, streams: int, running, results) -> None:
     """Requests at a steady rate and open streams, until ``running`` is cleared."""
 
     async def main() -> None:
-        headers = {"Authorization": f"Bearer {token}"}
-        limits = httpx.Limits(max_connections=400, max_keepalive_connections=400)
+        said = httpx.URL(url)
         times: list[tuple[str, float, int]] = []
         told = [0]
-        async with httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60.0) as http:
-            hosts = (await http.get("/v1/hosts?limit=200")).json()["items"]
-            racks = (await http.get("/v1/racks?limit=50")).json()["items"]
+        clients = [Client(said.host, said.port, token) for _ in range(CONNECTIONS + streams)]
+        for client in clients:
+            await client.open()
+        free: asyncio.LifoQueue[Client] = asyncio.LifoQueue()
+        for client in clients[:CONNECTIONS]:
+            free.put_nowait(client)
+        hosts = json.loads((await clients[0].get("/v1/hosts?limit=200"))[1])["items"]
+        racks = json.loads((await clients[0].get("/v1/racks?limit=50"))[1])["items"]
 
-            async def one(number: int) -> None:
-                path = PATHS[number % len(PATHS)].format(
-                    host=hosts[number * 7 % len(hosts)]["name"], rack=racks[number * 3 % len(racks)]["name"]
-                )
-                begun = time.perf_counter()
-                response = await http.get(path)
-                times.append((path, time.perf_counter() - begun, response.status_code))
+        async def one(number: int) -> None:
+            path = PATHS[number % len(PATHS)].format(
+                host=hosts[number * 7 % len(hosts)]["name"], rack=racks[number * 3 % len(racks)]["name"]
+            )
+            begun = time.perf_counter()  # waiting for a free connection counts
+            client = await free.get()
+            status, _ = await client.get(path)
+            free.put_nowait(client)
+            times.append((path, time.perf_counter() - begun, status))
 
-            async def listen() -> None:
-                async with http.stream("GET", "/v1/events", timeout=None) as response:
-                    async for line in response.aiter_lines():
-                        told[0] += line.startswith("id:")
+        async def listen(client: Client) -> None:
+            client.ask("/v1/events")
+            while data := await client.reader.read(1 << 16):
+                told[0] += data.count(b"\nevent: ")
 
-            listeners = [asyncio.ensure_future(listen()) for _ in range(streams)]
-            tasks, number, begun = [], 0, time.perf_counter()
-            while running.is_set():
-                tasks.append(asyncio.ensure_future(one(number)))
-                number += 1
-                await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
-            await asyncio.gather(*tasks, return_exceptions=True)
-            seconds = time.perf_counter() - begun
-            for listener in listeners:
-                listener.cancel()
-            await asyncio.gather(*listeners, return_exceptions=True)
+        listeners = [asyncio.ensure_future(listen(client)) for client in clients[CONNECTIONS:]]
+        tasks, number, begun = [], 0, time.perf_counter()
+        while running.is_set():
+            tasks.append(asyncio.ensure_future(one(number)))
+            number += 1
+            await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+        await asyncio.gather(*tasks)
+        seconds = time.perf_counter() - begun
+        for listener in listeners:
+            listener.cancel()
+        await asyncio.gather(*listeners, return_exceptions=True)
         results.put((times, seconds, told[0]))
 
     asyncio.run(main())
+
+
+class Phase:
+    """What was measured with load, or without."""
+
+    def __init__(self) -> None:
+        self.durations: list[float] = []
+        self.cpu: list[float] = []
+        self.net: list[float] = []
+        self._others, self._seconds = 0.0, 0.0
+
+    def add(self, controller: Controller, ticks: int) -> None:
+        others, since = controller.others_s(), time.perf_counter()
+        found = controller.wait_ticks(ticks)
+        for kept, more in zip((self.durations, self.cpu, self.net), found, strict=True):
+            kept.extend(more)
+        self._others += controller.others_s() - others
+        self._seconds += time.perf_counter() - since
+
+    @property
+    def api(self) -> float:
+        """CPU seconds a second of all threads but the loop's."""
+        return self._others / self._seconds
 
 
 def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: float) -> dict:
@@ -160,10 +221,7 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
     controller = Controller(interval_s)
     try:
         controller.wait_ticks(2)
-        phases = {
-            False: ([], [], []),
-            True: ([], [], []),
-        }  # durations, the loop's CPU, the others' CPU a second
+        phases = {False: Phase(), True: Phase()}
         times, seconds, told = [], 0.0, 0
         for loaded in [False, True] * rounds:
             if loaded:
@@ -175,13 +233,7 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
                 )
                 worker.start()
                 time.sleep(2.0)
-            since, others = time.perf_counter(), controller.cpu_s() - controller.cpu_s(loop=True)
-            durations, cpu = controller.wait_ticks(ticks)
-            others = controller.cpu_s() - controller.cpu_s(loop=True) - others
-            for kept, found in zip(
-                phases[loaded], (durations, cpu, [others / (time.perf_counter() - since)]), strict=True
-            ):
-                kept += found
+            phases[loaded].add(controller, ticks)
             if loaded:
                 running.clear()
                 found, took, heard = results.get(timeout=120.0)
@@ -190,7 +242,6 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
                 seconds += took
                 told += heard
         without, with_load = phases[False], phases[True]
-        request_cpu_s = (statistics.mean(with_load[2]) - statistics.mean(without[2])) / (len(times) / seconds)
         lists = sorted(t for path, t, _ in times if path.split("?")[0] in LISTS)
         every = sorted(t for _, t, _ in times)
         cluster = controller.get("/v1/cluster")
@@ -204,13 +255,10 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
             "events_told": told,
             "list_and_filter_ms": _spread(lists),
             "all_requests_ms": _spread(every),
-            "request_cpu_ms": round(1000.0 * request_cpu_s, 3),
-            "tick_s_without": [round(t, 2) for t in without[0]],
-            "tick_s_with_load": [round(t, 2) for t in with_load[0]],
-            "tick_ratio_of_medians": round(_median(with_load[0]) / _median(without[0]), 3),
-            "tick_cpu_s_without": [round(t, 2) for t in without[1]],
-            "tick_cpu_s_with_load": [round(t, 2) for t in with_load[1]],
-            "tick_cpu_ratio_of_medians": round(_median(with_load[1]) / _median(without[1]), 3),
+            "request_cpu_ms": round(1000.0 * (with_load.api - without.api) / (len(times) / seconds), 3),
+            "tick_s": _beside(without.durations, with_load.durations),
+            "tick_cpu_s": _beside(without.cpu, with_load.cpu),
+            "tick_s_without_waits_for_a_cpu": _beside(without.net, with_load.net),
             "memory_mib": round(controller.memory_mib(), 1),
             "load_average": os.getloadavg()[0],
         }
@@ -218,7 +266,12 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
         controller.stop()
 
 
-_median = statistics.median
+def _beside(without: list[float], with_load: list[float]) -> dict:
+    return {
+        "without": [round(t, 2) for t in without],
+        "with_load": [round(t, 2) for t in with_load],
+        "ratio_of_medians": round(statistics.median(with_load) / statistics.median(without), 3),
+    }
 
 
 def _spread(ordered: list[float]) -> dict[str, float]:

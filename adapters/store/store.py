@@ -124,9 +124,9 @@ class Store:
 def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows of the same columns.
 
-    On PostgreSQL not by the driver's ``executemany``: psycopg would send it as a pipeline, and a process that is frozen
-    within one keeps its locks for ever, as the server counts it as busy and not as idle in its transaction. Where
-    something is to be returned, SQLAlchemy sends one statement for many rows instead.
+    On PostgreSQL not by the driver's ``executemany``: psycopg would send it as a pipeline, and a process that is
+    frozen within one keeps its locks for ever, as the server counts it as busy and not as idle in its transaction.
+    Where something is to be returned, SQLAlchemy sends one statement for many rows instead.
     """
     if connection.dialect.name == "sqlite":
         connection.execute(table.insert(), list(rows))

@@ -106,7 +106,7 @@ class Context:
         return sight
 
     def rendered_before(self, request: Request) -> Response | None:
-        """The answer that was given to this address before on the same snapshot; it is the same for all who may ask."""
+        """What this address was answered with on the same snapshot: the same for all who may ask."""
         sight = self._sight
         if sight is None or sight.snapshot is not self.service.seen:
             return None

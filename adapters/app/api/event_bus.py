@@ -109,7 +109,7 @@ class EventBus:
     async def frames(
         self, kinds: frozenset[str] | None, last_id: str | None, ping_s: float = 15.0
     ) -> AsyncIterator[bytes]:
-        """The stream of one listener, frame by frame, until it is ended."""
+        """The stream of one listener, a frame or several at a time, until it is ended."""
         listener = Listener(kinds)
         self._listeners.add(listener)  # before what was missed is read, so that nothing falls between
         try:
@@ -124,10 +124,17 @@ class EventBus:
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue
+                texts = []
+                while item is not None:
+                    if item[0] > until:  # others were told above, or came before this listener did
+                        texts.append(item[1])
+                    if listener.queue.empty():
+                        break
+                    item = listener.queue.get_nowait()
+                if texts:
+                    yield b"".join(texts)  # one write to the socket for all that waits
                 if item is None:
                     return
-                if item[0] > until:  # others were told above, or came before this listener did
-                    yield item[1]
         finally:
             self._listeners.discard(listener)
 
