@@ -3,11 +3,11 @@
     PYTHONPATH=. python benchmarks/standby.py --kills 50 --freezes 50
     PYTHONPATH=. python benchmarks/standby.py --kills 3 --freezes 3 --json
 
-Two processes hold a lease of 2 s in turn on one database; whoever leads journals plans of orders and carries them out
-with the controller's own executor, journal, lease and fence. The world is a file to which each order's effect is
-appended by whoever calls, with its epoch: what stands there twice was doubled, what stands there under an epoch
-that was over when it arrived is a late call. A killed leader is replaced by a new process; a frozen one (SIGSTOP
-longer than lease and call timeout) is woken again and must find out by itself.
+Two processes hold a lease of 2 s in turn on one database; whoever leads journals plans of orders and carries them
+out with the controller's own executor, journal, lease, keeper of the lease and fence. The world is a file to which
+each order's effect is appended by whoever calls, with its epoch: what stands there twice was doubled, what stands
+there under an epoch that was over when it arrived is a late call. A killed leader is replaced by a new process; a
+frozen one (SIGSTOP longer than lease and call timeout) is woken again and must find out by itself.
 
 PostgreSQL is started by this script on the loopback with a data folder of its own (Debian: apt-get install
 postgresql), as the user `postgres` where it runs as root.
@@ -24,11 +24,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from foreshade.adapters import executor as executing
+from foreshade.adapters.app.lease_keeper import keep_lease
 from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
 from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.lease import Lease
@@ -87,24 +90,26 @@ class FileWorld:
 
 def work(url: str, folder: Path, holder: str) -> None:
     """One controller: waits for the lease, outwaits the holder before, then ticks until it loses it."""
-    store = Store(url, idle_s=IDLE_S)
     log = (folder / f"{holder}.log").open("a", buffering=1)
 
     def say(what: str, **more) -> None:
         log.write(json.dumps({"what": what, "at": time.time(), "holder": holder, **more}) + "\n")
 
+    store = Store(url, idle_s=IDLE_S)
+    keepers: list[Callable[[], None]] = []
     while True:
         lease = Lease(store, "bench", length_s=LEASE_S, holder=f"{holder}:elsewhere")
         say("waits")
         try:
+            starved_s = waits_for_cpu_s()
             while not lease.acquire():
                 time.sleep(0.05)
-            say("acquired", epoch=lease.epoch, waited=lease.waited_for)
+                starved_s = waits_for_cpu_s()
+            keepers.append(keep_lease(lease, LEASE_S))
             until = time.monotonic() + (CALL_TIMEOUT_S if lease.waited_for else 0.0)
-            while time.monotonic() < until:
-                time.sleep(0.1)
-                lease.renew()
-            say("leads", epoch=lease.epoch)
+            say("acquired", epoch=lease.epoch, waited=lease.waited_for)
+            time.sleep(max(0.0, until - time.monotonic()))
+            say("leads", epoch=lease.epoch, starved_s=waits_for_cpu_s() - starved_s)
             world = FileWorld(folder / "world.jsonl", lambda lease=lease: lease.epoch)
             journal = StoreJournal(store, wall_s=time.time, fence=lease.fence_in)
             knobs = ExecutorKnobs(
@@ -137,6 +142,14 @@ def work(url: str, folder: Path, holder: str) -> None:
         except ForeshadeError as error:
             say("error", error=str(error))
             time.sleep(0.1)
+        finally:
+            while keepers:
+                keepers.pop()()
+
+
+def waits_for_cpu_s() -> float:
+    """How long this thread was ready to run and had no CPU, as the kernel counts it."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 class _Anything:
@@ -167,18 +180,18 @@ def lines(path: Path) -> list[dict]:
     return found
 
 
-def leader(folder: Path) -> tuple[str, int, float] | None:
-    """Holder, epoch and begin of the first tick of the newest leader."""
+def leader(folder: Path) -> tuple[str, int, float, float] | None:
+    """Holder, epoch, begin of the first tick of the newest leader, and how long it had no CPU until then."""
     every = [line for path in folder.glob("*.log") for line in lines(path)]
     acquired = [line for line in every if line["what"] == "acquired"]
     if not acquired:
         return None
     newest = max(acquired, key=lambda line: line["epoch"])
-    leads = [line["at"] for line in every if line["what"] == "leads" and line["epoch"] == newest["epoch"]]
-    return (newest["holder"], newest["epoch"], leads[0]) if leads else None
+    leads = [line for line in every if line["what"] == "leads" and line["epoch"] == newest["epoch"]]
+    return (newest["holder"], newest["epoch"], leads[0]["at"], leads[0]["starved_s"]) if leads else None
 
 
-def wait_for_standby(folder: Path, running: dict, leading: str, patience_s: float = 60.0) -> None:
+def wait_for_standby(folder: Path, running: dict, leading: str, patience_s: float = 180.0) -> None:
     """Until some other process waits for the lease: without one there is nobody to take over."""
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
@@ -190,7 +203,7 @@ def wait_for_standby(folder: Path, running: dict, leading: str, patience_s: floa
     raise SystemExit(f"no standby within {patience_s} s: {folder}")
 
 
-def wait_for(folder: Path, epoch: int, patience_s: float = 60.0) -> tuple[str, int, float]:
+def wait_for(folder: Path, epoch: int, patience_s: float = 60.0) -> tuple[str, int, float, float]:
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
         found = leader(folder)
@@ -212,24 +225,26 @@ def measure(kills: int, freezes: int, seed: int = 0) -> dict:
         for _ in range(2):
             name = next(names)
             running[name] = start(url, folder, name)
-        takeovers, waited = {"kill": [], "freeze": []}, {"kill": [], "freeze": []}
-        _, epoch, _ = wait_for(folder, 0)
+        takeovers: dict[str, list[Takeover]] = {"kill": [], "freeze": []}
+        _, epoch, *_ = wait_for(folder, 0)
+        load_before = os.getloadavg()[0]
         try:
-            for what in rounds:
+            for number, what in enumerate(rounds):
+                print(f"\r{number}/{len(rounds)}", end="", file=sys.stderr, flush=True)
                 while True:
-                    holder, epoch, _ = wait_for(folder, epoch - 1)
+                    found = wait_for(folder, epoch - 1)
+                    holder, epoch, *_ = found
                     wait_for_standby(folder, running, holder)
                     time.sleep(rng.uniform(0.2, 0.8))
-                    if leader(folder) == (holder, epoch, _):
+                    if leader(folder) == found:
                         break  # nothing has changed hands meanwhile
                 victim = running[holder]
                 expires = postgres.ask("SELECT expires_s FROM leases")
                 at = time.time()
                 victim.send_signal(signal.SIGKILL if what == "kill" else signal.SIGSTOP)
                 expires = max(float(expires), float(postgres.ask("SELECT expires_s FROM leases")))
-                _, epoch, ticked = wait_for(folder, epoch)
-                takeovers[what].append(ticked - at)
-                waited[what].append(ticked - (expires + CALL_TIMEOUT_S))
+                _, epoch, ticked, starved_s = wait_for(folder, epoch)
+                takeovers[what].append(Takeover(ticked - at, ticked - (expires + CALL_TIMEOUT_S), starved_s))
                 if what == "kill":
                     victim.wait()
                     del running[holder]
@@ -244,10 +259,20 @@ def measure(kills: int, freezes: int, seed: int = 0) -> dict:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
                 process.wait()
-        return verdict(postgres, folder, takeovers, waited)
+            print(file=sys.stderr)
+        found = verdict(postgres, folder, takeovers)
+        return found | {"load_average": [round(load_before, 1), round(os.getloadavg()[0], 1)]}
 
 
-def verdict(postgres, folder: Path, takeovers: dict, waited: dict) -> dict:
+class Takeover(NamedTuple):
+    """One change of leaders, seconds."""
+
+    whole_s: float  # from the signal until the next leader's first tick
+    beyond_s: float  # what of it came after lease and call timeout
+    starved_s: float  # what of that the next leader was ready to run and had no CPU
+
+
+def verdict(postgres, folder: Path, takeovers: dict[str, list[Takeover]]) -> dict:
     """What the world, the journal and the logs say together."""
     effects = lines(folder / "world.jsonl")
     keys = [line["key"] for line in effects]
@@ -271,7 +296,11 @@ def verdict(postgres, folder: Path, takeovers: dict, waited: dict) -> dict:
     # A late call that arrived before the next leader looked was simply found done; the others must be counted.
     unseen_late = {key for key in stale if key in given_up}
     fenced = sum(line["what"] == "fenced" for path in folder.glob("*.log") for line in lines(path))
-    ticks = {what: [max(0.0, w) / TICK_S for w in values] for what, values in waited.items()}
+    ticks = {what: [max(0.0, t.beyond_s) / TICK_S for t in found] for what, found in takeovers.items()}
+    with_cpu = {
+        what: [max(0.0, t.beyond_s - t.starved_s) / TICK_S for t in found]
+        for what, found in takeovers.items()
+    }
     return {
         "kills": len(takeovers["kill"]),
         "freezes": len(takeovers["freeze"]),
@@ -288,8 +317,9 @@ def verdict(postgres, folder: Path, takeovers: dict, waited: dict) -> dict:
         "late_missed": len(unseen_late - counted),
         "given_up_and_done_uncounted": len((given_up & seen) - counted),
         "fenced": fenced,
-        "takeover_s": {w: _spread(v) for w, v in takeovers.items()},
+        "takeover_s": {w: _spread([t.whole_s for t in v]) for w, v in takeovers.items()},
         "ticks_after_lease_and_call_timeout": {w: _spread(v) for w, v in ticks.items()},
+        "the_same_without_waits_for_a_cpu": {w: _spread(v) for w, v in with_cpu.items()},
         "settings": {"lease_s": LEASE_S, "call_timeout_s": CALL_TIMEOUT_S, "tick_s": TICK_S},
     }
 

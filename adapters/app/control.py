@@ -188,7 +188,8 @@ def run(
     A store that cannot be written or a world that does not answer is said and counted, and tried again in the next
     tick. Without the lease nothing is done: the loop waits for it as a standby, or ends.
     """
-    stops = [keep_lease(running), *running.stops, *(start(running) for start in beside)]
+    keeper = keep_lease(running.lease, running.config.lease.length_s)
+    stops = [keeper, *running.stops, *(start(running) for start in beside)]
     played = 0
     try:
         while not running.stopping.is_set() and (ticks is None or played < ticks) and not running.world.done:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from foreshade.adapters.store.lease import Lease
 from foreshade.envs.errors import FenceError, ForeshadeError
-
-if TYPE_CHECKING:
-    from foreshade.adapters.app.control import Running
 
 log = logging.getLogger(__name__)
 
 
-def keep_lease(running: Running) -> Callable[[], None]:
-    """Renew at a third of its length, until it is stopped or the lease is another's."""
+def keep_lease(lease: Lease, length_s: float) -> Callable[[], None]:
+    """Renew at a third of its length, until the function that is returned is called or the lease is another's."""
     over = threading.Event()
 
     def keep() -> None:
-        while not over.wait(running.config.lease.length_s / 3.0):
+        while not over.wait(length_s / 3.0):
             try:
-                running.lease.renew()
+                lease.renew()
             except FenceError as error:
                 log.error("the lease is lost: %s", error)
                 return
