@@ -5,13 +5,15 @@
 
 The load comes from a process of its own; ticks are timed by the controller's own stopwatch, phases with load and
 without alternate in one run, and their medians are compared. On a machine that others use too a duration says little:
-beside it stand the loop's CPU time, the duration without waits for a CPU, and the CPU time of a request.
+beside it stand its CPU time, the duration without waits for a CPU, and the CPU time of a request. Latencies are
+given once more for the half seconds in which our processes hardly waited for a CPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import multiprocessing
 import os
@@ -33,6 +35,7 @@ PATHS = [
 ]  # fmt: skip
 _MAIN = "from foreshade.adapters.app.cli import main; main()"
 CONNECTIONS = 40
+CALM = 0.1  # waits for a CPU, of all threads together, in a second
 LISTS = ("/v1/vms", "/v1/hosts", "/v1/applications", "/v1/racks")
 
 
@@ -146,12 +149,40 @@ class Client:
         return int(head[9:12]), await self.reader.readexactly(length)
 
 
-def load(url: str, token: str, rate: float, streams: int, running, results) -> None:
+class Calm:
+    """Half seconds in which neither the served process nor the load's waited much for a CPU that others had."""
+
+    def __init__(self, pid: int) -> None:
+        self._pids = (pid, os.getpid())
+        self._since, self._waited = time.perf_counter(), self._waits()
+        self.spans: list[tuple[float, float]] = []
+
+    def _waits(self) -> int:
+        found = 0
+        for pid in self._pids:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(OSError):  # it has ended
+                    found += int((task / "schedstat").read_text().split()[1])
+        return found
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            now, waited = time.perf_counter(), self._waits()
+            if waited - self._waited < CALM * 1e9 * (now - self._since):
+                self.spans.append((self._since, now))
+            self._since, self._waited = now, waited
+
+    def within(self, at: float) -> bool:
+        return any(begin <= at < end for begin, end in self.spans)
+
+
+def load(url: str, token: str, pid: int, rate: float, streams: int, running, results) -> None:
     """Requests at a steady rate and open streams, until ``running`` is cleared."""
 
     async def main() -> None:
         said = httpx.URL(url)
-        times: list[tuple[str, float, int]] = []
+        times: list[tuple[str, float, int, float]] = []
         told = [0]
         clients = [Client(said.host, said.port, token) for _ in range(CONNECTIONS + streams)]
         for client in clients:
@@ -170,13 +201,15 @@ def load(url: str, token: str, rate: float, streams: int, running, results) -> N
             client = await free.get()
             status, _ = await client.get(path)
             free.put_nowait(client)
-            times.append((path, time.perf_counter() - begun, status))
+            times.append((path, time.perf_counter() - begun, status, begun))
 
         async def listen(client: Client) -> None:
             client.ask("/v1/events")
             while data := await client.reader.read(1 << 16):
                 told[0] += data.count(b"\nevent: ")
 
+        calm = Calm(pid)
+        watching = asyncio.ensure_future(calm.watch())
         listeners = [asyncio.ensure_future(listen(client)) for client in clients[CONNECTIONS:]]
         tasks, number, begun = [], 0, time.perf_counter()
         while running.is_set():
@@ -185,10 +218,11 @@ def load(url: str, token: str, rate: float, streams: int, running, results) -> N
             await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
         await asyncio.gather(*tasks)
         seconds = time.perf_counter() - begun
-        for listener in listeners:
-            listener.cancel()
-        await asyncio.gather(*listeners, return_exceptions=True)
-        results.put((times, seconds, told[0]))
+        for task in [watching, *listeners]:
+            task.cancel()
+        await asyncio.gather(watching, *listeners, return_exceptions=True)
+        found = [(path, took, status, calm.within(at)) for path, took, status, at in times]
+        results.put((found, seconds, told[0]))
 
     asyncio.run(main())
 
@@ -228,9 +262,8 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
                 context = multiprocessing.get_context("spawn")
                 running, results = context.Event(), context.Queue()
                 running.set()
-                worker = context.Process(
-                    target=load, args=(controller.url, controller.token, rate, streams, running, results)
-                )
+                said = (controller.url, controller.token, controller.process.pid, rate, streams)
+                worker = context.Process(target=load, args=(*said, running, results))
                 worker.start()
                 time.sleep(2.0)
             phases[loaded].add(controller, ticks)
@@ -242,19 +275,19 @@ def measure(rate: float, streams: int, ticks: int, rounds: int, interval_s: floa
                 seconds += took
                 told += heard
         without, with_load = phases[False], phases[True]
-        lists = sorted(t for path, t, _ in times if path.split("?")[0] in LISTS)
-        every = sorted(t for _, t, _ in times)
+        lists = [(t, calm) for path, t, _, calm in times if path.split("?")[0] in LISTS]
         cluster = controller.get("/v1/cluster")
         return {
             "hosts": cluster["hosts"],
             "vms": cluster["vms"],
             "requests": len(times),
-            "not_200": sum(status != 200 for _, _, status in times),
+            "not_200": sum(status != 200 for _, _, status, _ in times),
             "requests_per_s": round(len(times) / seconds, 1),
             "streams": streams,
             "events_told": told,
-            "list_and_filter_ms": _spread(lists),
-            "all_requests_ms": _spread(every),
+            "list_and_filter_ms": _spread([t for t, _ in lists]),
+            "calm_share": round(sum(calm for _, calm in lists) / len(lists), 2),
+            "list_and_filter_ms_while_calm": _spread([t for t, calm in lists if calm]),
             "request_cpu_ms": round(1000.0 * (with_load.api - without.api) / (len(times) / seconds), 3),
             "tick_s": _beside(without.durations, with_load.durations),
             "tick_cpu_s": _beside(without.cpu, with_load.cpu),
@@ -274,7 +307,8 @@ def _beside(without: list[float], with_load: list[float]) -> dict:
     }
 
 
-def _spread(ordered: list[float]) -> dict[str, float]:
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values) or [0.0]
     at = lambda share: round(1000.0 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)  # noqa: E731
     return {"median": at(0.5), "p95": at(0.95), "p99": at(0.99), "most": at(1.0)}
 

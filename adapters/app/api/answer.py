@@ -38,7 +38,7 @@ class Rendered:
 
     def __init__(self, most: int = 512, most_bytes: int = 32 << 20) -> None:
         self._of: object = None
-        self._bodies: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
+        self._bodies: OrderedDict[tuple[str, bytes], tuple[bytes, str]] = OrderedDict()
         self._bytes = 0
         self._most, self._most_bytes = most, most_bytes
 
