@@ -24,7 +24,8 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY, _CLOCK = rf"(?:{'|'.join(DAYS)})", r"(?:[01]?\d|2[0-4]):[0-5]\d"
 _WEEKLY = re.compile(
     rf"(?P<day>{_DAY})(?:-(?P<last>{_DAY}))? (?P<begin>{_CLOCK})-(?:(?P<end_day>{_DAY}) )?(?P<end>{_CLOCK})"
-    r"(?: (?P<zone>[A-Za-z_]+(?:/[A-Za-z_+\-0-9]+)*))? (?P<what>rack|host|freeze)(?: r?h?(?P<number>\d+))?",
+    r"(?: (?P<zone>[a-z_][a-z_0-9]*(?:/[a-z_+\-0-9]+)*))? (?P<what>rack|host|freeze)(?: r?h?(?P<number>\d+))?",
+    re.IGNORECASE,  # but for the zone, whose name is looked up as it is written
 )
 _FORM = "e.g. 'sat 02:00-04:00 Europe/Berlin rack 1'"
 
@@ -80,18 +81,19 @@ class Weekly:
 
 def weekly(text: str) -> Weekly:
     """Read the weekly short form; ScenarioError says what was expected."""
-    found = _WEEKLY.fullmatch(" ".join(text.lower().split()) if "/" not in text else _lower_but_zone(text))
+    found = _WEEKLY.fullmatch(" ".join(text.split()))
     if found is None:
         raise ScenarioError(f"maintenance: expected a weekly window, {_FORM}, found {text!r}")
-    what, number = found["what"], found["number"]
+    what, number = found["what"].lower(), found["number"]
     if (what == "freeze") != (number is None):
         raise ScenarioError(f"maintenance {text!r}: expected freeze, or host or rack with its number")
     try:
-        zone = ZoneInfo(found["zone"] or "UTC")
+        named = found["zone"] or "UTC"
+        zone = ZoneInfo("UTC" if named.lower() == "utc" else named)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ScenarioError(f"maintenance {text!r}: expected a time zone, found {found['zone']!r}") from error
-    first = DAYS.index(found["day"])
-    last = DAYS.index(found["last"]) if found["last"] else first
+    first = DAYS.index(found["day"].lower())
+    last = DAYS.index(found["last"].lower()) if found["last"] else first
     days = tuple((first + k) % 7 for k in range((last - first) % 7 + 1))
     begin, length_begin = _clock(found["begin"])
     end, length = _clock(found["end"])
@@ -102,7 +104,7 @@ def weekly(text: str) -> Weekly:
     if found["end_day"]:
         if len(days) > 1:
             raise ScenarioError(f"maintenance {text!r}: expected one day where the end has a day of its own")
-        length += (DAYS.index(found["end_day"]) - first) % 7
+        length += (DAYS.index(found["end_day"].lower()) - first) % 7
         if length == 0 and end <= begin:
             length = 7
     elif length == 0 and end <= begin:
@@ -150,10 +152,6 @@ def schedule(windows: Sequence[Window]) -> tuple[Window, ...]:
 def expand(rules: Sequence[str], start: datetime, end: datetime) -> tuple[Window, ...]:
     """The windows of weekly short forms between two times, checked."""
     return schedule([window for text in rules for window in weekly(text).between(start, end)])
-
-
-def _lower_but_zone(text: str) -> str:
-    return " ".join(word if "/" in word else word.lower() for word in text.split())
 
 
 def _clock(text: str) -> tuple[time, int]:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from foreshade.envs.errors import ForecastError, InputError
+from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.forecast.forecaster import EngineConfig, NativeForecaster
 from foreshade.envs.forecast.history import History
 from foreshade.envs.forecast.informed import DayProfile, Informed
-from foreshade.envs.forecast.knowledge import DayTypes, Knowledge, ScheduledEvent, day_types, scheduled_events
+from foreshade.envs.forecast.knowledge import DayTypes, Knowledge, day_types, scheduled_events
 from foreshade.envs.forecast.score import pinball
 
 MONDAY_S = 1_704_067_200  # 2024-01-01, a Monday and New Year's Day

@@ -27,6 +27,10 @@ def hours(windows: tuple[Window, ...]) -> list[tuple[float, float, str]]:
     ("said", "found"),
     [
         ("sat 02:00-04:00 rack r1", [(122.0, 124.0, "rack 1")]),
+        ("Sat 02:00-04:00 UTC rack 1", [(122.0, 124.0, "rack 1")]),
+        ("sat 02:00-04:00 utc rack 1", [(122.0, 124.0, "rack 1")]),
+        ("sat 02:00-04:00 CET rack 1", [(121.0, 123.0, "rack 1")]),
+        ("SAT 02:00-04:00 Etc/GMT+3 Host 1", [(125.0, 127.0, "host 1")]),
         ("sat 02:00-04:00 Europe/Berlin rack 1", [(121.0, 123.0, "rack 1")]),
         # The night in which 02:00 to 03:00 is left out: 01:30 to 04:30 by the clock are two hours.
         ("sun 01:30-04:30 Europe/Berlin host 4", [(144.5, 146.5, "host 4")]),

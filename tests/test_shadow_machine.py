@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from foreshade.agents.shadow.kpi import Kpis, compare
 from foreshade.agents.shadow.machine import RULES, Event, Kind, Shadow, State, actions, create
 from foreshade.envs.errors import ActionError, InputError
-from foreshade.envs.model.action import Action, ActionKind, Plan, place
+from foreshade.envs.model.action import SUSPENDED, Action, ActionKind, Plan, place, shift
 from foreshade.envs.model.state import VmKind, VmState
 from foreshade.envs.simulated import SimulatedWorld
 from tests.tiny_world import scenario, workload
@@ -176,11 +176,11 @@ def test_room_comes_before_traffic_and_goes_after_it() -> None:
     )
 
 
-def test_reports_ask_for_nothing_and_what_no_action_does_is_said() -> None:
+def test_reports_ask_for_nothing_and_what_is_not_allowed_is_said() -> None:
     assert actions(after(), E.CREATED, ALLOCATION) == ()
     assert actions(after(E.CREATED), E.WARMED, ALLOCATION) == ()
-    with pytest.raises(ActionError, match="found none for SUSPEND"):
-        actions(after(E.CREATED, E.WARMED), E.SUSPEND, ALLOCATION)
+    with pytest.raises(ActionError, match="found SUSPEND while WARMING"):
+        actions(after(E.CREATED), E.SUSPEND, ALLOCATION)
     with pytest.raises(ActionError, match="found RAISE while WARMING"):
         actions(after(E.CREATED), E.RAISE, ALLOCATION)
 
@@ -224,6 +224,20 @@ def test_the_simulated_world_does_what_the_machine_asks() -> None:
     state = played.world.observe()
     assert state.vms.host[vm] == 2
     np.testing.assert_allclose(state.vms.allocation[vm][:2], [980.0, 800.0], rtol=1e-5)
+    played.on(E.SUSPEND)
+    state = played.world.observe()
+    assert (state.vms.state[vm], state.vms.usage[vm][0]) == (VmState.PAUSED, 0.0)
+    refused = played.world.execute(Plan(state.tick, (shift(vm, 0.5), shift(0, SUSPENDED))))
+    assert [o.error.partition(": ")[2].partition(",")[0] for o in refused] == [
+        "expected a running VM",
+        "a value is out of range",
+    ]
+    played.on(E.RESUME)
+    played.shadow = played.shadow.on(E.WARMED)
+    state = played.world.observe()
+    np.testing.assert_allclose(
+        (state.vms.state[vm], state.vms.usage[vm][0]), (VmState.RUNNING, 200.0), rtol=1e-5
+    )
     played.on(E.RELEASE)
     assert played.world.observe().vms.state[vm] in {VmState.STOPPING, VmState.ABSENT}
     assert played.world.metrics().unmet_demand == pytest.approx(0.0, abs=1e-3)

@@ -101,6 +101,7 @@ def test_scale_multiplies_the_load_and_not_the_provision() -> None:
         ("flat", {"days": "nan"}, "days must be in 0.001..400, got nan"),
         ("flat", {"vms": "0"}, "vms must be in 1..1e+06, got 0"),
         ("flat", {"start": "monday"}, "start must be an ISO date such as 2024-01-01, got 'monday'"),
+        ("surge", {"announced": "0.8", "heralded": "0.3"}, "announced + heralded must be at most 1, got 1.1"),
         ("surge", {"daily": "0.8", "random": "0.3"}, "daily + random must be at most 1, got 1.1"),
     ],
 )
@@ -262,6 +263,27 @@ def test_memory_is_steadier_than_cpu_and_correlated_with_it(fortnight: Workload)
     )
     both = [np.corrcoef(cpu[:, i], memory[:, i])[0, 1] for i in range(cpu.shape[1])]
     assert 0.1 < np.median(both) < 0.7
+
+
+def test_announcements_change_no_demand_and_name_what_comes() -> None:
+    options = {"vms": "300", "days": "6", "seed": "6", "ramp": "5"}
+    plain = generate("surge", **options)
+    told = generate("surge", **options, announced="0.4", heralded="0.4")
+    of = np.array([name.split("-")[0] for name in told.apps.name])
+    assert {"announced", "heralded", "random"} <= set(of.tolist())
+    np.testing.assert_array_equal(told.demand[:, :, :3], plain.demand[:, :, :3])
+    louder = (told.demand[:, :, 3] > plain.demand[:, :, 3]).any(axis=0)
+    np.testing.assert_array_equal(louder, of == "heralded")
+    assert not plain.events
+    row = {name: i for i, name in enumerate(told.apps.name)}
+    for event in told.events:
+        (name,) = event.series
+        first, end = (int((at - told.start_epoch_s) / 300) for at in (event.start_s, event.end_s))
+        cpu = told.demand[:, row[name], 0]
+        calm = float(np.median(cpu))
+        assert of[row[name]] == "announced"
+        assert cpu[first : min(end, len(cpu) - 1) + 1].max() > 1.5 * calm
+        assert event.low < event.factor < event.high
 
 
 def test_daily_surges_return_at_their_hour_and_random_ones_do_not() -> None:

@@ -151,6 +151,10 @@ class Cluster:
         timeout = self.settings.timeouts.call if timeout_s is None else timeout_s
         return self.host(host).connection.call(what, act, timeout)
 
+    def guests(self, host: str) -> int:
+        """How many domains run there, foreign ones included."""
+        return self.call(host, "count guests", lambda conn: int(conn.numOfDomains()))
+
     def domain(
         self, host: str, name: str, what: str, act: Callable[[Any], T], timeout_s: float | None = None
     ) -> T:

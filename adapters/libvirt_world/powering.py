@@ -41,9 +41,7 @@ class Powering:
                 return f"host {order.host}: expected a host that was seen coming back, found it unproven"
             if self._read(order).state is PowerState.OFF:
                 return ""
-            active = self._hands.cluster.call(
-                order.host, "count guests", lambda conn: int(conn.numOfDomains())
-            )
+            active = self._hands.cluster.guests(order.host)
             if active > 0:
                 return f"host {order.host}: expected it empty, found {active} guests, foreign ones included"
         except ForeshadeError as error:

@@ -41,9 +41,7 @@ class Renting:
             self._cloud(order.host)
             if order.value > 0.0 or order.host not in self._hands.cluster.hosts:
                 return ""
-            active = self._hands.cluster.call(
-                order.host, "count guests", lambda conn: int(conn.numOfDomains())
-            )
+            active = self._hands.cluster.guests(order.host)
             if active > 0:
                 return f"host {order.host}: expected it empty, found {active} guests"
         except ForeshadeError as error:

@@ -64,6 +64,8 @@ class View:
 
 #: Days that are remembered, days that must be, and the ticks around the same time that count.
 _DAYS, _LEAST_DAYS, _AROUND = 5, 3, 1
+#: Use of all that members may use from which more was wanted, and how much is believed: a cap hides it.
+_FULL, _BEYOND = 0.98, 1.25
 _UPPER = 4  # first level of the upper half
 _HOUR_S = 3600.0
 
@@ -120,7 +122,8 @@ class Outlook:
         np.maximum.at(widen, app[carries], vms.widen[carries])
         ahead, memory, foreseen = self._ahead(state, rows, n_apps, widen)
         ahead[~foreseen] = now[~foreseen, None, None]
-        recurs = self._recurring(state.tick, now, n_apps)
+        hidden = (capacity > 0.0) & (now >= _FULL * capacity)
+        recurs = self._recurring(state.tick, np.where(hidden, _BEYOND * now, now), n_apps)
         ahead[:, :, _UPPER:] = np.maximum(ahead[:, :, _UPPER:], recurs[:, :, None])
         return View(
             ahead,

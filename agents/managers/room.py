@@ -16,6 +16,7 @@ from foreshade.envs.site import Site
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
+HAZARDOUS = 0.1  # failures an hour from which a host is likely to fail soon
 _UNLIMITED = 1e3  # overcommit from which a limit is none
 _COMING = (HostState.BOOTING, HostState.WAKING, HostState.RENTING)
 _ASLEEP = (HostState.OFF, HostState.ASLEEP)
@@ -151,4 +152,4 @@ class Room:
 
     def _shunned(self) -> npt.NDArray[np.bool_]:
         """(n_hosts,) hosts that are likely to fail soon."""
-        return np.asarray(self._hazard > 0.1)
+        return np.asarray(self._hazard > HAZARDOUS)

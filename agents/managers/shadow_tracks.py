@@ -29,6 +29,14 @@ class Track:
     crowded: int = 0  # ticks of contention on its host
     strange: int = 0  # ticks in which its KPIs were not its primary's
 
+    def there(self, state: ClusterState) -> bool:
+        """Whether its clone still is what it was, and its primary too."""
+        vms, vm, primary = state.vms, self.shadow.vm, self.shadow.primary
+        same = (
+            vm >= 0 and int(vms.birth[vm]) == self.vm_birth and int(vms.birth[primary]) == self.primary_birth
+        )
+        return same and int(vms.host[vm]) >= 0 and int(vms.host[primary]) >= 0
+
     def on(self, event: Event, tick: int, **said: int) -> None:
         """An event happened at a tick."""
         self.shadow = self.shadow.on(event, **said)

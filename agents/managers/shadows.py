@@ -17,10 +17,11 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import CLOSED, LEAVING, Bars
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.need import Need, Share, TriggerKnobs, needs, spare, worth
 from foreshade.agents.managers.outlook import Outlook, View
-from foreshade.agents.managers.room import Room
+from foreshade.agents.managers.room import HAZARDOUS, Room
 from foreshade.agents.managers.shadow_tracks import Track, report
 from foreshade.agents.shadow.kpi import TOLERANCE
 from foreshade.agents.shadow.machine import Event, Kind, Shadow, State, actions, create
@@ -28,6 +29,7 @@ from foreshade.envs.model.action import Action, ActionKind, Allocation, despawn,
 from foreshade.envs.model.state import Resource, VmKind, VmState
 from foreshade.envs.site import Site
 
+_STAYS = (State.WARMING, State.READY, State.SERVING)
 _NEEDED = {ActionKind.SHADOW, ActionKind.SHIFT, ActionKind.RESHAPE, ActionKind.DESPAWN}
 
 
@@ -47,6 +49,8 @@ class ShadowsKnobs(TriggerKnobs):
     return_react: Share = 0.7
     return_ticks: Annotated[int, Field(ge=1)] = 3  # for which that must have been so
     keep_ticks: Annotated[int, Field(ge=0)] = 3  # that a predictive shadow is kept without traffic
+    #: For which it is then suspended, ready to be resumed, before it ends; 0 = it ends at once: it boots in seconds.
+    suspend_ticks: Annotated[int, Field(ge=0)] = 0
     patience_ticks: Annotated[int, Field(ge=1)] = 6  # to warm; then it is given up
     tolerance: Annotated[float, Field(gt=0)] = TOLERANCE  # of the KPIs
     most: Annotated[int, Field(ge=1)] = 4  # shadows of one application
@@ -83,20 +87,46 @@ class Shadows:
         self.tracks: list[Track] = []
         self._orders: dict[int, Order] = {}  # of this tick's offers, by their identity
         self._birth: list[int] = []  # (n_vms,)
-        self._tick = 0
+        self._tick = -1
+        self._short: frozenset[int] = frozenset()  # applications that were about to be short a tick ago
+
+    def bars(self, state: ClusterState, so_far: Bars, /) -> Bars:
+        """A predictive shadow stays where it has the room that it may have to grow to, and nothing else takes that.
+
+        Without that a packer takes a small idle clone for a VM that fits anywhere, and its host for one to be filled.
+        """
+        bars = Bars.none(state)
+        if not self._site.capabilities >= _NEEDED:
+            return bars
+        self._report(state)
+        vms = state.vms
+        for track in self.tracks:
+            shadow = track.shadow
+            if shadow.kind is not Kind.PREDICTIVE or shadow.state not in _STAYS or not track.there(state):
+                continue
+            host = int(vms.host[shadow.vm])
+            if so_far.hosts[host] == LEAVING or state.hosts.hazard_per_h[host] > HAZARDOUS:
+                continue
+            limit = state.hosts.capacity[host] * state.hosts.overcommit[host]
+            more = vms.allocation[shadow.primary] - vms.allocation[shadow.vm]
+            if (np.maximum(more, 0.0) <= np.maximum(limit - state.hosts.allocated[host], 0.0)).all():
+                bars.fixed[shadow.vm] = 1
+                if shadow.step < len(shadow.steps) and int(vms.app[shadow.vm]) in self._short:
+                    bars.hosts[host] = CLOSED
+        return bars
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """What each shadow should do next, and the shadows that are wanted."""
         if not self._site.capabilities >= _NEEDED:
             return ()
-        self._tick = state.tick
+        self._report(state)
         self._orders.clear()
         self._birth = state.vms.birth.tolist()
         view = self._outlook.look(state)
         self._room.look(state)
-        self.tracks = report(state, self.tracks, self._site.tick_s, self.knobs.tolerance)
         offers: list[Offer] = []
         short = {need.app: need for need in needs(view, self.knobs, view.saturates + view.booting)}
+        self._short = frozenset(short)
         for track in self.tracks:
             offer = self._next(state, view, track, short)
             if offer is not None:
@@ -107,6 +137,12 @@ class Shadows:
                 offers.append(offer)
         offers.extend(self._standing(state))
         return offers
+
+    def _report(self, state: ClusterState) -> None:
+        """Once a tick, what the state shows of every shadow."""
+        if state.tick != self._tick:
+            self._tick = state.tick
+            self.tracks = report(state, self.tracks, self._site.tick_s, self.knobs.tolerance)
 
     def taken(self, offer: Offer) -> None:
         """The event of the offer has been decided."""
@@ -131,6 +167,8 @@ class Shadows:
             return self._released(state, track, "its primary is gone") if stands else None
         if shadow.state is State.WARMING and self._tick - track.since >= self.knobs.patience_ticks:
             return self._released(state, track, "its KPIs are not its primary's")
+        if shadow.state is State.SUSPENDED:
+            return self._wakes(state, track, short.get(int(vms.app[shadow.vm])))
         if shadow.vm < 0 or vms.state[shadow.vm] != VmState.RUNNING or vms.destination[shadow.vm] >= 0:
             return None
         if shadow.state not in (State.READY, State.SERVING):
@@ -155,7 +193,9 @@ class Shadows:
             return None
         idle = self._tick - track.since >= self.knobs.keep_ticks and track.roomy > self.knobs.keep_ticks
         if shadow.kind is Kind.PREDICTIVE and idle and need is None:
-            return self._released(state, track, f"app {app} has room without it")
+            why = f"app {app} has room without it"
+            ends = self._suspended if self.knobs.suspend_ticks else self._released
+            return ends(state, track, why)
         if track.crowded >= self.knobs.load_ticks:
             return self._moved(state, track, "its host is under lasting load")
         return None
@@ -235,6 +275,36 @@ class Shadows:
             Order(track, event),
         )
 
+    def _suspended(self, state: ClusterState, track: Track, why: str) -> Offer:
+        """It keeps its memory, and wants nothing."""
+        shadow = track.shadow
+        full = five(state.vms.allocation[shadow.primary].tolist())
+        said = f"{why}: shadow vm {shadow.vm} of vm {shadow.primary} is suspended"
+        what = tuple(actions(shadow, Event.SUSPEND, full))
+        offer = Offer("shift", what, said, vm=shadow.vm, host=shadow.host, utilisation=1e-3)
+        return self._said(offer, Order(track, Event.SUSPEND))
+
+    def _wakes(self, state: ClusterState, track: Track, need: Need | None) -> Offer | None:
+        """A suspended one is resumed when it would be created, and ends when it was not wanted for long."""
+        shadow = track.shadow
+        if need is None or (need.foreseen and need.first > self.knobs.create_ticks):
+            if self._tick - track.since < self.knobs.suspend_ticks:
+                return None
+            return self._released(state, track, f"app {int(state.vms.app[shadow.vm])} did not want it again")
+        full = five(state.vms.allocation[shadow.primary].tolist())
+        credit = float(state.vms.credit[shadow.primary])
+        usd, late = worth(self._site, need, full[0], 1, self.knobs.hold_ticks, credit)
+        offer = Offer(
+            "shift",
+            tuple(actions(shadow, Event.RESUME, full)),
+            f"{need}: shadow vm {shadow.vm} of vm {shadow.primary} is resumed",
+            vm=shadow.vm,
+            host=shadow.host,
+            performance=usd + 1e-3,
+            latency=-late,
+        )
+        return self._said(offer, Order(track, Event.RESUME))
+
     def _released(self, state: ClusterState, track: Track, why: str) -> Offer:
         """It ends."""
         shadow = track.shadow
@@ -278,8 +348,6 @@ class Shadows:
 
     def _created(self, state: ClusterState, need: Need) -> Offer | None:
         """A predictive shadow of one more member, or the host that is woken for it."""
-        if need.foreseen and need.first > self.knobs.create_ticks:
-            return None
         vms = state.vms
         if sum(int(vms.app[t.shadow.primary]) == need.app for t in self.tracks) >= self.knobs.most:
             return None
@@ -293,10 +361,15 @@ class Shadows:
         place = self._room.find(full, [int(vms.host[primary])], wake=self.knobs.wake)
         if place is None or (place.wake and self._room.coming(full)):
             return None
-        self._room.take(place.host, full)
+        boots = math.ceil(place.ready_s / self._site.tick_s)
+        if need.foreseen and need.first > self.knobs.create_ticks + boots:
+            return None
         hold_h = self.knobs.hold_ticks * self._site.tick_s / 3600.0
-        ready = 1 + math.ceil(place.ready_s / self._site.tick_s)
+        ready = 1 + boots
         usd, late = worth(self._site, need, full[0], ready, self.knobs.hold_ticks, float(vms.credit[primary]))
+        if place.wake and usd + late <= place.usd_h * hold_h + place.wake_usd:
+            return None  # it will not be taken, and others may need the host
+        self._room.take(place.host, full)
         when = f"{need} in {need.first * self._site.tick_s / 60:.0f} min"
         clone = self._clone(Kind.PREDICTIVE, primary, place.host)
         what: tuple[Action, ...] = place.wake or (create(clone),)

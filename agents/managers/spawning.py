@@ -112,6 +112,8 @@ class Spawning:
         if need.foreseen and need.first > ready + self.knobs.margin_ticks:
             return None  # there is time yet
         wake = places[0].wake
+        if wake and self._wasted(view, need, places[0], selection.allocation, ready):
+            return None  # it would not be taken, and others may need the host
         if wake:
             self._room.take(places[0].host, selection.allocation)
             what: tuple[Action, ...] = wake
@@ -125,7 +127,8 @@ class Spawning:
     def _resumed(self, state: ClusterState, view: View, need: Need) -> Offer | None:
         """A spare of the application that stands paused is resumed: it is the fastest, and holds its room already."""
         vms = state.vms
-        for vm in np.flatnonzero((vms.app == need.app) & (vms.state == VmState.PAUSED)).tolist():
+        paused = (vms.app == need.app) & (vms.state == VmState.PAUSED) & (vms.kind == VmKind.PRODUCTION)
+        for vm in np.flatnonzero(paused).tolist():
             boot_s = self.boots.of(Boot.SPARE)
             if need.foreseen and need.first > math.ceil(boot_s / self._site.tick_s) + self.knobs.margin_ticks:
                 return None
@@ -164,6 +167,19 @@ class Spawning:
             ready_h=boot_s / 3600.0,
             claim=f"capacity of app {need.app}",
         )
+
+    def _wasted(self, view: View, need: Need, place: Place, allocation: Allocation, ready: int) -> bool:
+        """Whether a host that is woken costs more than the VM on it is worth."""
+        hold = self.knobs.hold_ticks
+        usd, late = worth(
+            self._site,
+            need,
+            allocation[Resource.CPU],
+            min(ready, hold - 1),
+            hold,
+            float(view.credit[need.app]),
+        )
+        return usd + late <= place.wake_usd + place.usd_h * hold * self._site.tick_s / 3600.0
 
     def _balance(self, state: ClusterState) -> Iterator[Offer]:
         """Members share traffic by what they may use: a new one begins with weight 1 whatever its size."""

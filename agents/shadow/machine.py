@@ -28,7 +28,18 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from foreshade.envs.errors import ActionError, InputError
-from foreshade.envs.model.action import Action, Allocation, despawn, five, migrate, reshape, shadow, shift
+from foreshade.envs.model.action import (
+    Action,
+    Allocation,
+    despawn,
+    five,
+    migrate,
+    reshape,
+    resume,
+    shadow,
+    shift,
+    suspend,
+)
 
 LEAST_SHARE, MOST_SHARE = 0.05, 0.10
 
@@ -226,16 +237,16 @@ def actions(
         reason: that the actions carry.
 
     Raises:
-        ActionError: the event is not allowed, or no action of the world does it (suspending is a driver's alone).
+        ActionError: the event is not allowed.
 
     """
     if event in {Event.CREATED, Event.MOVED}:
         return ()
     after = before.on(event)
-    if event in {Event.SUSPEND, Event.RESUME}:
-        raise ActionError(
-            f"shadow vm {before.vm}: expected an action of the world, found none for {event.name}"
-        )
+    if event is Event.SUSPEND:
+        return (suspend(before.vm, reason),)
+    if event is Event.RESUME:
+        return (resume(before.vm, reason),)
     if event is Event.MOVE:
         return (migrate(before.vm, to_host, reason),)
     if event is Event.RELEASE:

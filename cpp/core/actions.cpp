@@ -9,6 +9,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kMostWeight = 1e6F; // sums of weights stay finite, shares above rounding
+constexpr float kSuspended = -1.0F; // the weight that suspends a shadow
 
 std::size_t at(std::int32_t index) {
     return static_cast<std::size_t>(index);
@@ -128,7 +129,7 @@ ActionResult Simulator::resume_spare(const Action& action) {
     if (hosts_[at(action.host)].state != HostState::on) return {Refusal::host_not_on, -1};
     for (std::int32_t id = hosts_[at(action.host)].first; id >= 0; id = vms_[at(id)].host_next) {
         Vm& vm = vms_[at(id)];
-        if (vm.state != VmState::paused || vm.app != action.app) continue;
+        if (vm.state != VmState::paused || vm.kind == VmKind::shadow || vm.app != action.app) continue;
         if (!std::equal(action.allocation.begin(), action.allocation.end(), vm.allocation)) continue;
         vm.spare = false;
         set_vm_state(id, VmState::booting);
@@ -310,7 +311,19 @@ ActionResult Simulator::act_shift(const Action& action) {
     if (!valid(action.vm, vms_)) return {Refusal::unknown_vm, -1};
     Vm& vm = vms_[at(action.vm)];
     if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
+    const bool clone = vm.kind == VmKind::shadow;
+    if (clone && vm.state == VmState::paused && action.value == 0.0F) { // it goes on from where it was
+        set_vm_state(action.vm, VmState::booting);
+        push(now_ + static_cast<double>(profile(vm.host).boot_s[static_cast<std::size_t>(BootPath::spare)]),
+             EventKind::vm_booted, action.vm, vm.epoch);
+        return {Refusal::none, action.vm};
+    }
     if (vm.state != VmState::running && vm.state != VmState::migrating) return {Refusal::vm_not_running, -1};
+    if (clone && vm.weight <= 0.0F && action.value == kSuspended) {
+        if (vm.state == VmState::migrating || vm.destination >= 0) return {Refusal::vm_busy, -1};
+        set_vm_state(action.vm, VmState::paused);
+        return {Refusal::none, action.vm};
+    }
     if (!(action.value >= 0.0F && action.value <= kMostWeight)) return {Refusal::bad_value, -1};
     refresh_app(vm.app); // books what the old weights carried
     vm.weight = action.value;

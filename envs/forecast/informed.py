@@ -20,16 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade.envs.errors import ForecastError
+from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.forecast.forecaster import LEVELS, Forecaster
 from foreshade.envs.forecast.history import History
-from foreshade.envs.forecast.knowledge import DayTypes, Knowledge, ScheduledEvent
+from foreshade.envs.forecast.knowledge import DayTypes, Knowledge
 from foreshade.envs.forecast.learned.lag_features import quantiles_of_rows
 from foreshade.envs.forecast.selection import Selection
 
 F32 = npt.NDArray[np.float32]
-#: Normal quantiles of the levels, in units of the outermost: where between low and high a level lies.
-_PLACE = np.array([-1.959964, -1.281552, -0.6744898, 0.0, 0.6744898, 1.281552, 1.959964]) / 1.959964
-_SILENT = 0.1  # a factor below it leaves too little load to divide
 
 
 class Informed:
@@ -97,8 +95,7 @@ class Informed:
         for column in range(block.shape[1]):
             for event in self._running(self._clock + column):
                 who = self._who(event)
-                divisor = event.factor if event.factor >= _SILENT else np.nan
-                calm[who, column] = calm[who, column] / np.float32(divisor)
+                calm[who, column] = calm[who, column] / np.float32(event.divisor)
         self._inner.observe(calm)
         self._clock += block.shape[1]
 
@@ -108,7 +105,7 @@ class Informed:
         for place, horizon in enumerate(self.horizons):
             for event in self._running(self._clock - 1 + horizon):
                 who = self._who(event)
-                out[who, place] = out[who, place] * _factors(event)
+                out[who, place] = out[who, place] * event.factors
         return out
 
     def add(self, count: int) -> None:
@@ -144,12 +141,6 @@ class Informed:
         if not event.series:
             return np.arange(len(self))
         return np.array([i for i, name in enumerate(self._names) if name in event.series], np.int64)
-
-
-def _factors(event: ScheduledEvent) -> F32:
-    """(7,) quantiles of the factor: two halves of normal shape from ``low`` over ``factor`` to ``high``."""
-    side = np.where(_PLACE < 0, event.factor - event.low, event.high - event.factor)
-    return np.asarray(np.maximum(event.factor + _PLACE * side, 0), np.float32)
 
 
 class DayProfile:

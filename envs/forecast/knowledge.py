@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.forecast.learned.regressors import (
     RegressorClock,
     calendar,
@@ -19,31 +20,6 @@ from foreshade.envs.forecast.learned.regressors import (
 )
 
 I64 = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduledEvent:
-    """Demand of named series will be ``factor`` times what it would be, somewhere between ``low`` and
-    ``high``.
-
-    A promotion that doubles the load, give or take: ``factor=2, low=1.5, high=3``; maintenance that silences
-    a service: ``factor=0, low=0, high=0.1``.
-    """
-
-    start_s: float  # Unix time
-    end_s: float  # exclusive
-    factor: float
-    low: float  # the factor lies below it with a chance of 2.5 %
-    high: float  # and above it with as much
-    series: tuple[str, ...] = ()  # names; empty = all
-
-    def __post_init__(self) -> None:
-        if not self.end_s > self.start_s:
-            raise InputError(f"event: expected an end after its start, got {self.start_s} to {self.end_s}")
-        if not 0 <= self.low <= self.factor <= self.high < float("inf"):
-            raise InputError(
-                f"event: expected 0 <= low <= factor <= high, got {self.low}, {self.factor}, {self.high}"
-            )
 
 
 def scheduled_events(path: str | Path) -> tuple[ScheduledEvent, ...]:

@@ -1,7 +1,7 @@
 """Rolling-origin tables: every forecast of a workload, made once and shared by all that play it.
 
 Row ``t`` is what the state shows at tick ``t``: it knows the demand of the first ``t`` ticks and nothing
-later. A table is two ``.npy`` files that are mapped into memory, moments
+later, but for the events that people announced. A table is two ``.npy`` files that are mapped into memory, moments
 ``(n_ticks + 1, n_horizons, n_series, 4, 2)`` and, if wanted, quantiles
 ``(n_ticks + 1, n_series, 4, n_horizons, 7)``, both float32: half precision ends at 65,504, which the MHz and
 MiB of an application exceed. Their name is the hash of the demand and of the engine's configuration, so
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from foreshade import _core
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.announced import Announced
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.workloads.workload import Workload
 
@@ -92,6 +93,9 @@ def table_files(
     digest = hashlib.sha256(json.dumps([FORMAT, shape, settings], sort_keys=True).encode())
     digest.update(np.ascontiguousarray(workload.demand[:n_ticks], np.float32).tobytes())
     digest.update(row_owners(workload, n_ticks).tobytes())
+    if workload.events:
+        known = [workload.apps.name, workload.start_epoch_s, [asdict(event) for event in workload.events]]
+        digest.update(json.dumps(known).encode())
     name = digest.hexdigest()[:32]
     return TableFiles(folder / f"{name}.moments.npy", folder / f"{name}.quantiles.npy")
 
@@ -120,6 +124,9 @@ def precompute(
     n_series, n_horizons = workload.n_series, len(config.horizons)
     owner = row_owners(workload, n_ticks)
     forecaster = _core.DemandForecaster(config.native, n_series)
+    announced = Announced(
+        workload.events, workload.apps.name, workload.apps.series, workload.start_epoch_s, workload.tick_s
+    )
     wanted = (files.moments, files.quantiles) if quantiles else (files.moments,)
     parts = {path: path.with_name(f".{path.stem}.{os.getpid()}.npy") for path in wanted}
     try:
@@ -130,9 +137,10 @@ def precompute(
             rows = _file(parts[files.quantiles], (n_ticks + 1, n_series, 4, n_horizons, len(LEVELS)))
         forecaster.own(owner[0])
         for t in range(n_ticks):
-            forecaster.observe(workload.demand[t])
+            forecaster.observe(announced.calm(workload.demand[t], t))
             forecaster.own(owner[t + 1])  # who has come is known before what they want
             forecaster.predict(moments[t + 1], None if rows is None else rows[t + 1])
+            announced.show(moments[t + 1], None if rows is None else rows[t + 1], t + 1, config.horizons)
             if on_tick is not None:
                 on_tick(t + 1, n_ticks)
         del moments, rows  # written and closed

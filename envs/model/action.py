@@ -30,6 +30,10 @@ class PowerTarget(IntEnum):
     SLEEP = 2
 
 
+#: The weight of a ``SHIFT`` that suspends a shadow; 0 resumes it.
+SUSPENDED = -1.0
+
+
 class Boot(IntEnum):
     """How a VM comes up: value of a ``SPAWN`` or ``SHADOW`` action."""
 
@@ -127,6 +131,16 @@ def shadow(vm: int, host: int, fraction: float, fidelity: float = 0.0, reason: s
 def shift(vm: int, weight: float, reason: str = "") -> Action:
     """Set a VM's weight in its application's traffic."""
     return Action(ActionKind.SHIFT, vm=vm, value=weight, reason=reason)
+
+
+def suspend(vm: int, reason: str = "") -> Action:
+    """Pause a shadow that takes no traffic: it keeps its memory and its room, and wants no CPU."""
+    return shift(vm, SUSPENDED, reason)
+
+
+def resume(vm: int, reason: str = "") -> Action:
+    """Let a suspended shadow run again, without traffic."""
+    return shift(vm, 0.0, reason)
 
 
 def power(host: int, target: PowerTarget, reason: str = "") -> Action:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.workloads.generator_catalogue import SHORT
 from foreshade.envs.workloads.generator_config import PRESETS, GeneratorConfig, configure
 from foreshade.envs.workloads.generator_laws import F32, ornstein_uhlenbeck
-from foreshade.envs.workloads.generator_load import Group, load
+from foreshade.envs.workloads.generator_load import Group, Surge, load
 from foreshade.envs.workloads.generator_population import (
     Application,
     ShortVms,
@@ -45,9 +46,11 @@ def build(config: GeneratorConfig, name: str = "generated", source: str = "gener
     n_apps, n_series = len(apps), len(apps) + short.n_columns
     demand = np.zeros((config.n_ticks, n_series, 4), dtype=np.float32)
     groups = Group.draw(config, apps[-1].slot // config.group + 1)
+    events: list[ScheduledEvent] = []
     for start in range(0, n_apps, _BLOCK):
         stop = min(start + _BLOCK, n_apps)
-        _fill_applications(config, apps[start:stop], groups, demand[:, start:stop])
+        surges = _fill_applications(config, apps[start:stop], groups, demand[:, start:stop])
+        events.extend(_announced(config, apps[start + surge.column], surge) for surge in surges)
     for start in range(0, short.n_columns, _BLOCK):
         stop = min(start + _BLOCK, short.n_columns)
         _fill_short(config, short, start, demand[:, n_apps + start : n_apps + stop])
@@ -63,13 +66,26 @@ def build(config: GeneratorConfig, name: str = "generated", source: str = "gener
         vms=_vm_rows(apps, short),
         apps=_app_rows(apps, short),
         notes=("generated: no measured data",),
+        events=tuple(events),
     )
+
+
+def _announced(config: GeneratorConfig, app: Application, surge: Surge) -> ScheduledEvent:
+    """What people say of a surge before: the quarter-hours around it, and its height give or take a fifth."""
+    rng = stream(config.seed, 0, app.slot, app.generation, 5, int(surge.start_s))
+    factor = max(surge.factor * float(rng.lognormal(0.0, 0.2)), 1.5)
+    first, last = math.floor(surge.start_s / 900.0), math.ceil(surge.end_s / 900.0)
+    start_s, end_s = (config.start_epoch_s + 900.0 * quarter for quarter in (first, last))
+    return ScheduledEvent(start_s, end_s, factor, factor / 1.5, factor * 1.5, (app.name,))
 
 
 def _fill_applications(
     config: GeneratorConfig, apps: Sequence[Application], groups: Sequence[Group], out: F32
-) -> None:
-    """Write one block's demand into its columns (n_ticks, n, 4), zero outside each application's life."""
+) -> tuple[Surge, ...]:
+    """Write one block's demand into its columns (n_ticks, n, 4), zero outside each application's life.
+
+    Returns the surges of the block that are announced.
+    """
     wanted = load(
         config,
         [app.kind for app in apps],
@@ -86,6 +102,7 @@ def _fill_applications(
     for column, app in enumerate(apps):
         out[: app.arrival_tick, column] = 0.0
         out[app.departure_tick :, column] = 0.0
+    return wanted.surges
 
 
 def _fill_short(config: GeneratorConfig, short: ShortVms, start: int, out: F32) -> None:

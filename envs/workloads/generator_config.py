@@ -54,6 +54,12 @@ class GeneratorConfig:
     daily: float = 0.0
     #: Share of the applications with surges at random times, as many: not forecastable.
     random: float = 0.0
+    #: Share of the applications with surges at random times whose surges people announce: launches, campaigns.
+    announced: float = 0.0
+    #: Share of them whose surges have a precursor: their network traffic rises before.
+    heralded: float = 0.0
+    #: Minutes from the precursor to the surge.
+    herald: float = 20.0
     #: Median height of a surge, share of the CPU provisioned; with the base, 1 makes most surges want
     #: more than is provisioned, so that only a larger or a further VM serves them.
     surge: float = 1.0
@@ -73,6 +79,10 @@ class GeneratorConfig:
         if self.daily + self.random > 1.0:
             raise WorkloadError(
                 f"generated: daily + random must be at most 1, got {self.daily + self.random:g}"
+            )
+        if self.announced + self.heralded > 1.0:
+            raise WorkloadError(
+                f"generated: announced + heralded must be at most 1, got {self.announced + self.heralded:g}"
             )
         unknown = sorted(set(self.mix) - set(TYPES))
         if unknown or not sum(self.mix.values()) > 0.0 or min(self.mix.values()) < 0.0:
@@ -118,6 +128,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "life_days": (0, 1e5),
     "daily": (0, 1),
     "random": (0, 1),
+    "announced": (0, 1),
+    "heralded": (0, 1),
+    "herald": (0, 240),
     "surge": (0, 10),
     "ramp": (0, 240),
     "limit": (1.01, 10),

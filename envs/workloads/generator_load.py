@@ -41,6 +41,8 @@ T = TypeVar("T")
 _NORMAL = NormalDist()
 #: Largest share of its memory that a guest uses; the rest is the kernel's reserve.
 MEMORY_MOST = 0.95
+#: Network traffic of a precursor, in units of an application's median: links are shared before they are followed.
+HERALD = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,16 @@ class Parameters(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Surge:
+    """One surge of an application of a block."""
+
+    column: int
+    start_s: float  # from the first tick on
+    end_s: float
+    factor: float  # of the load that the application has without it
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """What a block of applications wants, each column relative to one application's provision."""
 
@@ -82,6 +94,7 @@ class Demand:
     memory: F32  # (n_ticks, n) share of the memory provisioned
     disk: F32  # (n_ticks, n) MiB/s for each vCPU
     net: F32  # (n_ticks, n) Mbit/s for each vCPU
+    surges: tuple[Surge, ...]  # of those that are announced
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +184,8 @@ def load(
     gate = np.ones((n, n_ticks), dtype=np.float32)
     backup = np.zeros((n, n_ticks), dtype=np.float32)  # share of the disk limit
     crowd = np.zeros((n_ticks, n), dtype=np.float32)
+    herald = np.zeros((n, n_ticks), dtype=np.float32)  # network traffic on top, in units of its median
+    announced: list[Surge] = []
     for i, (kind, key) in enumerate(zip(kinds, keys, strict=True)):
         rng = stream(config.seed, *key)
         p = draw_parameters(rng, kind, config)
@@ -183,7 +198,14 @@ def load(
         else:
             add_bursts(extra[i], rng, config.bursts * rng.lognormal(0.0, 0.7), tick_s, p.burst)
         if surges[i]:
-            _surges(extra[i], rng, config, epoch_s, surges[i])
+            found = _surges(extra[i], rng, config, epoch_s, surges[i])
+            if surges[i] == "announced":
+                announced.extend(
+                    Surge(i, a, b, min(p.base + height, config.limit) / p.base) for a, b, height in found
+                )
+            if surges[i] == "heralded":
+                for start_s, _, _ in found:
+                    add_pulse(herald[i], tick_s, start_s - 60.0 * config.herald, 60.0 * config.herald, HERALD)
         if config.bursts > 0.0 and rng.random() < kind.backup:
             _nightly(backup[i], rng, epoch_s, tick_s, rng.uniform(0, 5), rng.uniform(600, 3600), 0.25)
         group = groups[i]
@@ -193,7 +215,9 @@ def load(
     for pulses in (extra, backup):  # rounding at a pulse's edges may leave a trace below zero
         np.maximum(pulses, 0.0, out=pulses)
     p_all = Parameters(*np.array([astuple(row) for row in rows], dtype=np.float32).T)
-    return _combine(config, epoch_s, p_all, z, white, levels, extra.T, gate.T, backup.T, crowd)
+    return _combine(
+        config, epoch_s, p_all, z, white, levels, extra.T, gate.T, backup.T, crowd, herald.T, announced
+    )
 
 
 def _combine(
@@ -207,6 +231,8 @@ def _combine(
     gate: F32,
     backup: F32,
     crowd: F32,
+    herald: F32,
+    announced: Sequence[Surge],
 ) -> Demand:
     """Put the laws of a block together; every field of ``p`` is an (n,) array here."""
     tick_s = float(config.tick_s)
@@ -225,7 +251,9 @@ def _combine(
     disk = _active(z[:, 3], p.disk_noise, p.disk_from) * relative * (p.disk * config.scale)
     disk += backup * np.float32(DISK_MIB_PER_VCPU)
     net = _active(z[:, 4], p.net_noise, p.net_from) * relative * (p.net * config.scale)
-    return Demand(cpu, np.minimum(memory, np.float32(MEMORY_MOST), out=memory), disk, net)
+    net += herald * (p.net * config.scale)
+    memory = np.minimum(memory, np.float32(MEMORY_MOST), out=memory)
+    return Demand(cpu, memory, disk, net, tuple(announced))
 
 
 def _active(z: F32, deviation: F32, threshold: F32) -> F32:
@@ -265,23 +293,28 @@ def _jobs(gate: F32, rng: np.random.Generator, config: GeneratorConfig, epoch_s:
     np.clip(gate, 0.02, 1.0, out=gate)  # an idle batch VM still runs its system
 
 
-def _surges(out: F32, rng: np.random.Generator, config: GeneratorConfig, epoch_s: F64, surge: str) -> None:
+def _surges(
+    out: F32, rng: np.random.Generator, config: GeneratorConfig, epoch_s: F64, surge: str
+) -> list[tuple[float, float, float]]:
     """One surge a day of the height ``config.surge`` (sigma 0.25), with ramps of ``config.ramp`` around 30 to 90 min.
 
-    ``daily``: at the application's own hour, to within three minutes. ``random``: as many at Poisson times.
+    ``daily``: at the application's own hour, to within three minutes. Others but ``calm``: as many at Poisson times.
+    Returns start and end in s from the first tick on, and the height, of each that begins while the workload lasts.
     """
     hour, length_s = rng.uniform(0.0, 24.0), rng.uniform(1800.0, 5400.0)
-    height = config.surge * rng.lognormal(0.0, 0.25)
+    height = config.surge * float(rng.lognormal(0.0, 0.25))
     tick_s, n_ticks, ramp_s = float(config.tick_s), len(out), 60.0 * config.ramp
     at_s = np.arange(n_ticks) * tick_s + 0.5 * tick_s
     if surge == "daily":
         first_s = (math.floor(epoch_s[0] / DAY_S - 1.0) + hour / 24.0) * DAY_S - epoch_s[0]
         starts_s = first_s + np.arange(math.ceil(n_ticks * tick_s / DAY_S) + 2) * DAY_S
         starts_s += rng.normal(0.0, 180.0, len(starts_s))
-    elif surge == "random":
+    elif surge in {"random", "announced", "heralded"}:
         starts_s = poisson_times(rng, 1.0, n_ticks, tick_s)
     else:
-        return
+        return []
     for start_s in starts_s:
         corners = start_s + np.array([0.0, ramp_s, ramp_s + length_s, 2.0 * ramp_s + length_s])
         out += (height * np.interp(at_s, corners, [0.0, 1.0, 1.0, 0.0])).astype(np.float32)
+    end_s = 2.0 * ramp_s + length_s
+    return [(float(s), float(s) + end_s, height) for s in starts_s if 0.0 <= s < n_ticks * tick_s]

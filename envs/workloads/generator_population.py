@@ -49,7 +49,7 @@ class Application:
     slot: int  # position in the cluster; its group is slot // config.group
     generation: int  # 0 = there from the start, then its successors
     kind: ApplicationType
-    surge: str  # "daily", "random", "calm"; empty where the workload has no surges
+    surge: str  # "daily", "random", "announced", "heralded", "calm"; empty where the workload has no surges
     members: int
     flavour: tuple[float, float, float, float, float]  # of one member: MHz, MiB, MiB/s, Mbit/s, GPUs
     arrival_tick: int
@@ -110,6 +110,10 @@ def _draw(config: GeneratorConfig, slot: int, generation: int, arrival_tick: int
         surge = (
             "daily" if drawn < config.daily else "random" if drawn < config.daily + config.random else "calm"
         )
+    if surge == "random" and config.announced + config.heralded > 0.0:
+        known = stream(config.seed, 0, slot, generation, 4).random()
+        if known < config.announced + config.heralded:
+            surge = "announced" if known < config.announced else "heralded"
     members = max(round(kind.members_median * rng.lognormal(0.0, kind.members_sigma)), 1)
     vcpus = int(rng.choice(VCPUS, p=VCPU_SHARES))
     gpus = 0.0

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from foreshade.envs.errors import WorkloadError
+
+if TYPE_CHECKING:
+    from foreshade.envs.forecast.event import ScheduledEvent
 
 F32 = npt.NDArray[np.float32]
 I32 = npt.NDArray[np.int32]
@@ -63,6 +67,7 @@ class Workload:
     apps: WorkloadApps
     defects: Mapping[str, int] = field(default_factory=dict)  # what was met and mended, by kind
     notes: tuple[str, ...] = ()
+    events: tuple[ScheduledEvent, ...] = ()  # that people announced, of applications by name
 
     def __post_init__(self) -> None:
         if self.demand.ndim != 3 or self.demand.shape[2] != 4:

@@ -20,6 +20,16 @@ def shadow() -> Iterator[str]:
     yield from play(world(load), rules([Shadows()]), 90, wants)
 
 
+@golden("shadow_suspended")
+def suspended() -> Iterator[str]:
+    """Two surges three hours apart: after the first the shadow is suspended, for the second it is resumed instead of
+    another being created, and when none comes for two hours it ends.
+    """
+    want = [*surge(1 * GHZ, 3.4 * GHZ, 60, 64), *surge(1 * GHZ, 3.4 * GHZ, 40, 44)]
+    load = workload([App(want)], 160)
+    yield from play(world(load), rules([Shadows(ShadowsKnobs(suspend_ticks=24))]), 160, wants)
+
+
 @golden("shadow_of_a_false_alarm")
 def false_alarm() -> Iterator[str]:
     """A surge that nobody foresaw, and that ends before the shadow is warm: it gives back what it took and ends."""

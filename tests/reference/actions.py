@@ -160,6 +160,7 @@ class Acting(Lives):
             self.vms[v]
             for v in life.vms
             if self.vms[v].state == PAUSED
+            and self.vms[v].kind != SHADOW
             and self.vms[v].app == a["app"]
             and self.vms[v].allocation == list(a["allocation"])
         ]
@@ -262,9 +263,17 @@ class Acting(Lives):
         return vm.id
 
     def shift(self, a: dict[str, Any]) -> int:
-        """Traffic weight."""
+        """Traffic weight; of a shadow -1 suspends it, and 0 then resumes it."""
         vm = self.known(a["vm"])
+        if vm.kind == SHADOW and vm.state == PAUSED and a["value"] == 0:
+            self.set_vm(vm, VM_BOOTING)
+            self.push(self.now + self.profile(vm.host).boot_s[SPARE], "vm_booted", vm.id, vm.serial)
+            return vm.id
         need(vm.up, "vm_not_running")
+        if vm.kind == SHADOW and vm.weight <= 0 and a["value"] == -1:
+            need(vm.state == RUNNING and vm.destination < 0, "vm_busy")
+            self.set_vm(vm, PAUSED)
+            return vm.id
         need(0 <= a["value"] <= 1e6, "bad_value")
         vm.weight = a["value"]
         return vm.id

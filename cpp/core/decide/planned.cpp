@@ -438,7 +438,7 @@ void Planned::book(const Action& action) {
         ++hosts.arriving[h];
         break;
     case ActionKind::shift:
-        vms.weight[v] = action.value;
+        vms.weight[v] = std::max(action.value, 0.0F); // below 0 a shadow is suspended
         break;
     case ActionKind::power:
         if (action.rack >= 0) break;

@@ -407,13 +407,20 @@ void Proposer::add(std::vector<Offer> offers) {
     generate();
 }
 
+// Whether a new VM that a component offers may come: a host that is closed takes no moves, but keeps its room for these.
+bool Proposer::admits(std::size_t h) const {
+    if (planned_->takes(h)) return true;
+    const bool closed = !restraint_.hosts.empty() && restraint_.hosts[h] == HostBar::closed;
+    return closed && planned_->state().hosts.state[h] == HostState::on;
+}
+
 // Whether what was booked since leaves room for all of it.
 bool Proposer::stands(const Offer& offer) const {
     const VmColumns& vms = planned_->state().vms;
     for (const Action& action : offer.actions) {
         if (!planned_->allows(action)) return false;
         if (makes_vm(action)) {
-            if (free_slots_ == 0 || !planned_->takes(at(action.host))) return false;
+            if (free_slots_ == 0 || !admits(at(action.host))) return false;
             Amounts asked = action.allocation;
             if (action.kind == ActionKind::shadow)
                 for (std::size_t r = 0; r < kResources; ++r)

@@ -151,6 +151,7 @@ class Proposer {
     void generate();
     void offer_plans();
     void show_offers();
+    bool admits(std::size_t host) const;
     bool stands(const Offer& offer) const;
     bool is_dark(std::int32_t rack) const;
     void fill_plan(Candidate& c);
