@@ -55,6 +55,8 @@ def _reason(order: Order, seen: Seen, dark: set[str], leaving: dict[str, int]) -
         return f"{order.primary} on {order.source} may need to hand traffic over; {order.host} is at " + _use(
             order.host, seen
         )
+    if order.kind is ActionKind.SHIFT and order.value < 0.0:
+        return "it takes no traffic, and may be wanted again"
     if order.kind is ActionKind.SHIFT:
         return f"its share of the traffic goes from weight {order.before:g} to {order.value:g}"
     if order.kind in (ActionKind.POWER, ActionKind.RENT):

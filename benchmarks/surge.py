@@ -354,7 +354,8 @@ def main() -> None:
         counts = [sum(row["forecastable"][key] for row in of) for key in ("shifted", "helped", "saturated")]
         print(
             f"| `{label}` | {mean['room_usd']:.2f} | {mean['total_usd']:.2f} | {100 * mean['unmet']:.3f} | {missed} "
-            f"| {counts[0]} of {total} ({counts[0] / max(total, 1):.1%}) | {counts[1] / max(total, 1):.1%} | {counts[2]} |"
+            f"| {counts[0]} of {total} ({counts[0] / max(total, 1):.1%}) | {counts[1] / max(total, 1):.1%} "
+            f"| {counts[2]} |"
         )
     if args.labels:
         return

@@ -133,6 +133,12 @@ def evaluate(
     calendar: Annotated[
         Path | None, typer.Option(help="An iCalendar file of maintenance and freezes, beside the scenario's.")
     ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV of announced events (time, end, factor; low, high, series), known to forecasts."
+        ),
+    ] = None,
     ablate: Annotated[
         bool,
         typer.Option(
@@ -165,6 +171,11 @@ def evaluate(
         from foreshade.adapters.app.calendar import with_calendar  # noqa: PLC0415  an optional extra
 
         said = with_calendar(said, calendar)
+    announced = ()
+    if events is not None:
+        from foreshade.envs.forecast.knowledge import scheduled_events  # noqa: PLC0415  reads tables
+
+        announced = scheduled_events(events)
     changed = None if what_if is None else changes(said, what_if)
     labels = [name.strip() for name in agent.split(",")]
     if agent == "all":
@@ -193,6 +204,7 @@ def evaluate(
             files=files,
             say=say,
             changed=changed,
+            events=announced,
         )
         ablations = [
             ablated(

@@ -19,6 +19,7 @@ from foreshade.agents.episode import play
 from foreshade.agents.rules.rules import Decider
 from foreshade.envs.data_centre import cut
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.forecast.table import (
     Forecast,
     cache_folder,
@@ -60,6 +61,7 @@ def evaluate(
     files: AgentFiles | None = None,
     say: Say = lambda _: None,
     changed: WhatIf | None = None,
+    events: Sequence[ScheduledEvent] = (),
 ) -> list[RunResult]:
     """Play every agent with every seed; results in the order of seeds, then agents.
 
@@ -75,6 +77,7 @@ def evaluate(
         forecast: none, table or online; None = table where the scenario's engine shows forecasts.
         say: told once where a table is made first, which takes time.
         changed: a what-if of ``scenario``; every run is then played again under it, after the others.
+        events: that people announced, beside those of the workload; tables of forecasts know them.
 
     Raises:
         InputError: an agent is unknown or its file does not verify, the workload or its forecasts cannot be
@@ -90,7 +93,11 @@ def evaluate(
     if anomalies and scenario.engine == "cloudsim":
         raise InputError("--anomalies: expected the engine foreshade, found cloudsim")
     shown = forecast_of(scenario, forecast)
+    if events and shown != "table":
+        raise InputError(f"--events: expected forecasts from a table, which know of events, found {shown}")
     workloads = workloads_of(scenario, workload_spec, seeds)
+    if events:
+        workloads = {seed: _told(loaded, events) for seed, loaded in workloads.items()}
     runs = [Job(agent, seed, anomalies, files) for seed in seeds for agent in agents]
     if changed is None:
         return play_jobs(scenario, workloads, runs, shown, jobs, on_progress, say)
@@ -143,6 +150,13 @@ def workloads_of(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> 
     for seed in seeds[1:]:
         found[seed] = workload_of(scenario, spec, seed) if first.seeded else first
     return found
+
+
+def _told(loaded: Loaded, events: Sequence[ScheduledEvent]) -> Loaded:
+    """The workload with further events that are known of it."""
+    if isinstance(loaded.played, PercentDay):
+        return loaded
+    return replace(loaded, played=replace(loaded.played, events=(*loaded.played.events, *events)))
 
 
 def _changed_workloads(workloads: Mapping[int, Loaded], changed: WhatIf) -> dict[int, Loaded]:

@@ -27,6 +27,8 @@ class Shifting:
         try:
             found = self._hands.one(order.vm)
             server = self._server(found)
+            if order.value < 0.0:
+                return f"VM {order.vm}: expected a weight of at least 0, not to be suspended"
             if server is not None and order.value > server.weight and not server.healthy:
                 return f"VM {order.vm}: expected it healthy before it gets more, found its check failing"
             others = self._others(found)

@@ -156,6 +156,9 @@ def _of_vm(order: Order, sight: Sight) -> Standing:
         before = order.allocation_before
         back = before is not None and np.allclose(vms.allocation[slot], before, rtol=_SAME)
         return Standing.HALF_DONE if begun and not back else Standing.UNTOUCHED
+    if order.kind is ActionKind.SHIFT and (order.value < 0.0 or state is VmState.PAUSED):  # suspend, resume
+        there = (state is VmState.PAUSED) == (order.value < 0.0)
+        return Standing.DONE if there else Standing.UNTOUCHED
     if order.kind is ActionKind.SHIFT:
         same = bool(np.isclose(vms.weight[slot], order.value, rtol=_SAME))
         return Standing.DONE if same or begun else Standing.UNTOUCHED

@@ -47,7 +47,7 @@ class Despawning:
     def reset(self, site: Site) -> None:
         """Forget everything; a run on ``site`` begins."""
         self._site = site
-        self._outlook, self._room, self._members = Outlook(site), Room(site), Members()
+        self.outlook, self._room, self._members = Outlook(site), Room(site), Members()
         self._idle = np.zeros(0, np.int64)  # (n_vms,) ticks in which its application had room without it
         self._draining: dict[
             int, tuple[int, int, float]
@@ -57,7 +57,7 @@ class Despawning:
         """For each application the drain of one VM, the shutdown of those that are drained, or their return."""
         if not {ActionKind.DESPAWN, ActionKind.SHIFT} <= self._site.capabilities:
             return ()
-        view = self._outlook.look(state)
+        view = self.outlook.look(state)
         self._room.look(state)
         self._members.look(state)
         self._forget(state)

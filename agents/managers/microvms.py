@@ -50,7 +50,7 @@ class MicroVms:
     def reset(self, site: Site) -> None:
         """Forget everything; a run on ``site`` begins."""
         self._site = site
-        self._outlook, self._room = Outlook(site), Room(site)
+        self.outlook, self._room = Outlook(site), Room(site)
         names = site.hypervisors[:1]
         self._boot_s = catalogue.hypervisor(names[0] if names else "kvm").boot_s.microvm
 
@@ -58,7 +58,7 @@ class MicroVms:
         """A helper for each application that will be short and can hand off work."""
         if self._site.offloadable is None or ActionKind.MICROVM not in self._site.capabilities:
             return ()
-        view = self._outlook.look(state)
+        view = self.outlook.look(state)
         self._room.look(state)
         offers = []
         for need in needs(view, self.knobs):

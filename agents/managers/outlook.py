@@ -11,8 +11,10 @@ again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -80,13 +82,20 @@ class Outlook:
         self._n_apps = 0 if site.offloadable is None else len(site.offloadable)
         self._said: F32 | None = None  # (n_rows, n_ahead, 7); NaN = nothing was said of that tick
         self._tick = -1
+        self._view: View | None = None  # of the tick `_looked`
+        self._looked = -1
         self._seen = np.zeros(self._n_apps, np.int64)
         self._carried = np.zeros(0, np.int64)  # (n_vms,) birth of those that served a tick ago, -1 = none
         self._per_day = max(1, round(86_400.0 / site.tick_s))
         self._days = np.zeros((_DAYS, 0, self._per_day), np.float32)  # what was wanted; NaN = not seen
 
     def look(self, state: ClusterState) -> View:
-        """The view of this tick."""
+        """The view of this tick; who asks again in it gets the same."""
+        if self._view is None or state.tick != self._looked:
+            self._view, self._looked = self._look(state), state.tick
+        return self._view
+
+    def _look(self, state: ClusterState) -> View:
         vms = state.vms
         there = vms.state != VmState.ABSENT
         n_apps = max(self._n_apps, int(vms.app[there].max(initial=-1)) + 1)
@@ -200,6 +209,20 @@ class Outlook:
             self._said[:, -passed:] = np.nan
         self._tick = tick
         return self._said
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A component that looks ahead; those of one decider share their outlook."""
+
+    outlook: Outlook
+
+
+def share(managers: Iterable[object]) -> None:
+    """Let all that look ahead do so once: they would see the same."""
+    looking = [manager for manager in managers if isinstance(manager, Foreseeing)]
+    for manager in looking:
+        manager.outlook = looking[0].outlook
 
 
 def _filled(said: F32) -> F32:

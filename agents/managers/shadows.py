@@ -83,7 +83,7 @@ class Shadows:
     def reset(self, site: Site) -> None:
         """Forget everything; a run on ``site`` begins."""
         self._site = site
-        self._outlook, self._room = Outlook(site), Room(site)
+        self.outlook, self._room = Outlook(site), Room(site)
         self.tracks: list[Track] = []
         self._orders: dict[int, Order] = {}  # of this tick's offers, by their identity
         self._birth: list[int] = []  # (n_vms,)
@@ -122,7 +122,7 @@ class Shadows:
         self._report(state)
         self._orders.clear()
         self._birth = state.vms.birth.tolist()
-        view = self._outlook.look(state)
+        view = self.outlook.look(state)
         self._room.look(state)
         offers: list[Offer] = []
         short = {need.app: need for need in needs(view, self.knobs, view.saturates + view.booting)}

@@ -56,7 +56,7 @@ class Spawning:
     def reset(self, site: Site) -> None:
         """Forget everything; a run on ``site`` begins."""
         self._site = site
-        self._outlook, self._room, self._members = Outlook(site), Room(site), Members()
+        self.outlook, self._room, self._members = Outlook(site), Room(site), Members()
         self._sizing = Sizing(site, self._library)
         boots = catalogue.hypervisor(self._sizing.hypervisor).boot_s
         self.boots = BootTimes(
@@ -69,7 +69,7 @@ class Spawning:
         """A VM more for each application that is about to be short, and traffic by size for those that came up."""
         if ActionKind.SPAWN not in self._site.capabilities:
             return ()
-        view = self._outlook.look(state)
+        view = self.outlook.look(state)
         self._room.look(state)
         self._members.look(state)
         self._learn(state)

@@ -51,7 +51,7 @@ class WarmPool:
     def reset(self, site: Site) -> None:
         """Forget everything; a run on ``site`` begins."""
         self._site = site
-        self._outlook, self._room, self._sizing = Outlook(site), Room(site), Sizing(site)
+        self.outlook, self._room, self._sizing = Outlook(site), Room(site), Sizing(site)
         boots = catalogue.hypervisor(self._sizing.hypervisor).boot_s
         self._saved_s = boots.cold - boots.spare + self.knobs.wakes_s
         self._unwanted: dict[
@@ -64,7 +64,7 @@ class WarmPool:
         if not {ActionKind.SPAWN, ActionKind.DESPAWN} <= self._site.capabilities:
             return ()
         self._tick = state.tick
-        view = self._outlook.look(state)
+        view = self.outlook.look(state)
         self._room.look(state)
         spares = self._spares(state)
         capacity = view.coming.copy()

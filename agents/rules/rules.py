@@ -11,6 +11,7 @@ from foreshade._core import ClusterState
 from foreshade.agents.bars import Admitting, Barring, Bars
 from foreshade.agents.decisions import RULES, Taken, Tally
 from foreshade.agents.managers.manager import Advice, Adviser, Manager
+from foreshade.agents.managers.outlook import share
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, five
@@ -74,6 +75,7 @@ class Decider:
         self._proposer = _core.Proposer(native_site(site), self.knobs.on(site).native())
         for manager in self.managers:
             manager.reset(site)
+        share(self.managers)
         for adviser in self._advisers:
             adviser.begin(Advice(self.knobs.headroom, self.knobs.threshold))
         self.tally = Tally()

@@ -47,6 +47,15 @@ def migration() -> Iterator[str]:
     yield from play(world(load), rules([Shadows()]), 90, wants, moves)
 
 
+@golden("shadow_and_packers")
+def packers() -> Iterator[str]:
+    """Beside packers that fill hosts: neither is the small clone taken to a fuller host, nor is the room filled that
+    it is to grow into, as long as its application is about to be short.
+    """
+    load = workload([App(surge(1 * GHZ, 3.4 * GHZ, 60, 68)), App([900.0], vms=3), App([500.0], vms=2)], 90)
+    yield from play(world(load), rules([Shadows()], plan=True), 90, wants)
+
+
 @golden("standing_shadow")
 def standing() -> Iterator[str]:
     """VMs of credit 2 have a standing shadow in another place from the start; in a surge it takes traffic as any
