@@ -158,6 +158,7 @@ def evaluate(
     from foreshade.adapters.app.table import print_results  # noqa: PLC0415
     from foreshade.adapters.app.what_if import print_changes, to_rows  # noqa: PLC0415
     from foreshade.agents.baselines.registry import AgentFiles, agent_names  # noqa: PLC0415
+    from foreshade.envs.forecast.knowledge import scheduled_events as announced  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
     from foreshade.envs.scenarios.profiles import read_profiles, with_profiles  # noqa: PLC0415
     from foreshade.envs.scenarios.what_if import what_if as changes  # noqa: PLC0415
@@ -171,11 +172,6 @@ def evaluate(
         from foreshade.adapters.app.calendar import with_calendar  # noqa: PLC0415  an optional extra
 
         said = with_calendar(said, calendar)
-    announced = ()
-    if events is not None:
-        from foreshade.envs.forecast.knowledge import scheduled_events  # noqa: PLC0415  reads tables
-
-        announced = scheduled_events(events)
     changed = None if what_if is None else changes(said, what_if)
     labels = [name.strip() for name in agent.split(",")]
     if agent == "all":
@@ -204,7 +200,7 @@ def evaluate(
             files=files,
             say=say,
             changed=changed,
-            events=announced,
+            events=None if events is None else announced(events),
         )
         ablations = [
             ablated(

@@ -61,7 +61,7 @@ def evaluate(
     files: AgentFiles | None = None,
     say: Say = lambda _: None,
     changed: WhatIf | None = None,
-    events: Sequence[ScheduledEvent] = (),
+    events: Sequence[ScheduledEvent] | None = None,
 ) -> list[RunResult]:
     """Play every agent with every seed; results in the order of seeds, then agents.
 

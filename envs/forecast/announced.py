@@ -18,7 +18,7 @@ from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.event import ScheduledEvent
 
 F32 = npt.NDArray[np.float32]
-_LOAD = (0, 2, 3)  # CPU, disk, network
+_LOAD = np.array([0, 2, 3])  # CPU, disk, network
 _95 = 2 * 1.959964  # standard deviations between the outermost levels
 
 
