@@ -407,7 +407,7 @@ void Proposer::add(std::vector<Offer> offers) {
     generate();
 }
 
-// Whether a new VM that a component offers may come: a host that is closed takes no moves, but keeps its room for these.
+// Whether a new VM that a component offers may come: a closed host takes no moves, but keeps its room for these.
 bool Proposer::admits(std::size_t h) const {
     if (planned_->takes(h)) return true;
     const bool closed = !restraint_.hosts.empty() && restraint_.hosts[h] == HostBar::closed;
