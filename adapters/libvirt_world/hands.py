@@ -122,6 +122,13 @@ class Hands:
             raise ActionError(f"application {app}: expected a template in the settings, found none")
         return found
 
+    def pool(self, record: Record) -> str:
+        """The storage pool that holds a guest's own disks; "" = it has none there, or nobody says so any more."""
+        try:
+            return self.template(record.app, record.template).pool
+        except ActionError:
+            return ""
+
     def balancer_app(self, app: str) -> str:
         """The balancer's name of an application."""
         known = self.settings.apps.get(app)

@@ -6,7 +6,9 @@ is asked of both hosts, never of the call: a guest that runs on the destination 
 
 from __future__ import annotations
 
+import logging
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,8 +19,11 @@ from foreshade.adapters.libvirt_world.domain import Definition
 from foreshade.adapters.libvirt_world.hands import Deadline, Hands, failed
 from foreshade.adapters.libvirt_world.library import NoAnswerError, is_missing, library, said
 from foreshade.adapters.libvirt_world.record import Record
+from foreshade.adapters.libvirt_world.volumes import make_room, remove_overlays
 from foreshade.envs.errors import ForeshadeError, WorldError
 from foreshade.envs.order import Order, Result, Standing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,7 @@ class Migration:
             if against:
                 return failed(Standing.UNTOUCHED, against)
             found = self._hands.one(order.vm)
+            self._send_disks(order, found)
             job = self._begin(order, found)
             self._jobs[order.vm] = job
         error = ""
@@ -101,6 +107,8 @@ class Migration:
         if standing is Standing.DONE:
             self._moved(order)
             return Result(standing)
+        if standing is Standing.UNTOUCHED:
+            self._leave_no_disks(order.host, order)
         return failed(
             standing, f"VM {order.vm} to {order.host}: {error or 'expected it there, found it not'}"
         )
@@ -149,7 +157,10 @@ class Migration:
                 cluster.domain(order.host, order.vm, "resume", lambda domain: domain.resume(), 15.0)
         except libvirt.libvirtError as error:
             return failed(Standing.HALF_DONE, f"VM {order.vm}: {said(error)}")
-        return Result(self.standing(order))
+        standing = self.standing(order)
+        if standing is Standing.UNTOUCHED:
+            self._leave_no_disks(order.host, order)
+        return Result(standing)
 
     def abort(self, order: Order) -> None:
         """Stop the copy; the guest stays where it is.
@@ -183,6 +194,36 @@ class Migration:
             told.get("data_remaining", 0) / 2**20,
             int(told.get("memory_iteration", 0)),
         )
+
+    # -- disks that go along ---------------------------------------------------------------------------------------
+
+    def _send_disks(self, order: Order, found: Found) -> None:
+        """Room on the destination for what is copied: libvirt makes none for an overlay."""
+        record, cluster = found.definition.record, self._hands.cluster
+        pool = "" if record is None else self._hands.pool(record)
+        if not (self._hands.settings.migration.copy_disks and pool):
+            return
+        text = cluster.domain(found.host, order.vm, "disks of", lambda domain: domain.XMLDesc(0))
+        root = ET.fromstring(text)  # noqa: S314 - libvirt's own answer
+        cluster.call(
+            order.host, f"make room for {order.vm}", lambda conn: make_room(conn, pool, root, order.vm), 30.0
+        )
+
+    def _leave_no_disks(self, host: str, order: Order) -> None:
+        """What a guest that stands elsewhere has of disks on a host is deleted; a host that is away keeps it."""
+        cluster = self._hands.cluster
+        if not (self._hands.settings.migration.copy_disks and host):
+            return
+        try:
+            places = cluster.search(order.vm)
+            records = [found.definition.record for found in places.values() if found.host != host]
+            pool = next((self._hands.pool(record) for record in records if record is not None), "")
+            if pool and host not in places:
+                cluster.call(
+                    host, f"delete disks of {order.vm}", lambda c: remove_overlays(c, pool, order.vm), 30.0
+                )
+        except WorldError as error:
+            log.warning("VM %s: its disks on %s stay: %s", order.vm, host, said(error))
 
     # -- ----------------------------------------------------------------------------------------------------------
 
@@ -296,6 +337,7 @@ class Migration:
                 int(told.get("memory_iteration", 0)),
             )
             found = cluster.look(order.host, order.vm)
+            self._leave_no_disks(order.source, order)
             record: Record | None = None if found is None else found.definition.record
             if record is not None:
                 self._hands.note(order.host, order.vm, replace(record, moved_s=self._hands.now_s()))

@@ -252,11 +252,11 @@ class Reshaping:
         Deadline(min(20.0, deadline.left_s)).until(reached)
 
     def _disk(self, found: Found, mib_s: float, _deadline: Deadline) -> None:
-        """Each of its disks gets an equal part of the limit."""
+        """Each of its disks gets an equal part of the limit; 0 = none."""
         libvirt, it = library(), found.definition
         if not it.disks:
             return  # nothing to limit: the metadata keeps what was promised
-        each = max(1, round(mib_s * 2**20 / len(it.disks)))
+        each = _at_least_one(mib_s * 2**20 / len(it.disks))
 
         def act(domain: Any) -> None:
             for disk in it.disks:
@@ -265,21 +265,23 @@ class Reshaping:
         self._hands.cluster.domain(found.host, it.name, "limit disks of", act, 10.0)
 
     def _network(self, found: Found, mbit: float, _deadline: Deadline) -> None:
-        """Each way of each card gets an equal part: an allocation is received and sent together."""
+        """Each way of each card gets an equal part, as an allocation is received and sent together; 0 = no limit."""
         libvirt, it = library(), found.definition
         if not it.interfaces:
             return
-        each = max(1, round(mbit * KIB_S_PER_MBIT / len(it.interfaces) / 2.0))
+        each = _at_least_one(mbit * KIB_S_PER_MBIT / len(it.interfaces) / 2.0)
 
         def act(domain: Any) -> None:
             for card in it.interfaces:
                 limits: dict[str, int] = {}
                 for way in ("inbound", "outbound"):
-                    limits |= {
-                        f"{way}.average": each,
-                        f"{way}.peak": each,
-                        f"{way}.burst": max(64, each // 16),
-                    }
+                    burst = max(64, each // 16) if each else 0
+                    limits |= {f"{way}.average": each, f"{way}.peak": each, f"{way}.burst": burst}
                 domain.setInterfaceParameters(card.device, limits, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
         self._hands.cluster.domain(found.host, it.name, "limit cards of", act, 10.0)
+
+
+def _at_least_one(limit: float) -> int:
+    """A limit in whole units; none stays none, which to libvirt is 0, and the smallest one stays a limit."""
+    return max(1, round(limit)) if limit > 0.0 else 0

@@ -119,7 +119,8 @@ class Spawning:
             hands.note(order.host, order.vm, replace(record, spare=True, weight=1.0))
             hands.cluster.domain(order.host, order.vm, "pause", lambda domain: domain.suspend())
             return Result(Standing.UNTOUCHED)
-        remove_domain(hands, order.host, order.vm, graceful_s=0.0, deadline=deadline)
+        pool = hands.pool(record)
+        remove_domain(hands, order.host, order.vm, graceful_s=0.0, deadline=deadline, pool=pool)
         gone = hands.cluster.look(order.host, order.vm) is None
         return (
             Result(Standing.UNTOUCHED)
@@ -209,11 +210,19 @@ class Spawning:
         if here is None or there is None or template.saved is None:
             raise WorldError(f"host {order.host}: expected a folder for saved images, found none")
         image = f".{order.vm}.restoring"
-        twin(
-            here / template.saved,
-            here / image,
-            lambda text: ET.tostring(named(text, who, record), encoding="unicode"),
-        )
+
+        def changed(text: str) -> str:
+            root = named(text, who, record)
+            if template.pool:  # on its twin's own disks both would write
+                cluster.call(
+                    order.host,
+                    f"make disks of {order.vm}",
+                    lambda conn: make_overlays(conn, template.pool, root, who.name),
+                    60.0,
+                )
+            return ET.tostring(root, encoding="unicode")
+
+        twin(here / template.saved, here / image, changed)
 
         def restore(conn: Any) -> None:
             libvirt = library()

@@ -47,6 +47,28 @@ def make_overlays(conn: Any, pool_name: str, root: ET.Element, guest: str) -> No
         raise WorldError(f"pool {pool_name}: expected a disk for {guest}, found {said(error)}") from error
 
 
+def make_room(conn: Any, pool_name: str, root: ET.Element, guest: str) -> None:
+    """Empty volumes on a destination, on top of the same images, for the disks that a migration copies there.
+
+    Raises:
+        WorldError: the pool, or an image in it, is not there.
+
+    """
+    libvirt = library()
+    try:
+        pool = conn.storagePoolLookupByName(pool_name)
+        there = pool.listVolumes()
+        for disk in root.iterfind("devices/disk"):
+            target, below = disk.find("target"), disk.find("backingStore/source")
+            if disk.get("device", "disk") != "disk" or target is None or below is None:
+                continue
+            name = volume_name(guest, target.get("dev", "vda"))
+            if name not in there:
+                pool.createXML(_overlay(name, conn.storageVolLookupByPath(below.get("file"))), 0)
+    except libvirt.libvirtError as error:
+        raise WorldError(f"pool {pool_name}: expected room for {guest}, found {said(error)}") from error
+
+
 def _overlay(name: str, base: Any) -> str:
     about = ET.fromstring(base.XMLDesc(0))  # noqa: S314 - libvirt's own answer
     kind = about.find("target/format")

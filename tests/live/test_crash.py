@@ -200,6 +200,27 @@ def test_libvirtd_that_is_restarted_is_found_again_with_its_guests(clean: Testbe
     world.close()
 
 
+@pytest.mark.parametrize("number", ["1", "3"], ids=["source", "destination"])
+def test_libvirtd_that_dies_in_the_middle_of_a_move_leaves_one_guest(clean: Testbed, number: str) -> None:
+    world, order = _slow_move(clean)
+    pending = _begun(world, order)
+    before = world.cluster.hosts[f"h{number}"].connection.times_connected
+    script("restart-libvirtd", number)
+    pending()
+    until(lambda: world.cluster.hosts[f"h{number}"].connection.times_connected > before, 30.0)
+    until(lambda: world.standing(order) is not Standing.UNDER_WAY, 60.0)
+    if world.standing(order) is Standing.HALF_DONE:
+        world.compensate(order, 30.0)
+    standing = world.standing(order)
+    assert standing in (Standing.UNTOUCHED, Standing.DONE)
+    assert clean.running() == {order.vm: "h3" if standing is Standing.DONE else "h1"}
+    assert list(clean_running(clean, (1, 2, 3))) == [order.vm]
+    again = world.order(migrate(world.inventory().vm_slot[order.vm], 1), f"again-{time.time()}")
+    world.cluster.call(again.source, "speed", lambda c: c.lookupByName(order.vm).migrateSetMaxSpeed(1024, 0))
+    assert settled(world, again).standing is Standing.DONE  # nothing of it is in the way
+    world.close()
+
+
 def test_guest_whose_agent_hangs_is_ended_all_the_same(clean: Testbed) -> None:
     world = clean.world()
     world.observe()
@@ -284,8 +305,7 @@ def _begun(world: LibvirtWorld, order: Order) -> Callable[[], object]:
     box: list[object] = []
     thread = threading.Thread(target=lambda: box.append(world.carry_out(order, 60.0)), daemon=True)
     thread.start()
-    until(lambda: world.migration.progress(order.vm, "h1") is not None, 20.0)
-    time.sleep(1.0)
+    until(lambda: (p := world.migration.progress(order.vm, "h1")) is not None and p.sent_mib > 2.0, 60.0)
 
     def wait() -> object:
         thread.join(90.0)

@@ -59,8 +59,19 @@ def script(*words: str, timeout_s: float = 300.0) -> str:
     return done.stdout
 
 
-def guest_xml(*, micro: bool = False, memory_mib: int = 192, vcpus: int = 2, hotplug: bool = False) -> str:
-    """A diskless guest by direct kernel boot, with agent and balloon; its address follows from its MAC address."""
+def guest_xml(
+    *, micro: bool = False, memory_mib: int = 192, vcpus: int = 2, plug_mib: int = 0, disk: str = ""
+) -> str:
+    """A guest by direct kernel boot, with agent and balloon; its address follows from its MAC address.
+
+    Args:
+        micro: of the machine type microvm.
+        memory_mib: that it boots with.
+        vcpus: that it may have at most; one is plugged.
+        plug_mib: size of a virtio-mem device; 0 = none.
+        disk: path of a raw image; "" = it has none.
+
+    """
     address = "<address type='virtio-mmio'/>" if micro else ""
     kernel, initrd = STATE / "guest/vmlinuz", STATE / "guest/initramfs.cpio"
     parts = [
@@ -77,15 +88,23 @@ def guest_xml(*, micro: bool = False, memory_mib: int = 192, vcpus: int = 2, hot
         parts.append("<memballoon model='virtio'><stats period='1'/></memballoon>")
         parts.append("<controller type='pci' index='0' model='pcie-root'/>")
         parts += ["<controller type='pci' model='pcie-root-port'/>"] * 8
-    most = f"<maxMemory slots='4' unit='MiB'>{memory_mib + 1024}</maxMemory>" if hotplug else ""
-    numa = (
-        f"<cpu><numa><cell id='0' cpus='0-{vcpus - 1}' memory='{memory_mib}' unit='MiB'/></numa></cpu>"
-        if hotplug
-        else ""
-    )
+    most = numa = ""
+    if plug_mib:
+        most = f"<maxMemory slots='4' unit='MiB'>{memory_mib + 1024}</maxMemory>"
+        numa = f"<cpu><numa><cell id='0' cpus='0-{vcpus - 1}' memory='{memory_mib}' unit='MiB'/></numa></cpu>"
+        parts.append(
+            f"<memory model='virtio-mem'><target><size unit='MiB'>{plug_mib}</size><node>0</node>"
+            "<block unit='KiB'>2048</block><requested unit='MiB'>0</requested></target></memory>"
+        )
+    if disk:
+        parts.append(
+            f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/>"
+            "<target dev='vda' bus='virtio'/></disk>"
+        )
     cmdline = _CMDLINE + (" tsc_early_khz=2000000" if micro else "")
     return f"""<domain type='qemu'><name>template</name>{most}
-  <memory unit='MiB'>{memory_mib}</memory><vcpu current='1'>{vcpus}</vcpu>
+  <memory unit='MiB'>{memory_mib + plug_mib}</memory><currentMemory unit='MiB'>{memory_mib}</currentMemory>
+  <vcpu current='1'>{vcpus}</vcpu>
   <os><type arch='x86_64' machine='{"microvm" if micro else "q35"}'>hvm</type>
     <kernel>{kernel}</kernel><initrd>{initrd}</initrd><cmdline>{cmdline}</cmdline></os>
   <features><acpi/></features>{numa}<clock offset='utc'/>
