@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from foreshade._core import ClusterState
 from foreshade.agents.plan import ActionState, Mode, PlannedAction
+from foreshade.envs.affinity_labels import broken
 from foreshade.envs.inventory import Inventory
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.model.state import HostState
@@ -97,6 +98,13 @@ class Seen:
     now_s: float  # Unix time
     draining: frozenset[str] = frozenset()
     windows: tuple[Window, ...] = ()
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Host by VM, where it is going or stands."""
+        vms, hosts = self.state.vms, self.inventory.hosts
+        at = np.where(vms.destination >= 0, vms.destination, vms.host).tolist()
+        return {name: hosts[at[v]].name for name, v in self.inventory.vm_slot.items() if at[v] >= 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +205,7 @@ class Guard:
                 )
                 said = [v if v.refused else Verdict(v.order, v.level, against.rule, because) for v in said]
             verdicts.update((verdict.order.key, verdict) for verdict in said)
-        return tuple(verdicts[order.key] for order in orders)
+        return tuple(_placed([verdicts[order.key] for order in orders], seen))
 
     def _against(
         self,
@@ -348,6 +356,32 @@ def _protected(order: Order, inventory: Inventory) -> str:
         if slot >= 0 and inventory.hosts[slot].protected:
             return f"host {name} is protected"
     return ""
+
+
+def _placed(verdicts: list[Verdict], seen: Seen) -> list[Verdict]:
+    """The same, without what would break a label where all that was admitted stands in the end."""
+    if not any(facts.together or facts.apart for facts in seen.inventory.vms):
+        return verdicts
+    while True:
+        stands = seen.places
+        comes = [(i, v.order) for i, v in enumerate(verdicts) if not v.refused and _is_placed(v.order)]
+        stands.update((order.vm, order.host) for _, order in comes)
+        against = {i: broken(seen.inventory, stands, order.vm) for i, order in comes}
+        found = [i for i, why in against.items() if why]
+        if not found:
+            return verdicts
+        last = verdicts[found[-1]].order  # what was admitted before it may stand without it
+        unit = next(unit for unit in units([v.order for v in verdicts]) if last in unit)
+        why = against[found[-1]]
+        goes = f"goes with {last.kind.name.lower()} {_what(last)}: {why}"
+        for i, verdict in enumerate(verdicts):
+            if verdict.order in unit and not verdict.refused:
+                reason = why if verdict.order is last else goes
+                verdicts[i] = replace(verdict, rule="affinity", reason=reason)
+
+
+def _is_placed(order: Order) -> bool:
+    return order.kind in _MOVES or (order.kind is ActionKind.SPAWN and not order.app)
 
 
 def _busy(order: Order, busy: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade.agents.guard import Seen
+from foreshade.envs.affinity_labels import broken
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.order import Order
@@ -30,7 +31,7 @@ def stale(order: Order, seen: Seen, booked: Booked | None = None) -> str:
     A destination must have room both for what is allocated and for what is used: either alone has killed guests.
     """
     booked = {} if booked is None else booked
-    why = _vm(order, seen) or _host(order, seen) or _room(order, seen, booked)
+    why = _vm(order, seen) or _host(order, seen) or _company(order, seen) or _room(order, seen, booked)
     if not why and order.kind in _ARRIVES and order.host:
         booked[order.host] = booked.get(order.host, _NOTHING) + np.stack(_wants(order, seen))
     return why
@@ -76,6 +77,16 @@ def _host(order: Order, seen: Seen) -> str:
         if seen.state.hosts.n_vms[slot] > 0 or seen.state.hosts.arriving[slot] > 0:
             return f"host {order.host} holds {seen.state.hosts.n_vms[slot]} VMs, expected none"
     return ""
+
+
+def _company(order: Order, seen: Seen) -> str:
+    """Whether a VM stands there by now that it is to be kept apart from."""
+    if order.kind not in (ActionKind.MIGRATE, ActionKind.SPAWN) or order.app or not order.host:
+        return ""
+    slot = seen.inventory.vm_slot.get(order.vm, -1)
+    if slot < 0 or not seen.inventory.vms[slot].apart:
+        return ""
+    return broken(seen.inventory, {**seen.places, order.vm: order.host}, order.vm, together=False)
 
 
 def _room(order: Order, seen: Seen, booked: Booked) -> str:

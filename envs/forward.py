@@ -15,8 +15,10 @@ import numpy.typing as npt
 
 from foreshade import _core
 from foreshade.envs import catalogue
+from foreshade.envs.affinity import Guests, Places, bind, native
+from foreshade.envs.affinity_labels import members_of, rules_of_labels
 from foreshade.envs.data_centre import hypervisor_profile
-from foreshade.envs.errors import ActionError, InputError
+from foreshade.envs.errors import ActionError, InputError, ScenarioError
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.model.state import HostState, Resource, VmState
 from foreshade.envs.order import Order
@@ -50,6 +52,7 @@ class Forward:
         runs = np.isin(vms["state"], [int(s) for s in _RUNS]) & (vms["host"] >= 0)
         waits = np.isin(vms["state"], [int(s) for s in _WAITS])
         self._slots = np.flatnonzero((runs | waits) & (vms["app"] >= 0))
+        self._broken: list[str] = []  # rules that are so now, and are not played
         if not len(self._slots):
             raise InputError("simulate: expected VMs that run in the snapshot, found none")
         self._apps = np.unique(vms["app"][self._slots])
@@ -134,7 +137,7 @@ class Forward:
             ]
         )
         simulator.advance()
-        return lost
+        return [*self._broken, *lost]
 
     def _action(self, order: Order) -> _core.Action:
         inventory = self._snapshot.inventory
@@ -198,8 +201,38 @@ class Forward:
         failures.false_alarms_per_host_day, failures.lead_h = 0.0, 1e-3
         spec.failures = failures
         spec.maintenance = []
+        spec.affinity = self._affinity()
         spec.spare_slots = max(64, n_vms // 4)
         return spec
+
+    def _affinity(self) -> _core.Affinity | None:
+        """The labels of VMs as rules about places, as far as they are obeyed as the snapshot stands."""
+        snapshot = self._snapshot
+        names = [snapshot.inventory.vms[slot].name for slot in self._slots]
+        at = dict(zip(names, snapshot.vms["host"][self._slots].tolist(), strict=True))
+        kept = []
+        for rule in rules_of_labels([snapshot.inventory.vms[slot] for slot in self._slots]):
+            members = members_of(rule, names)
+            hosts = [at[name] for name in members if at[name] >= 0]
+            apart = rule.apart is not None
+            if len(set(hosts)) == (len(hosts) if apart else min(len(hosts), 1)):
+                kept.append(rule)
+            else:
+                self._broken.append(
+                    f"affinity {rule.name}: expected it obeyed in the snapshot, found it broken"
+                )
+        hosts_there = snapshot.hosts
+        n = len(hosts_there["rack"])
+        places = Places(
+            tuple(hosts_there["rack"].tolist()), tuple(hosts_there["zone"].tolist()), (frozenset(),) * n
+        )
+        app_of = np.searchsorted(self._apps, snapshot.vms["app"][self._slots])
+        guests = Guests(tuple(names), tuple(app_of.tolist()), tuple(str(app) for app in self._apps))
+        try:
+            return native(bind(kept, guests, places), guests, places)
+        except ScenarioError as error:  # of what waits for a host
+            self._broken.append(str(error))
+            return None
 
     def _model(self, h: int) -> _core.ServerModel:
         hosts, site = self._snapshot.hosts, self._snapshot.site

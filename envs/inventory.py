@@ -32,6 +32,8 @@ class VmFacts:
     protected: bool = False  # opted out by tag or domain metadata: never touched
     forbidden: frozenset[ActionKind] = frozenset()  # kinds it opted out of
     tags: frozenset[str] = frozenset()
+    together: frozenset[str] = frozenset()  # labels; VMs with one in common stand on one host
+    apart: frozenset[str] = frozenset()  # labels; VMs with one in common stand on different hosts
     managed: bool = True  # False = foreign: it is seen and counted, and never touched
 
 

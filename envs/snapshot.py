@@ -122,8 +122,9 @@ def _inventory_to_json(inventory: Inventory) -> dict[str, Any]:
     def plain(facts: HostFacts | VmFacts) -> dict[str, Any]:
         usual = _USUAL[type(facts)]
         said: dict[str, Any] = {key: now for key, was in usual.items() if (now := getattr(facts, key)) != was}
-        if "tags" in said:
-            said["tags"] = sorted(said["tags"])
+        for labels in ("tags", "together", "apart"):
+            if labels in said:
+                said[labels] = sorted(said[labels])
         if "forbidden" in said:
             said["forbidden"] = sorted(kind.name for kind in said["forbidden"])
         return said
@@ -147,7 +148,8 @@ def _inventory_from_json(said: Mapping[str, Any]) -> Inventory:
 
     def vm(one: Mapping[str, Any]) -> VmFacts:
         forbidden = frozenset(ActionKind[name] for name in one.get("forbidden", ()))
-        return VmFacts(**{**one, "tags": frozenset(one.get("tags", ())), "forbidden": forbidden})
+        labels = {key: frozenset(one.get(key, ())) for key in ("tags", "together", "apart")}
+        return VmFacts(**{**one, **labels, "forbidden": forbidden})
 
     return Inventory(
         tuple(host(one) for one in said["hosts"]),

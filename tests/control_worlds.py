@@ -23,7 +23,7 @@ from tests import tiny_world
 HOSTS, VMS = 4, 8
 
 
-def simulated() -> SimulatedWorld:
+def simulated(**changes: Any) -> SimulatedWorld:
     """Four hosts, one more to rent, eight VMs of 1,000 to 2,000 MHz; nothing fails."""
     rng = np.random.default_rng(3)
     load = tiny_world.workload(
@@ -32,14 +32,14 @@ def simulated() -> SimulatedWorld:
         allocation=6_000.0,
     )
     rented = ({**tiny_world.MACHINE, "price_usd_h": 0.5, "provision_s": 60},)
-    return SimulatedWorld(tiny_world.scenario(HOSTS, rented=rented), load)
+    return SimulatedWorld(tiny_world.scenario(HOSTS, rented=rented, **changes), load)
 
 
 def durable(
-    folder: Path, before_step: Callable[[Order, str], str] = lambda _order, _step: ""
+    folder: Path, before_step: Callable[[Order, str], str] = lambda _order, _step: "", **changes: Any
 ) -> DurableSimulatedWorld:
-    """The same, kept in a folder."""
-    return DurableSimulatedWorld(simulated(), folder / "world.jsonl", before_step=before_step)
+    """The same, kept in a folder; ``changes`` to its scenario."""
+    return DurableSimulatedWorld(simulated(**changes), folder / "world.jsonl", before_step=before_step)
 
 
 def journal(folder: Path) -> StoreJournal:

@@ -8,6 +8,7 @@ from foreshade.adapters.libvirt_world.cluster import Cluster
 from foreshade.adapters.libvirt_world.slots import Slots
 from foreshade.adapters.libvirt_world.snapshot import Sighting, View, rack_names, zone_names
 from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
+from foreshade.envs.model.state import VmKind
 
 
 def inventory_of(view: View, slots: Slots, proven: Callable[[str], bool], generation: int) -> Inventory:
@@ -34,7 +35,15 @@ def inventory_of(view: View, slots: Slots, proven: Callable[[str], bool], genera
         vms[slots.slot(uuid)] = (
             VmFacts(sight.name, managed=False, protected=True)
             if record is None
-            else VmFacts(sight.name, record.app, record.protected, record.forbidden, record.tags)
+            else VmFacts(
+                sight.name,
+                record.app,
+                record.protected,
+                record.forbidden,
+                record.tags,
+                record.affinity if record.kind is VmKind.PRODUCTION else frozenset(),
+                record.anti_affinity if record.kind is VmKind.PRODUCTION else frozenset(),
+            )
         )
     racks, zones = tuple(rack_names(view)), tuple(zone_names(view))
     return Inventory(tuple(hosts), tuple(vms), tuple(slots.apps), racks, zones, generation)

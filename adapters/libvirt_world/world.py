@@ -36,6 +36,7 @@ from foreshade.adapters.libvirt_world.wall_clock import WallClock
 from foreshade.adapters.metrics import Metrics
 from foreshade.adapters.power import Power, PowerReading, Proofs
 from foreshade.adapters.traffic import Traffic
+from foreshade.envs.affinity_labels import contradiction
 from foreshade.envs.errors import ActionError, ForeshadeError, WorldError
 from foreshade.envs.inventory import Inventory
 from foreshade.envs.model.action import Action, ActionKind, Outcome, Plan
@@ -268,8 +269,10 @@ class LibvirtWorld:
 
     def troubles(self) -> Sequence[str]:
         """What is wrong with hosts, VMs, balancer and monitoring, and what was found impossible."""
-        found = troubles_of(self._cluster, self._sightings)
-        return [*found, *filter(None, [self.upkeep.trouble]), *self._outside.troubles, *self._hands.abilities]
+        found = list(troubles_of(self._cluster, self._sightings))
+        labels = contradiction(self.inventory().vms)
+        found = [*found, *filter(None, [labels, self.upkeep.trouble])]
+        return [*found, *self._outside.troubles, *self._hands.abilities]
 
     def close(self) -> None:
         """Disconnect; everything goes on as it is."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from foreshade._core import ClusterState
+from foreshade.adapters.simulated_durable.labels import labels_of
 from foreshade.adapters.simulated_durable.log import WorldLog
 from foreshade.adapters.simulated_durable.names import Memory, Names, host_name, rack_name
 from foreshade.adapters.simulated_durable.steps import Sight, Step, back_of, standing_of, steps_of
@@ -73,6 +74,7 @@ class DurableSimulatedWorld:
         self._state = simulated.observe()
         hosts = self._state.hosts
         self._names = Names(simulated.workload, len(hosts.state), int(hosts.rack.max()) + 1)
+        self._labels = labels_of(simulated)
         head = {
             "scenario": simulated.scenario.name,
             "variant": simulated.scenario.variant,
@@ -155,11 +157,17 @@ class DurableSimulatedWorld:
             )
             apps, owners, states = self._names.apps, vms.app.tolist(), vms.state.tolist()
             guests = tuple(
-                VmFacts(name, apps[owners[v]]) if states[v] != VmState.ABSENT and owners[v] >= 0 else _FREE
+                self._facts(name, apps[owners[v]])
+                if states[v] != VmState.ABSENT and owners[v] >= 0
+                else _FREE
                 for v, name in enumerate(self._vm_names())
             )
             zone_names = tuple(f"zone{z}" for z in range(max(zones) + 1))
             return Inventory(facts, guests, apps, self._names.racks, zone_names)
+
+    def _facts(self, name: str, app: str) -> VmFacts:
+        together, apart = self._labels.get(name, (frozenset(), frozenset()))
+        return VmFacts(name, app, together=together, apart=apart)
 
     def troubles(self) -> Sequence[str]:
         """Hosts that failed."""
