@@ -116,9 +116,9 @@ def test_a_snapshot_keeps_labels_and_a_simulated_plan_obeys_them(tmp_path: Path,
 
 def test_a_simulated_cluster_has_the_labels_of_its_scenarios_hard_rules_about_hosts(tmp_path: Path) -> None:
     rules = (
-        {"name": "pair", "apart": "host", "vms": ["vm0", "vm1"]},
-        {"name": "near", "together": "zone", "vms": ["vm0", "vm2"]},
-        {"name": "soft", "apart": "host", "vms": ["vm2", "vm3"], "price_usd_h": 0.1},
+        {"name": "pair", "apart": "host", "vms": ("vm0", "vm1")},
+        {"name": "near", "together": "zone", "vms": ("vm0", "vm2")},
+        {"name": "soft", "apart": "host", "vms": ("vm2", "vm3"), "price_usd_h": 0.1},
     )
     world = durable(tmp_path, affinity=rules)
     world.advance()
