@@ -16,10 +16,12 @@ from typing import Any
 
 from foreshade.adapters import control_models as answers
 from foreshade.adapters.control_models import plan_answer
+from foreshade.adapters.store.baseline import read_baseline, write_baseline
 from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.lease import read_lease
 from foreshade.adapters.store.snapshots import newest_tick, read_snapshot
 from foreshade.adapters.store.store import Store
+from foreshade.agents.counterfactual import Baseline
 from foreshade.agents.journal import Controls, TickRecord
 from foreshade.agents.plan import ActionState, Mode, PlanRecord, PlanState
 from foreshade.envs.errors import InputError
@@ -138,6 +140,15 @@ class ControlService:
     def seen(self) -> Snapshot | None:
         """The newest snapshot that this process has looked at; never asks the store."""
         return self._snapshot if self._snapshot is not None else self._read
+
+    def baseline(self) -> Baseline | None:
+        """What nobody's acting is reckoned from; None = nothing is kept yet."""
+        return read_baseline(self.store, self.cluster)
+
+    def keep_baseline(self, baseline: Baseline) -> None:
+        """Keep it, where the controller runs in this process: others follow what it shows."""
+        if self._snapshot is not None:
+            write_baseline(self.store, self.cluster, baseline, self._wall_s())
 
     def controls(self) -> Controls:
         """Mode, pause and drains."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,14 @@ class Comparison:
     no_action: Reckoning
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What would be had nobody acted, in names: they outlive a restart, and slots do not."""
+
+    homes: Mapping[str, str]  # host by VM
+    on: frozenset[str]  # hosts
+
+
 class NoAction:
     """Every VM stays where it was first seen, and every host that was first seen on, or given a VM, stays on.
 
@@ -48,10 +57,32 @@ class NoAction:
     the ones that were not. A host that fails is out in both.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, baseline: Baseline | None = None) -> None:
+        """Begin with the first snapshot, or go on from a baseline."""
+        self._recalled = baseline
         self._on = np.zeros(0, bool)
         self._home: I64 = np.zeros(0, np.int64)
         self._birth: I64 = np.zeros(0, np.int64)
+
+    def baseline(self, snapshot: Snapshot) -> Baseline:
+        """What is remembered, in the names of the snapshot that was observed last."""
+        hosts, names = snapshot.inventory.hosts, snapshot.names
+        return Baseline(
+            {
+                names[v]: hosts[self._home[v]].name
+                for v in np.flatnonzero(self._home >= 0).tolist()
+                if names[v]
+            },
+            frozenset(hosts[h].name for h in np.flatnonzero(self._on).tolist()),
+        )
+
+    def _recall(self, baseline: Baseline, snapshot: Snapshot) -> None:
+        """VMs and hosts that are no longer there are forgotten; a VM of the same name is taken for the same."""
+        slots = snapshot.inventory.host_slot
+        for v, name in enumerate(snapshot.names):
+            self._home[v] = slots.get(baseline.homes.get(name, ""), -1)
+        self._birth[:] = snapshot.vms["birth"]
+        self._on[[slots[name] for name in baseline.on if name in slots]] = True
 
     def observe(self, snapshot: Snapshot) -> Comparison:
         """Both placements at this instant; remembers where new VMs stand."""
@@ -62,6 +93,9 @@ class NoAction:
             more = n_vms - len(self._home)
             self._home = np.concatenate([self._home, np.full(more, -1)])
             self._birth = np.concatenate([self._birth, np.full(more, -1)])
+        if self._recalled is not None:
+            self._recall(self._recalled, snapshot)
+            self._recalled = None
         host, kind = vms["host"].astype(np.int64), vms["kind"]
         birth = vms["birth"].astype(np.int64)
         self._home[self._birth != birth] = -1

@@ -209,7 +209,7 @@ def wait_for(folder: Path, epoch: int, patience_s: float = 60.0) -> tuple[str, i
         found = leader(folder)
         if found is not None and found[1] > epoch:
             return found
-        time.sleep(0.02)
+        time.sleep(0.1)
     raise SystemExit(f"no leader after epoch {epoch} within {patience_s} s: {folder}")
 
 

@@ -1,6 +1,7 @@
 """A store of the first released schema opens, migrates and verifies; two versions run side by side."""
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,13 @@ from sqlalchemy import create_engine, text
 
 from foreshade.adapters.store import upgrade
 from foreshade.adapters.store.journal import StoreJournal
+from foreshade.adapters.store.lease import Lease
 from foreshade.adapters.store.schema import SCHEMA_VERSION, metadata
 from foreshade.adapters.store.store import Store
-from foreshade.agents.plan import PlanState
-from foreshade.envs.errors import InputError
+from foreshade.agents.plan import Mode, PlannedAction, PlanRecord, PlanState
+from foreshade.envs.errors import FenceError, InputError
+from foreshade.envs.model.action import ActionKind
+from foreshade.envs.order import Order
 from tests.postgres import Postgres, server_programs
 
 FIRST = Path(__file__).parent / "fixtures" / "store_v1.sql"
@@ -90,6 +94,52 @@ def test_a_newer_store_opens_as_long_as_it_says_that_it_may(tmp_path, least, ope
     else:
         with pytest.raises(InputError, match="needs a newer foreshade"):
             Store(tmp_path / "control.db")
+
+
+def act_under_lease(store, lease, clock):
+    """What a controller of any version does in a tick: renew, journal a plan, step it."""
+    lease.renew()
+    kept = StoreJournal(store, wall_s=clock, fence=lease.fence_in)
+    plan_id = kept.new_id()
+    order = Order(f"{plan_id}-0", ActionKind.MIGRATE, vm="v", host="b", source="a")
+    plan = PlanRecord(plan_id, 0, clock(), Mode.AUTO, "rules", (PlannedAction(order),))
+    kept.add(plan)
+    kept.step_plan(plan.to(PlanState.APPROVED), PlanState.RECOMMENDED, clock())
+    return plan_id
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA_VERSION))
+@pytest.mark.skipif(server_programs() is None, reason="PostgreSQL IS MISSING (apt-get install postgresql)")
+def test_a_leader_on_an_older_schema_acts_while_a_standby_brings_the_store_up_and_then_hands_over(schema):
+    with Postgres() as postgres:
+        engine = create_engine(postgres.url)
+        with engine.begin() as connection:
+            command.upgrade(upgrade.alembic_config(connection), f"{schema:04d}")
+            connection.execute(text(f"INSERT INTO serial (name, value) VALUES ('schema', {schema})"))
+        older = Store.__new__(
+            Store
+        )  # as a program of that schema has it open: it has looked, and changes nothing
+        older.url, older.name, older.engine = postgres.url, "older", engine
+        leader = Lease(older, "c", holder="old:elsewhere")
+        assert leader.acquire()
+        first = act_under_lease(older, leader, time.time)
+
+        newer = Store(postgres.url)
+        assert differences(newer) == []
+        second = act_under_lease(older, leader, time.time)
+        leader.fence()
+        standby = Lease(newer, "c", holder="new:elsewhere")
+        assert not standby.acquire()
+        leader.release()
+        assert standby.acquire()
+        assert not standby.waited_for
+        third = act_under_lease(newer, standby, time.time)
+        with pytest.raises(FenceError):
+            act_under_lease(older, leader, time.time)
+        plans = StoreJournal(newer, wall_s=time.time).plans(10)
+        assert {plan.id for plan in plans} == {first, second, third}
+        engine.dispose()
+        newer.close()
 
 
 @pytest.mark.skipif(server_programs() is None, reason="PostgreSQL IS MISSING (apt-get install postgresql)")

@@ -22,7 +22,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: The oldest schema whose program can work with this one: steps so far only add.
 LEAST_SCHEMA = 1
 

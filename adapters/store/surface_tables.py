@@ -1,4 +1,4 @@
-"""Tables of the operators' surface: the audit, tokens, answers by idempotency key, rules and policies."""
+"""Tables of the operators' surface: the audit, tokens, answers by idempotency key, rules and policies, baselines."""
 
 from __future__ import annotations
 
@@ -79,4 +79,12 @@ calendars = Table(
     Column("text", Text, nullable=False),
     Column("added_s", Float(53), nullable=False),
     Column("added_by", String(255), nullable=False),
+)
+
+baselines = Table(
+    "baselines",
+    metadata,
+    Column("cluster", String(128), primary_key=True),
+    Column("at_s", Float(53), nullable=False),
+    Column("data", LargeBinary, nullable=False),  # zlib of JSON: homes of VMs, hosts that would be on
 )

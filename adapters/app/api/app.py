@@ -42,9 +42,14 @@ Roles are viewer < operator < admin: an operation says its own in `x-role`, and 
 must have. Errors are problems of RFC 9457. A POST with an `Idempotency-Key` is done once, however often
 it is sent."""
 
-_FAILURE = {
+_FAILURE: dict[str, Any] = {
     "description": "A problem: what, where, expected, found",
     "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+_UNREADABLE = {
+    "description": "No HTTP that can be read, such as an address of over 64 KiB; or a problem",
+    "content": {"text/plain": {"schema": {"type": "string"}}, **_FAILURE["content"]},
 }
 
 
@@ -90,7 +95,7 @@ def _describe(app: FastAPI) -> None:
             for operations in document["paths"].values():
                 for operation in operations.values():
                     operation["responses"].pop("422", None)
-                    operation["responses"].update({"4XX": _FAILURE, "5XX": _FAILURE})
+                    operation["responses"].update({"400": _UNREADABLE, "4XX": _FAILURE, "5XX": _FAILURE})
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -48,7 +48,7 @@ class ForecastQuery(BaseModel):
 class VmForecastQuery(PageQuery):
     """Of which VMs; none = all."""
 
-    vm: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=500)] = Field(default=[])
+    vm: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=100)] = Field(default=[])
     resource: Resource = "cpu_mhz"
 
 

@@ -24,7 +24,7 @@ from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.late_calls import LATE
 from foreshade.adapters.tracing import TickTraces
 from foreshade.adapters.wire.forecast import Chosen, Moment, Spell
-from foreshade.agents.counterfactual import Comparison, NoAction
+from foreshade.agents.counterfactual import Baseline, Comparison, NoAction
 from foreshade.agents.journal import TickRecord
 from foreshade.envs.errors import ForeshadeError
 from foreshade.envs.model.state import HostState, VmState
@@ -55,6 +55,7 @@ class Narrator:
         )
         self._traces = traces
         self._no_action: tuple[int, NoAction] | None = None
+        self._baseline: Baseline | None = None
         self._score = ForecastScore()
         self._told: Snapshot | None = None
         self._kinds: dict[str, str] = {}  # of the actions of the plan that was last looked at
@@ -130,12 +131,25 @@ class Narrator:
             self._troubles = record.troubles
             self._bus.publish("trouble", {"troubles": list(record.troubles)})
         self._bus.publish("tick", {"tick": moment.tick, "moment": moment.model_dump(mode="json")})
+        self._keep_baseline(snapshot)
 
     def _compare(self, snapshot: Snapshot) -> Comparison:
         generation = snapshot.inventory.generation
-        if self._no_action is None or self._no_action[0] != generation:  # slots mean other hosts and VMs now
-            self._no_action = generation, NoAction()
+        if self._no_action is None:
+            self._baseline = self._service.baseline()
+            self._no_action = generation, NoAction(self._baseline)
+        elif self._no_action[0] != generation:  # slots mean other hosts and VMs now, names are what they were
+            self._no_action = generation, NoAction(self._baseline)
         return self._no_action[1].observe(snapshot)
+
+    def _keep_baseline(self, snapshot: Snapshot) -> None:
+        """So that whoever comes after a restart, or takes over, goes on with it."""
+        if self._no_action is None:
+            return
+        found = self._no_action[1].baseline(snapshot)
+        if found != self._baseline:
+            self._baseline = found
+            self._service.keep_baseline(found)
 
     def _tell_spell(self, spell: Spell) -> None:
         self._bus.publish("anomaly", spell.model_dump(mode="json"))

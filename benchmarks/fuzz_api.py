@@ -1,0 +1,80 @@
+"""The API fuzzed from its own OpenAPI document: no 5xx, nothing that the document does not say.
+
+    PYTHONPATH=. python benchmarks/fuzz_api.py                    # at least 10,000 cases
+    PYTHONPATH=. python benchmarks/fuzz_api.py --examples 20 --seed 7
+
+Schemathesis makes the requests, good and bad ones, as an admin against a controller of a small simulated cluster that
+goes on ticking beside it. The endless stream ``/v1/events`` is left out; the streams have tests of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from foreshade.adapters.auth.role import Role
+from tests.api_surface import Served, served
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "ignored_auth",
+)
+
+
+def fuzz(one: Served, folder: Path, examples: int, seed: int) -> int:
+    """Schemathesis's exit status; what it found it prints."""
+    document = folder / "openapi.json"
+    document.write_text(json.dumps(one.get("/v1/openapi.json")))
+    command = [
+        sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", str(one.http.base_url),
+        "--header", f"Authorization: Bearer {one.token(Role.ADMIN)}", "--checks", ",".join(CHECKS),
+        "--phases", "examples,coverage,fuzzing", "--max-examples", str(examples), "--seed", str(seed),
+        "--exclude-path", "/v1/events", "--request-timeout", "60", "--continue-on-failure", "--no-color",
+        "--suppress-health-check", "all",
+    ]  # fmt: skip
+    hooks = {**os.environ, "SCHEMATHESIS_HOOKS": "benchmarks.fuzz_hooks"}
+    return subprocess.run(command, check=False, env=hooks).returncode
+
+
+def tick_until(one: Served, over: threading.Event, counted: list[int], troubles: list[str]) -> None:
+    """The controller's loop, beside."""
+    while not over.wait(1.0):
+        try:
+            one.tick()
+            counted[0] += 1
+        except Exception as error:
+            troubles.append(repr(error))
+            return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--examples", type=int, default=200, help="random cases of each operation")
+    parser.add_argument("--seed", type=int, default=1)
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, served(Path(name)) as one:
+        over, counted, troubles = threading.Event(), [0], []
+        thread = threading.Thread(target=tick_until, args=(one, over, counted, troubles))
+        thread.start()
+        status = fuzz(one, Path(name), said.examples, said.seed)
+        over.set()
+        thread.join()
+        audit = one.surface.context.audit.verify()
+    print(json.dumps({"ticks": counted[0], "troubles": troubles, "audit": [audit.entries, audit.error]}))
+    if status or troubles or audit.error:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
