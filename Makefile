@@ -4,6 +4,7 @@
 # make test-live   install QEMU, libvirt and HAProxy (as root), raise three real hosts, run the live tests on them
 # make live-demo   the same hosts with six guests, and the frozen policy in charge of them for a few minutes
 # make check   linters, types, formats, import arrows
+# make audit   known weaknesses of the code and of what it depends on
 # make build   rebuild the native core after a change in cpp/
 # make sanitize, make tidy    the core under sanitizers, under clang-tidy
 
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NATIVE := $(shell find cpp -name '*.cpp' -o -name '*.hpp' -o -name 'CMakeLists.txt' -o -name '*.pyi')
 
-.PHONY: run demo test test-live live-demo live check format build sanitize tidy links clean
+.PHONY: run demo test test-live live-demo live check audit format build sanitize tidy links clean
 
 run: $(STAMP)
 	$(BIN)/foreshade evaluate --report report
@@ -68,6 +69,9 @@ check: $(STAMP) links
 	MYPYPATH=build/links $(BIN)/mypy -p foreshade
 	$(BIN)/lint-imports
 	$(BIN)/clang-format --dry-run --Werror $$(find cpp -name '*.cpp' -o -name '*.hpp')
+
+audit: $(STAMP)
+	sh scripts/audit.sh $(BIN)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
