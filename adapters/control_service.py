@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from foreshade.adapters import control_models as answers
@@ -29,6 +29,7 @@ from foreshade.envs.model.state import HostState, Resource, VmState
 from foreshade.envs.snapshot import Snapshot
 
 _RESOURCES = ("cpu_mhz", "memory_mib", "disk_mib_s", "network_mbit_s")
+_AT_ONCE = 500  # events that are told in one go
 _QUEUE = 1_000  # events that a slow listener may fall behind before it loses the oldest
 
 
@@ -85,11 +86,14 @@ class ControlService:
                 subscription.put(event)
 
     def publish(self) -> int:
-        """Tell the subscribers what was journalled since the last call; returns how many events that were."""
+        """Tell the subscribers what was journalled since the last call; returns how many events that were.
+
+        A plan of thousands of actions that the guard refused is one event, and not thousands that drown the others.
+        """
         with self._lock:
-            new = self.events(after=self._told)
-            if new:
-                self._told = new[-1].id
+            last = self.journal.last_event()
+            new = [_event(row) for row in self.journal.steps(self._told, last, _AT_ONCE)]
+            self._told = last if len(new) < _AT_ONCE else new[-1].id
             for subscription in self._subscriptions:
                 for event in new:
                     subscription.put(event)
@@ -223,21 +227,7 @@ class ControlService:
 
     def events(self, after: int = 0, limit: int = 500, plan_id: str | None = None) -> list[answers.Event]:
         """Events past one, in order."""
-        return [
-            answers.Event(
-                id=row["id"],
-                time_s=row["time_s"],
-                kind=row["kind"],
-                plan=row["plan_id"],
-                action=row["action_key"],
-                before=row["before"],
-                after=row["after"],
-                by=row["by"],
-                reason=row["reason"],
-                data=row["data"],
-            )
-            for row in self.journal.events(after, limit, plan_id)
-        ]
+        return [_event(row) for row in self.journal.events(after, limit, plan_id)]
 
     def forecasts(self, vms: Sequence[str] = (), resource: str = "cpu_mhz") -> list[answers.Forecast]:
         """Demand to come, of some VMs or of all that have a forecast.
@@ -359,6 +349,21 @@ class ControlService:
             what=f"dry run: {what}" if dry_run else what,
             plan=plan_answer(plan) if plan is not None else None,
         )
+
+
+def _event(row: Mapping[str, Any]) -> answers.Event:
+    return answers.Event(
+        id=row["id"],
+        time_s=row["time_s"],
+        kind=row["kind"],
+        plan=row["plan_id"],
+        action=row["action_key"],
+        before=row["before"],
+        after=row["after"],
+        by=row["by"],
+        reason=row["reason"],
+        data=row["data"],
+    )
 
 
 def _count(codes: Sequence[int], names: type[HostState | VmState]) -> dict[str, int]:

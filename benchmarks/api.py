@@ -34,24 +34,24 @@ PATHS = [
     "/v1/forecasts?kind=host&name={host}", "/v1/racks",
 ]  # fmt: skip
 _MAIN = "from foreshade.adapters.app.cli import main; main()"
+BIG = Path(__file__).with_name("big_site.yaml")
 CONNECTIONS = 40
 CALM = 0.1  # waits for a CPU, of all threads together, in a second
 LISTS = ("/v1/vms", "/v1/hosts", "/v1/applications", "/v1/racks")
 
 
 class Controller:
-    """``foreshade control`` on the big site."""
+    """``foreshade control`` on a site, the big one unless told."""
 
-    def __init__(self, interval_s: float) -> None:
+    def __init__(self, interval_s: float, site: Path = BIG, vms: int = 10_000) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="foreshade-api-"))
-        site = Path(__file__).with_name("big_site.yaml")
         config = {
             "cluster": "big",
             "state_dir": str(self.folder),
             "mode": "auto",
             "simulated": {
                 "scenario": str(site),
-                "workload": "generated:enterprise?vms=10000&days=1",
+                "workload": f"generated:enterprise?vms={vms}&days=1",
                 "acceleration": 300.0 / interval_s,
                 "forecast": "online",
             },

@@ -16,6 +16,9 @@ from foreshade.adapters.app.control_config import ControlConfig
 from foreshade.adapters.app.minds_in_force import MindsInForce
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.agents.baselines.registry import SHIPPED_POLICY
+from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord
+from foreshade.envs.model.action import ActionKind
+from foreshade.envs.order import Order
 from tests.api_surface import served
 
 OPEN = {"/", "/assets/{name}", "/healthz", "/readyz", "/metrics"}  # metrics asks for a token by itself
@@ -152,6 +155,22 @@ def test_a_tick_is_told_once_and_shown_in_history(fresh):
     assert last["power_w"] == pytest.approx(last["no_action_power_w"]), "nobody has acted yet"
     ticks = fresh.get("/v1/events/recent?kind=tick")["items"]
     assert ticks[-1]["data"]["moment"] == last
+
+
+def test_a_plan_of_thousands_of_refused_actions_is_one_event_and_what_comes_after_is_told_at_once(fresh):
+    kept = fresh.controller.journal
+    refused = tuple(
+        PlannedAction(Order(f"big-{k}", ActionKind.MIGRATE, vm="v", host="b", source="a")).to(
+            ActionState.REFUSED, "budget"
+        )
+        for k in range(3000)
+    )
+    fresh.service.publish()
+    kept.add(PlanRecord("big", 0, 0.0, Mode.AUTO, "rules", refused))
+    kept.say("pause", {"paused": True, "reason": "after it"}, "kim")
+    assert fresh.service.publish() == 2
+    assert fresh.service.publish() == 0
+    assert len(kept.events(0, 10_000, "big")) == 3001, "the journal has them all"
 
 
 def test_a_plan_is_approved_once_by_whoever_holds_the_token(fresh):

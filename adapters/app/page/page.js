@@ -41,7 +41,15 @@ async function open() {
   for (const work of [newPlans, charts, refreshFan, refreshTimeline, refreshTables]) later(work);
 }
 
-async function fresh() {
+let reading = null;
+let changed = false;
+function fresh() { // a burst of events is read once, and once more where something came in between
+  changed = true;
+  reading ??= (async () => { while (changed) { changed = false; await read(); } })().finally(() => { reading = null; });
+  return reading;
+}
+
+async function read() {
   const [map, now] = await Promise.all([get("heatmap"), get("status")]);
   heat(map, onHost);
   status = now;
@@ -76,7 +84,7 @@ async function onEvent(event) {
       await fresh();
       if (event.kind === "anomaly" || event.kind === "maintenance") later(refreshTimeline);
     }
-    performance.measure("foreshade-update", { start: began, detail: event.kind }); // what the benchmark reads
+    performance.measure("foreshade-update", { start: began, detail: { kind: event.kind, time: event.time } }); // what the benchmark reads
   } catch (error) { trouble(error); }
 }
 
