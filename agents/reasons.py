@@ -7,15 +7,20 @@ or fills another up.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from foreshade.agents.decisions import PERSON
 from foreshade.agents.guard import Seen
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.order import Order
 
+#: What the proposer calls its own candidates: ``migrate vm 3 from host 1 host 2``.
+_CALLED = re.compile(r"[a-z_]+( vm \d+)?( from host \d+)?( host \d+)?")
+_SLOT = re.compile(r"\b(vm|host|app) (\d+)\b")
 _FULL = 0.8  # share of a resource in use above which a host is relieved: the knee of response time
 _NAMES = ("CPU", "memory", "disk", "network", "GPU")
 _UNITS = ("MHz", "MiB", "MiB/s", "Mbit/s", "GPUs")
@@ -34,34 +39,35 @@ def _darkens(order: Order) -> bool:
 
 
 def _reason(order: Order, seen: Seen, dark: set[str], leaving: dict[str, int]) -> str:
+    """What a component said of its offer, where there is such; else what the plan shows."""
+    own = _said(order.reason, seen)
     if order.kind is ActionKind.MIGRATE:
+        if own and order.source not in dark and order.by != PERSON:
+            return f"{own}; {order.host} is at {_use(order.host, seen)}"
         return _move(order, seen, dark)
     if order.kind is ActionKind.RESHAPE:
-        return _reshape(order, seen)
+        return "; ".join(filter(None, (own, _reshape(order, seen))))
     if _darkens(order):
         moved = leaving.get(order.host, 0)
-        return (
+        return own or (
             "it is empty and the load fits elsewhere"
             if not moved
             else f"the load of its {moved} VMs fits elsewhere"
         )
+    target = f"{order.host} is at {_use(order.host, seen)}" if order.host else ""
     if order.kind is ActionKind.SPAWN and not order.app:
-        return f"it waits for a host; {order.host} is at {_use(order.host, seen)}"
+        return f"it waits for a host; {target}"
     if order.kind in (ActionKind.MICROVM, ActionKind.SPAWN):
-        return f"{order.app} wants more than its VMs get" + (
-            f"; {order.host} is at {_use(order.host, seen)}" if order.host else ""
-        )
+        return "; ".join(filter(None, (own or f"{order.app} wants more than its VMs get", target)))
     if order.kind is ActionKind.SHADOW:
-        return f"{order.primary} on {order.source} may need to hand traffic over; {order.host} is at " + _use(
-            order.host, seen
-        )
-    if order.kind is ActionKind.SHIFT and order.value < 0.0:
-        return "it takes no traffic, and may be wanted again"
+        why = f"{order.primary} on {_stands(order.primary, seen)} may need to hand traffic over"
+        return f"{own or why}; {target}"
     if order.kind is ActionKind.SHIFT:
-        return f"its share of the traffic goes from weight {order.before:g} to {order.value:g}"
+        share = f"its share of the traffic goes from weight {order.before:g} to {order.value:g}"
+        return "; ".join(filter(None, (own, share)))
     if order.kind in (ActionKind.POWER, ActionKind.RENT):
-        return "the load to come needs it"
-    return _without_slots(order.reason)
+        return own or "the load to come needs it"
+    return own or f"{order.app or 'its application'} is served without it"
 
 
 def _move(order: Order, seen: Seen, dark: set[str]) -> str:
@@ -90,7 +96,7 @@ def _move(order: Order, seen: Seen, dark: set[str]) -> str:
 def _reshape(order: Order, seen: Seen) -> str:
     slot = seen.inventory.vm_slot.get(order.vm, -1)
     if slot < 0 or order.allocation is None or order.allocation_before is None:
-        return _without_slots(order.reason)
+        return ""
     demand = seen.state.vms.demand[slot]
     said = [
         f"{name} {was:,.0f} to {now:,.0f} {unit}, wants {wants:,.0f}"
@@ -99,7 +105,13 @@ def _reshape(order: Order, seen: Seen) -> str:
         )
         if was != now
     ]
-    return "; ".join(said) or _without_slots(order.reason)
+    return "; ".join(said)
+
+
+def _stands(vm: str, seen: Seen) -> str:
+    slot = seen.inventory.vm_slot.get(vm, -1)
+    host = int(seen.state.vms.host[slot]) if slot >= 0 else -1
+    return seen.inventory.hosts[host].name if host >= 0 else "no host"
 
 
 def _use(host: str, seen: Seen) -> str:
@@ -112,7 +124,18 @@ def _use(host: str, seen: Seen) -> str:
     return f"{used[0]:.0%} CPU, {allocated:.0%} memory allocated"
 
 
-def _without_slots(reason: str) -> str:
-    """A candidate's name without the slots that mean nothing to people."""
-    words = reason.split()
-    return words[0].replace("_", "-") if words else ""
+def _said(reason: str, seen: Seen) -> str:
+    """A component's own words with names in the place of slots; "" where it is only what the candidate is called."""
+    if not reason or _CALLED.fullmatch(reason):
+        return ""
+    names = {"vm": seen.inventory.vms, "host": seen.inventory.hosts, "app": seen.inventory.apps}
+
+    def named(found: re.Match[str]) -> str:
+        known, slot = names[found[1]], int(found[2])
+        if slot >= len(known):
+            return found[0]
+        one = known[slot]
+        name = one if isinstance(one, str) else one.name
+        return name or found[0]
+
+    return _SLOT.sub(named, reason)
