@@ -18,7 +18,7 @@ from foreshade.adapters.libvirt_world.save_image import twin
 from foreshade.adapters.libvirt_world.settings import LibvirtSettings
 from foreshade.adapters.libvirt_world.site import HostSize
 from foreshade.adapters.libvirt_world.slots import LEAST, Slots
-from foreshade.adapters.libvirt_world.telemetry import Meter
+from foreshade.adapters.libvirt_world.telemetry import LastReadings, Meter, Reading, VmReadings
 from foreshade.envs.errors import InputError, ScenarioError, WorldError
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.model.state import VmKind
@@ -173,6 +173,19 @@ def test_what_is_missing_or_began_again_keeps_its_last_value_and_ages() -> None:
     meter.add(sample(16.0))
     assert meter.vms["u-1"].cores is not None
     assert (meter.vms["u-1"].cores.value, meter.vms["u-1"].age_s(16.0)) == (0.5, 4.0)
+
+
+def test_guest_that_has_just_moved_is_no_unknown_load() -> None:
+    last = LastReadings()
+    there = VmReadings(cores=Reading(0.25, 10.0), memory_mib=Reading(64.0, 9.0))
+    assert last.of("u-1", there) == there
+    arrived = VmReadings(memory_mib=Reading(70.0, 20.0))  # its new host has one sample so far, and no rate
+    assert last.of("u-1", arrived) == VmReadings(cores=Reading(0.25, 10.0), memory_mib=Reading(70.0, 20.0))
+    rated = VmReadings(cores=Reading(0.5, 30.0))
+    assert last.of("u-1", rated).cores == Reading(0.5, 30.0)
+    assert last.of("u-2", VmReadings()) == VmReadings()  # a new one is unknown
+    last.keep({"u-2"})
+    assert last.of("u-1", VmReadings()).cores is None
 
 
 def test_balloon_that_stopped_telling_is_no_news() -> None:

@@ -381,7 +381,10 @@ def _say(record: TickRecord) -> None:
     refused = sum(record.refused.values())
     text = f"tick {record.tick} {record.mode} {record.by}: {counts or 'nothing to do'}"
     if refused:
-        text += f"; the guard refused {refused}"
+        rules = ", ".join(
+            f"{rule} {count}" if len(record.refused) > 1 else rule for rule, count in record.refused.items()
+        )
+        text += f"; the guard refused {refused} ({rules})"
     if record.why:
         text += f"; {record.why}"
     log.info(

@@ -82,6 +82,11 @@ class Naming:
             share = action.value
             allocation = (was[0] * share, was[1] * share, was[2] * share, was[3] * share, was[4])
             allocation = (allocation[0], max(allocation[1], self._least_mib(app)), *allocation[2:])
+        elif kind is ActionKind.RESHAPE and record is not None and allocation is not None and was is not None:
+            least = min(self._least_mib(record.app), was[1])  # a guest that is below it already need not grow
+            allocation = (allocation[0], max(allocation[1], least), *allocation[2:])
+            if all(same(allocation, was)):
+                raise ActionError(f"{what}: expected another size, found what {vm} has already")
         elif kind is ActionKind.MICROVM:
             vm, value = f"{app}-micro-{tail}", self._micro_weight(app, action.allocation)
         elif (kind is ActionKind.DESPAWN and record is not None) or (
@@ -109,7 +114,7 @@ class Naming:
         )
 
     def _least_mib(self, app: str) -> float:
-        """A clone needs the memory that its image was parked with: it is capped by its CPU quota, not below this."""
+        """Below this its guests do not work; a clone needs the memory that its image was parked with."""
         template = (
             self._settings.templates.get(self._settings.apps[app].template)
             if app in self._settings.apps

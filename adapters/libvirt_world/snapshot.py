@@ -23,7 +23,7 @@ from foreshade.adapters.libvirt_world.record import Record
 from foreshade.adapters.libvirt_world.sample import DomainCounters
 from foreshade.adapters.libvirt_world.site import HostSize, power_at
 from foreshade.adapters.libvirt_world.slots import Slots
-from foreshade.adapters.libvirt_world.telemetry import HostReadings, Reading, VmReadings
+from foreshade.adapters.libvirt_world.telemetry import HostReadings, LastReadings, Reading, VmReadings
 from foreshade.envs.model.action import Allocation
 from foreshade.envs.model.state import HostState, VmKind, VmState
 from foreshade.envs.scenarios.schema import Scenario
@@ -64,6 +64,7 @@ class View:
     hosts: Mapping[str, HostView]
     sightings: Mapping[str, Sighting]  # by UUID
     outside: Outside
+    last: LastReadings
     busy: Mapping[str, VmState] = field(default_factory=dict)  # names that orders are working on
     destinations: Mapping[str, str] = field(default_factory=dict)  # by name, of moves that we began
 
@@ -128,7 +129,8 @@ def fill(
         h = numbers[sight.host]
         live, size = view.cluster.hosts[sight.host], view.sizes[h]
         record = sight.record
-        readings = view.outside.vm(sight.name, uuid, live.meter.vms.get(uuid, VmReadings()))
+        own = view.last.of(uuid, live.meter.vms.get(uuid, VmReadings()))
+        readings = view.outside.vm(sight.name, uuid, own)
         amounts = shown(sight.counters.definition, sight.counters.current_mib, size)
         usage, demand, contention = _load(readings, amounts, size, sight.counters, fresh)
         vms["flavour"][v] = amounts if record is None or record.flavour is None else record.flavour

@@ -6,7 +6,8 @@ can say; where its balloon driver is silent, all that it was given counts as use
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, fields, replace
 
 from foreshade.adapters.libvirt_world.sample import DomainCounters, HostSample
 
@@ -142,6 +143,31 @@ class Meter:
         elif before is not None:
             contention = Reading(0.0, now.at_s)
         self.host = HostReadings(busy, memory, contention)
+
+
+class LastReadings:
+    """What was measured last of each VM, wherever it stood: one that has just moved is no unknown load.
+
+    A host's counters of a VM begin when it arrives, and give no rate before the second sample.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, VmReadings] = {}
+
+    def of(self, uuid: str, here: VmReadings) -> VmReadings:
+        """What its host measures of it, or else what another one did, at its own time."""
+        before = self._kept.get(uuid)
+        if before is not None:
+            missing = {
+                f.name: getattr(before, f.name) for f in fields(VmReadings) if getattr(here, f.name) is None
+            }
+            here = replace(here, **missing)
+        self._kept[uuid] = here
+        return here
+
+    def keep(self, uuids: Container[str]) -> None:
+        """Forget all others."""
+        self._kept = {uuid: kept for uuid, kept in self._kept.items() if uuid in uuids}
 
 
 def _rate(then: int | None, now: int | None, per: float) -> float | None:

@@ -30,7 +30,7 @@ from foreshade.adapters.libvirt_world.site import MOST_TICKS, HostSize, site_of_
 from foreshade.adapters.libvirt_world.slots import Slots
 from foreshade.adapters.libvirt_world.snapshot import Sighting, View, fill, sightings
 from foreshade.adapters.libvirt_world.spawning import Spawning
-from foreshade.adapters.libvirt_world.telemetry import LEAST_S
+from foreshade.adapters.libvirt_world.telemetry import LEAST_S, LastReadings
 from foreshade.adapters.libvirt_world.upkeep import Upkeep
 from foreshade.adapters.libvirt_world.wall_clock import WallClock
 from foreshade.adapters.metrics import Metrics
@@ -96,6 +96,7 @@ class LibvirtWorld:
         self._sightings: dict[str, Sighting] = {}
         self._clouds = dict(clouds or {})
         self._at_work = AtWork()
+        self._last = LastReadings()
         self._outside = Outside(host_metrics or {}, vm_metrics or {}, settings.timeouts.stale)
         self._epoch_s = time.monotonic()
         self._tick = 0
@@ -400,9 +401,11 @@ class LibvirtWorld:
             self._watch.views,
             seen,
             self._outside,
+            self._last,
             self._at_work.busy,
             self._at_work.destinations,
         )
+        self._last.keep(seen)
         fill(self._state, self._view, self._slots, now, now - self._epoch_s, self._tick, self.clock.now_s())
 
     def _cost(self) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """``make live-demo``: three real libvirt hosts, six guests whose load changes, a balancer, and the frozen policy.
 
-The controller is the one of ``foreshade control``, in mode auto; its log says every action with its reason. It ends
-by itself, and leaves nothing behind.
+The controller is the one of ``foreshade control``, in mode auto; its log says every action with its reason, and after
+each tick come the hosts as it sees them. It ends by itself, and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,21 @@ from foreshade.adapters.app.control import Running, assemble, run
 from foreshade.adapters.app.control_config import load_config
 from foreshade.adapters.app.control_log import start_log
 from foreshade.adapters.haproxy import HaproxyTraffic
+from foreshade.agents.controller import View
 from foreshade.envs.model.action import Boot, spawn
+from foreshade.envs.model.state import HostState
 from foreshade.envs.order import Standing
-from tests.live.testbed import STATE, Testbed, enter_fabric, get, raise_testbed, script, settled
+from tests.live.testbed import (
+    CORE_MHZ,
+    STATE,
+    Load,
+    Testbed,
+    enter_fabric,
+    get,
+    raise_testbed,
+    script,
+    settled,
+)
 from tests.redfish_bmc import Bmc
 
 APPS = ("shop", "search", "mail")
@@ -98,6 +112,48 @@ def known_addresses(app: str) -> list[str]:
     return [server.address for server in traffic.servers("app" if app == "shop" else app).values()]
 
 
+def intro(ticks: int, tick_s: float) -> str:
+    """What is to be seen."""
+    return f"""
+The frozen policy (HAM) is in charge of six guests of three applications on three libvirt hosts, in mode auto: {ticks}
+ticks of {tick_s:g} s. Each application is asked for more and less in turn, a day in {DAY_S:g} s, and shop serves
+requests through HAProxy all the while. A tick says what was decided; every action says from where, to where and why.
+"""
+
+
+def hosts_as_seen(view: View, served: Load) -> str:
+    """A line for each host: what runs there, and how busy it is; in percent of one core."""
+    state, inventory = view.seen.state, view.seen.inventory
+    lines = []
+    for slot, host in enumerate(inventory.hosts):
+        on = HostState(int(state.hosts.state[slot])).name.lower().replace("_", " ")
+        here = [v for v in inventory.vm_slot.values() if state.vms.host[v] == slot]
+        guests = ", ".join(f"{inventory.vms[v].name} {state.vms.usage[v, 0] / CORE_MHZ:.0%}" for v in here)
+        busy = state.hosts.usage[slot, 0] / max(float(state.hosts.capacity[slot, 0]), 1.0)
+        waits = float(state.hosts.contention[slot])
+        lines.append(f"         {host.name} {on:<8} {busy:4.0%} CPU, waits {waits:3.0%}  {guests}")
+    lines.append(f"         {served.sent:,} requests of shop, {len(served.failed)} failed")
+    return "\n".join(lines)
+
+
+def show(running: Running, served: Load, over: threading.Event) -> None:
+    """The hosts after each tick."""
+    shown = None
+    while not over.wait(0.2):
+        view = running.controller.view
+        if view is not None and view is not shown:
+            shown = view
+            say(hosts_as_seen(view, served))
+
+
+def summary(running: Running) -> str:
+    """What was done, by kind and outcome."""
+    plans = running.service.journal.plans(limit=1000)
+    counts = Counter((a.order.kind.name.lower(), a.state.value) for plan in plans for a in plan.actions)
+    lines = [f"{kind:>10} {state:<12} {count}" for (kind, state), count in sorted(counts.items())]
+    return "\n".join(lines) or "         nothing had to be done"
+
+
 def stop(running: Running) -> None:
     """After the tick that is being played."""
     running.stopping.set()
@@ -128,16 +184,28 @@ def play(ticks: int, tick_s: float, limit_s: float) -> int:
         start_log("info", "text")
         running = assemble(load_config(path, {}))
         place_guests(running)
-        over = threading.Event()
+        say(intro(ticks, tick_s))
+        over, done = threading.Event(), []
         threading.Thread(target=change_load, args=(over,), daemon=True).start()
-        try:
-            threading.Timer(limit_s, stop, (running,)).start()
-            played = run(running, ticks=ticks)
-        finally:
-            over.set()
-            bmc.close()
-        left = testbed.running()
-        say(f"\n{played} ticks in {time.monotonic() - began:.0f} s; guests now: {left}")
+        limit = threading.Timer(limit_s, stop, (running,))
+        limit.daemon = True
+        with Load(5.0) as served:
+
+            def beside(running: Running) -> Callable[[], None]:
+                threading.Thread(target=show, args=(running, served, over), daemon=True).start()
+                return lambda: done.append(summary(running))
+
+            try:
+                limit.start()
+                played = run(running, ticks=ticks, beside=[beside])
+            finally:
+                over.set()
+                limit.cancel()
+        bmc.close()
+        say(f"\n{played} ticks in {time.monotonic() - began:.0f} s. Actions:\n{done[0]}")
+        say(f"{served.sent:,} requests of shop, {len(served.failed)} failed. Guests now:")
+        for name, host in sorted(testbed.running().items()):
+            say(f"         {name} on {host}")
         testbed.sweep()
     return 0
 
