@@ -15,6 +15,7 @@ import numpy as np
 
 from foreshade.agents.decisions import PERSON
 from foreshade.agents.guard import Seen
+from foreshade.envs.inventory import HostFacts, VmFacts
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.order import Order
 
@@ -128,14 +129,13 @@ def _said(reason: str, seen: Seen) -> str:
     """A component's own words with names in the place of slots; "" where it is only what the candidate is called."""
     if not reason or _CALLED.fullmatch(reason):
         return ""
-    names = {"vm": seen.inventory.vms, "host": seen.inventory.hosts, "app": seen.inventory.apps}
+    inventory = seen.inventory
 
     def named(found: re.Match[str]) -> str:
-        known, slot = names[found[1]], int(found[2])
-        if slot >= len(known):
-            return found[0]
-        one = known[slot]
-        name = one if isinstance(one, str) else one.name
-        return name or found[0]
+        what, slot = found[1], int(found[2])
+        if what == "app":
+            return inventory.apps[slot] if slot < len(inventory.apps) else found[0]
+        facts: Sequence[VmFacts | HostFacts] = inventory.vms if what == "vm" else inventory.hosts
+        return (facts[slot].name if slot < len(facts) else "") or found[0]
 
     return _SLOT.sub(named, reason)
