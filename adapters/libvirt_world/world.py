@@ -271,7 +271,8 @@ class LibvirtWorld:
     def troubles(self) -> Sequence[str]:
         """What is wrong with hosts, VMs, balancer and monitoring, and what was found impossible."""
         found = list(troubles_of(self._cluster, self._sightings))
-        labels = contradiction(self.inventory().vms)
+        # It is also asked why nothing could be observed: then there is no inventory.
+        labels = "" if self._view is None else contradiction(self.inventory().vms)
         found = [*found, *filter(None, [labels, self.upkeep.trouble])]
         return [*found, *self._outside.troubles, *self._hands.abilities]
 
