@@ -65,6 +65,10 @@ class CandidateKnobs(BaseModel):
     memory_ceiling: Annotated[float, Field(gt=0)] = 1.0  # most memory: what a guest was booted with
     least_change: Annotated[float, Field(ge=0)] = 0.1  # of the flavour
     peak_ticks: Annotated[int, Field(ge=1)] = 1000  # time constant at which a peak is forgotten
+    #: CPU, disk and network over the decayed peak that a VM keeps when what it never used is taken back; 0 = none is.
+    slack: Annotated[float, Field(ge=0)] = 3.0
+    slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps of them, share of the flavour
+    unseen: Annotated[float, Field(ge=0)] = 0.2  # times its samples, the probability that a tick brings a new peak
     settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
     shadow_share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the primary's allocation
     micro_share: Annotated[float, Field(gt=0, le=1)] = 0.25  # likewise of a micro-VM

@@ -14,7 +14,7 @@ from foreshade.agents.managers.maintenance import MaintenanceDrains
 from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
 from foreshade.agents.managers.renting import Renting, RentingKnobs
 from foreshade.agents.rules.rules import Rules
-from foreshade.envs.candidates import PLACEMENT
+from foreshade.envs.candidates import PLACEMENT, RULES
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import ActionKind, Plan, PowerTarget, place
 from foreshade.envs.model.state import HostState
@@ -92,6 +92,9 @@ def test_racks_that_cannot_be_switched_are_named(changes: dict[str, Any], why: s
     world = SimulatedWorld(scenario(1, **changes), workload([500.0]))
     with pytest.raises(InputError, match=f"rack_power: expected {why}"):
         RackPower().reset(site_of(world, 0))
+    idle = RackPower(RackPowerKnobs(else_idle=True))  # as where nobody named it
+    idle.reset(site_of(world, 0))
+    assert idle.offers(world.observe()) == ()
 
 
 def two_racks(**said: Any) -> dict[str, Any]:
@@ -130,6 +133,23 @@ def test_a_rack_goes_only_where_spare_proof_rules_and_heat_allow(
     world = SimulatedWorld(scenario(2, **two_racks(), **changes), workload([500.0, 500.0]))
     placed(world, [0, 2])
     assert switched_off(world, RackPower(RackPowerKnobs(**knobs))) == racks
+
+
+def test_a_dark_rack_stays_dark_until_a_vm_waits_for_room() -> None:
+    late = 30
+    load = workload([500.0] * 3, allocation=[8_000.0, 8_000.0, 60_000.0], arrival=[0, 0, late])
+    world = SimulatedWorld(scenario(2, **two_racks()), load)
+    placed(world, [0, 2])
+    agent = Rules(RULES, [RackPower(RackPowerKnobs(spare_hosts=0))])
+    agent.reset(site_of(world, 0))
+    lit = []
+    for _ in range(late + 10):
+        state = world.observe()
+        lit.append(len(set(state.hosts.rack[state.hosts.state == HostState.ON].tolist())))
+        world.execute(Plan(state.tick, agent.act(state)))
+        world.advance()
+    assert lit[10:late] == [1] * (late - 10)
+    assert world.observe().vms.host[2] >= 0
 
 
 def test_freeze_holds_every_move() -> None:

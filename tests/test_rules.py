@@ -24,6 +24,7 @@ from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.site import site_of
 from foreshade.envs.stock_world import simulated_world
 from tests.packer_world import tiny_world
+from tests.tiny_world import Stage, workload
 
 TICKS = 150
 
@@ -147,3 +148,25 @@ def test_a_watched_plan_is_made_when_due_and_when_a_vm_waits_in_vain_but_not_in_
     assert acted(1)[0] == (10, off, 1)
     assert acted(6)[0] == (13, off, 1)
     assert acted(1000) == [(15, spawn, 1)]
+
+
+def test_cpu_that_is_never_used_is_taken_back_and_given_again_from_the_knee_on() -> None:
+    # Four VMs promised all that a host has four times over use a twentieth of it; then one wants more.
+    load = workload([[500.0] * 40 + [4_500.0], 500.0, 500.0, 500.0])
+    knobs = RULES.model_copy(update={"plans": (), "preferred": ("right_size",), "unseen": 0.01})
+    stage = Stage(Rules(knobs), 1, load, on=[0, 0, 0, 0])
+    stage.wait(39)
+    held = stage.world.observe().vms.allocation[:4, 0].tolist()
+    assert held == pytest.approx([knobs.slack_floor * 9_800.0] * 4)
+    assert stage.world.observe().vms.allocation[:4, 1].tolist() == pytest.approx([1_400.0] * 4)  # of memory more
+    stage.wait(6)
+    assert stage.world.observe().vms.allocation[0, 0] > 4_500.0 / 0.8
+    assert stage.world.observe().vms.allocation[1:4, 0].tolist() == pytest.approx(held[1:])
+
+
+@pytest.mark.parametrize("knobs", [{"slack": 0.0}, {"unseen": 1e6}])
+def test_cpu_stays_where_nothing_may_be_taken_back_or_too_little_is_known(knobs: dict[str, float]) -> None:
+    taking = RULES.model_copy(update={"plans": (), "preferred": ("right_size",), **knobs})
+    stage = Stage(Rules(taking), 1, workload([500.0] * 4), on=[0, 0, 0, 0])
+    stage.wait(40)
+    assert stage.world.observe().vms.allocation[:4, 0].tolist() == pytest.approx([9_800.0] * 4)

@@ -64,6 +64,8 @@ class ManagerKnobs(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False  # whether it is on where nobody names components
+    #: On a site where it cannot do its work: True = it does nothing, False = that is an error, as always where it is named.
+    else_idle: bool = False
 
 
 class Advice(NamedTuple):

@@ -6,9 +6,10 @@ the upper edge of the forecast, over the time that a rack would at least stay of
 ``sustain_ticks`` in a row, are vacated one after the other, the one that costs least to empty first; a rack is
 woken when the upper edge over its own start and its hosts' boot exceeds what the others can carry.
 
-Never switched off: what has no power control, what was never seen to come back (``proven``), the room that the
-failure of the largest host would need, and what no placement by the rules about places can do without. No rack is
-filled beyond its thermal limit.
+Never switched off: what has no power control, what was never seen to come back (``proven``), the room that is kept
+for failures (``spare_hosts``), and what no placement by the rules about places can do without. No rack is filled
+beyond its thermal limit. Nobody else fills a rack that is being vacated, or wakes one that is dark, while all VMs have
+room: packers that look at one host after the other would bring back each host by itself, and the rack with it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from foreshade.agents.managers.relocation import Relocation
 from foreshade.agents.managers.worth import boot_usd, move_usd, usd_kwh
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, PowerTarget, power, power_rack
-from foreshade.envs.model.state import HostState
+from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.site import Site
 
 Mask = npt.NDArray[np.bool_]
@@ -37,6 +38,7 @@ Mask = npt.NDArray[np.bool_]
 _RACK_START_S = 120.0  # before its hosts can boot (docs/physics.md)
 _UP = (HostState.ON, HostState.BOOTING, HostState.WAKING)
 _DOWN = (HostState.OFF, HostState.ASLEEP, HostState.FAILED)
+_FULL = 0.97  # of a host's CPU: what its VMs want beyond that cannot be seen
 
 
 class RackPowerKnobs(ManagerKnobs):
@@ -49,19 +51,27 @@ class RackPowerKnobs(ManagerKnobs):
     z: Annotated[float, Field(ge=0)] = 2.0  # standard deviations of the upper edge
     sustain_ticks: Annotated[int, Field(ge=1)] = 3  # that a rack is not needed before it is vacated
     off_ticks: Annotated[int, Field(ge=1)] = 12  # that a rack will at least not be needed for
-    stays_ticks: Annotated[int, Field(ge=1)] = 48  # that it is reckoned to stay off; a night is twice that
-    settle_ticks: Annotated[int, Field(ge=0)] = (
-        12  # after it went dark, in which nobody wakes it for relief alone
-    )
-    spare_hosts: Annotated[float, Field(ge=0)] = (
-        1.0  # largest hosts that may fail without a rack having to come back
-    )
+    stays_ticks: Annotated[int, Field(ge=1)] = 144  # that it is reckoned to stay off
+    #: Ticks in a row in which a VM waits or a host is full before others may wake a dark rack too.
+    relief_ticks: Annotated[int, Field(ge=1)] = 2
+    spare_hosts: Annotated[float, Field(ge=0)] = 0.5  # room that is kept, in largest hosts
     foresee: bool = True  # False = the demand of now decides, with `rise` on top
     rise: Annotated[float, Field(ge=0)] = 0.15
     proven: Literal["all", "seen"] = "all"  # hosts that may go off: all, or those that were seen to come back
     abandon_ticks: Annotated[int, Field(ge=1)] = (
         12  # after which a rack that does not come empty is left alone
     )
+
+
+def _against(site: Site) -> str:
+    """Why no rack of a site can be switched; "" = one can."""
+    if site.rack_w is None:
+        return "expected a site that tells of its racks, found none"
+    if site.rack_control is not None and not site.rack_control.any():
+        return "expected a rack with power control, found none"
+    if not {ActionKind.POWER, ActionKind.MIGRATE} <= site.capabilities:
+        return "expected a world that can migrate and switch power, found one that cannot"
+    return ""
 
 
 class RackPower:
@@ -73,40 +83,36 @@ class RackPower:
         self.knobs = knobs or RackPowerKnobs()
 
     def reset(self, site: Site) -> None:
-        """A run begins; InputError where no rack's power can be controlled."""
-        if site.rack_w is None:
-            raise InputError("rack_power: expected a site that tells of its racks, found none")
-        control = np.ones(len(site.rack_w), bool) if site.rack_control is None else site.rack_control
-        if not control.any():
-            raise InputError(
-                "rack_power: expected a rack with power control, found none: leave the component out"
-            )
-        if ActionKind.POWER not in site.capabilities or ActionKind.MIGRATE not in site.capabilities:
-            raise InputError(
-                "rack_power: expected a world that can migrate and switch power, found one that cannot"
-            )
-        self._site, self._control, self._rack_w = site, control, site.rack_w
-        self._unneeded, self._vacating_for = np.zeros((2, len(site.rack_w)), np.int64)
+        """A run begins; InputError where no rack's power can be controlled, unless it may be idle there."""
+        against = _against(site)
+        if against and not self.knobs.else_idle:
+            raise InputError(f"rack_power: {against}: leave the component out")
+        self._idle = bool(against)
+        n_racks = 0 if site.rack_w is None else len(site.rack_w)
+        self._rack_w = np.zeros(n_racks, np.float32) if site.rack_w is None else site.rack_w
+        control = np.ones(n_racks, bool) if site.rack_control is None else site.rack_control
+        self._site, self._control = site, control
+        self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
+        self._pressed_for = 0
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
-        self._since: dict[int, int] = {}  # tick at which a rack went dark
-        self._tick = 0
         self._seen_down: set[int] = set()
         self._proven: set[int] = set()
 
     def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
-        """Hosts of a rack that is being vacated take nothing, nor are they woken as long as its load settles."""
-        self._look(state)
+        """Hosts of a rack that is being vacated take nothing; those of dark racks are not woken without need."""
         bars = Bars.none(state)
-        settling = (r for r in self._dark if state.tick - self._since[r] <= self.knobs.settle_ticks)
-        for rack in (self._leaving, *settling):
-            if rack >= 0:
-                bars.hosts[state.hosts.rack == rack] = LEAVING
-        self._tick = state.tick
+        if self._idle:
+            return bars
+        self._look(state)
+        dark = self._dark if self._pressed_for < self.knobs.relief_ticks else ()
+        bars.hosts[np.isin(state.hosts.rack, [self._leaving, *dark])] = LEAVING
         return bars
 
     def offers(self, state: ClusterState) -> Sequence[Offer]:
         """At most a rack to wake, or hosts of the others; else one to vacate or to switch off."""
+        if self._idle:
+            return ()
         waking = self._wake(state)
         if waking:
             return waking
@@ -117,7 +123,6 @@ class RackPower:
         for action in offer.actions:
             if action.rack >= 0 and action.value == PowerTarget.OFF:
                 self._dark |= {action.rack}
-                self._since[action.rack] = self._tick
                 self._leaving = -1
             elif action.rack >= 0:
                 self._dark -= {action.rack}
@@ -129,6 +134,9 @@ class RackPower:
         up = np.isin(hosts.state, _UP)
         woken = {int(r) for r in np.unique(hosts.rack[up])}
         self._dark -= woken  # by the world's own scheduler, or a person
+        waits = (state.vms.state == VmState.PENDING) & (state.vms.host < 0)
+        full = (hosts.state == HostState.ON) & (hosts.usage[:, 0] >= _FULL * hosts.capacity[:, 0])
+        self._pressed_for = self._pressed_for + 1 if waits.any() or full.any() else 0
         for h in np.flatnonzero(hosts.state == HostState.ON).tolist():
             if h in self._seen_down:
                 self._proven.add(h)

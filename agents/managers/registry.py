@@ -100,7 +100,7 @@ def _read(
     chosen = () if said == "none" else tuple(name.strip() for name in said.split(","))
     for name in chosen:
         _require(name, known, "--components: ")
-    return knobs, chosen
+    return {name: of.model_copy(update={"else_idle": False}) for name, of in knobs.items()}, chosen
 
 
 def _document(path: Path | None) -> Document:

@@ -756,6 +756,9 @@ class ProposerKnobs:
     switches: int
     helpers: int
     headroom: float
+    slack: float
+    slack_floor: float
+    unseen: float
     floor: float
     ceiling: float
     memory_ceiling: float

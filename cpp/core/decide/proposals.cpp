@@ -37,7 +37,12 @@ float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const 
         mean = std::max(mean, newest);
         sigma = std::max(sigma, 0.15F * now);
     }
-    return priced_->economy.unmet_usd_h[r] * vms.credit[v] * expected_excess(mean - allocation, sigma);
+    const float unmet = expected_excess(mean - allocation, sigma);
+    float usd_h = priced_->economy.unmet_usd_h[r] * vms.credit[v] * unmet;
+    if (r == 0) // late from the knee on, all of it at the cap (docs/physics.md)
+        usd_h += priced_->economy.late_usd_mhz_h *
+                 (expected_excess(mean - kKnee * allocation, sigma) - unmet) / (1.0F - kKnee);
+    return usd_h;
 }
 
 void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
@@ -233,32 +238,46 @@ void Proposer::switches() {
     }
 }
 
-// What the VM is seen to need: more where it is at its limit, less memory where it never used it.
+// Whether a VM is so close to what it may use that it may want more, or that its answers are late.
+bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const {
+    return vms.demand[v * kResources + r] >= (r == 0 ? kKnee : kSaturated) * vms.allocation[v * kResources + r];
+}
+
+// To what a VM's allocation may be cut. Memory: a headroom over its peak. Of the others, peaks say less, as they jump:
+// if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w costs
+// p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p * price).
+float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const {
+    const float now = vms.allocation[v * kResources + r];
+    const float flavour = vms.flavour[v * kResources + r];
+    const float peak = peak_[v * kDense + r];
+    if (r == 1) return std::clamp(headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
+    const float least = std::max(knobs_.slack * peak, knobs_.slack_floor * flavour);
+    if (knobs_.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
+    const Economy& e = priced_->economy;
+    const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
+    const float likely = knobs_.unseen / static_cast<float>(samples_[v] + 1);
+    return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
+}
+
+// What the VM is seen to need: more where it is at its limit, less where it never used it.
 bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) const {
     const VmColumns& vms = planned_->state().vms;
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
-    const float* demand = vms.demand.data() + v * kResources;
-    const auto tight = [&](std::size_t r) { return demand[r] >= kSaturated * now[r]; };
-    if (!tight(0) && !tight(1)) { // most VMs: nothing grows, so only memory that they never used could go
-        const float wanted =
-            std::clamp(headroom * peak_[v * 2 + 1], knobs_.floor * flavour[1], knobs_.memory_ceiling * flavour[1]);
-        if (!(now[1] - wanted >= knobs_.least_change * flavour[1])) return false;
-    }
     std::copy_n(now, kResources, allocation.begin());
-    for (std::size_t r = 0; r < 2; ++r) {
-        float wanted = headroom * peak_[v * 2 + r];
-        if (tight(r)) wanted = std::max(wanted, 1.5F * now[r]);
-        float most = (r == 0 ? knobs_.ceiling : knobs_.memory_ceiling) * flavour[r];
+    for (std::size_t r = 0; r < kDense; ++r) {
+        if (!is_tight(vms, v, r)) {
+            const float least = least_of(vms, v, r, headroom);
+            if (now[r] - least >= knobs_.least_change * flavour[r]) allocation[r] = least;
+            continue;
+        }
+        float most = (r == 0 ? knobs_.ceiling : r == 1 ? knobs_.memory_ceiling : 1.0F) * flavour[r];
         if (r == 0 && site_->guest_cpu > 0.0F) most = std::min(most, site_->guest_cpu * flavour[r]);
-        wanted = std::clamp(wanted, knobs_.floor * flavour[r], most);
-        const bool grows = wanted > now[r] && tight(r);
-        const bool shrinks = r == 1 && now[r] - wanted >= knobs_.least_change * flavour[r];
-        if (grows || shrinks) allocation[r] = wanted;
+        allocation[r] = std::max(now[r], std::min(most, std::max(headroom * peak_[v * kDense + r], 1.5F * now[r])));
     }
     if (!site_->largest_vm.empty() && vms.host[v] >= 0)
         allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
-    return allocation[0] != now[0] || allocation[1] != now[1];
+    return !std::equal(now, now + kDense, allocation.begin());
 }
 
 void Proposer::right_size(float headroom) {
@@ -277,16 +296,19 @@ void Proposer::right_size(float headroom) {
         if (!wanted_shape(v, headroom, allocation)) continue;
         const std::size_t h = at(vms.host[v]);
         const float* now = vms.allocation.data() + v * kResources;
-        float performance = 0.0F;
-        bool room = true;
-        for (std::size_t r = 0; r < 2; ++r) {
+        float performance = 0.0F, utilisation = 0.0F;
+        for (std::size_t r = 0; r < kDense; ++r) { // each by itself: what does not pay, or has no room, stays
             if (allocation[r] == now[r]) continue;
-            performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
-            room = room && (allocation[r] < now[r] ||
-                            room_[h * kResources + r] - now[r] + allocation[r] <= planned_->limit(h, r));
+            const float served = (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
+            const float freed = (now[r] - allocation[r]) * room_usd_h_[r] * horizon_h_;
+            if (served + freed <= 0.0F || (allocation[r] > now[r] && room_[h * kResources + r] - now[r] + allocation[r] >
+                                                                         planned_->limit(h, r))) {
+                allocation[r] = now[r];
+                continue;
+            }
+            performance += served;
+            utilisation += freed;
         }
-        if (!room) continue;
-        const float utilisation = (now[1] - allocation[1]) * memory_usd_mib_h_ * horizon_h_;
         const float score = performance + utilisation;
         if (score <= 0.0F) continue;
         planned_->exchange(room_.data() + h * kResources, h, now, allocation.data());
@@ -319,8 +341,10 @@ void Proposer::reshape() {
     for (std::size_t i = 0; i < n; ++i) {
         const Action chosen = out[at(ranked_[i].id)];
         const std::size_t v = at(chosen.vm);
-        Candidate& c = offer(chosen.allocation[1] < vms.allocation[v * kResources + 1] ? CandidateKind::shrink
-                                                                                       : CandidateKind::grow);
+        const float* const now = vms.allocation.data() + v * kResources;
+        bool grows = false;
+        for (std::size_t r = 0; r < kDense; ++r) grows = grows || chosen.allocation[r] > now[r];
+        Candidate& c = offer(grows ? CandidateKind::grow : CandidateKind::shrink);
         c.vm = chosen.vm;
         c.host = c.source = vms.host[v];
         actions_.push_back(chosen);
@@ -376,7 +400,7 @@ void Proposer::helpers() {
                 c.host = vms.host[v];
                 act(c, ActionKind::despawn).vm = c.vm;
                 c.performance = -0.5F * threat;
-                c.utilisation = vms.allocation[v * kResources + 1] * memory_usd_mib_h_ * horizon_h_;
+                c.utilisation = vms.allocation[v * kResources + 1] * room_usd_h_[1] * horizon_h_;
             }
             continue;
         }
@@ -439,7 +463,7 @@ void Proposer::helpers() {
                 if (kind == CandidateKind::microvm) action.value2 = knobs_.micro_life_s;
             }
             c.performance = worth;
-            c.utilisation = -(added + part[1] * memory_usd_mib_h_) * horizon_h_;
+            c.utilisation = -(added + part[1] * room_usd_h_[1]) * horizon_h_;
             c.ready_h = 0.02F;
         };
         if (shadows && !planned_->shadowed(v)) helper(CandidateKind::shadow, knobs_.shadow_share, 0.5F * threat, 1.0F);
@@ -486,7 +510,7 @@ bool Proposer::evaluate(Candidate& c) {
         const std::size_t h = at(vms.host[v]);
         const float* now = vms.allocation.data() + v * kResources;
         bool changes = false;
-        for (std::size_t r = 0; r < 2; ++r) {
+        for (std::size_t r = 0; r < kDense; ++r) {
             if (action.allocation[r] == now[r]) continue;
             changes = true;
             if (action.allocation[r] > now[r] &&
@@ -494,7 +518,8 @@ bool Proposer::evaluate(Candidate& c) {
                 return false;
             c.performance += (unmet_usd(v, r, now[r]) - unmet_usd(v, r, action.allocation[r])) * horizon_h_;
         }
-        c.utilisation = (now[1] - action.allocation[1]) * memory_usd_mib_h_ * horizon_h_;
+        for (std::size_t r = 0; r < kDense; ++r)
+            c.utilisation += (now[r] - action.allocation[r]) * room_usd_h_[r] * horizon_h_;
         return changes;
     }
     return true;

@@ -101,7 +101,7 @@ void Proposer::begin(const ClusterState& state) {
     began_ = true;
     cost_ = expected_cost_of(*priced_, state, knobs_.sigma_scale);
     planned_.emplace(site_, cost_);
-    peak_.assign(state.n_vms() * 2, 0.0F);
+    peak_.assign(state.n_vms() * kDense, 0.0F);
     samples_.assign(state.n_vms(), 0);
     owner_.assign(state.n_vms(), -1);
     float idle_w = 0.0F;
@@ -132,7 +132,7 @@ void Proposer::learn(const ClusterState& state) {
         if (owner_[v] != vms.app[v]) {
             owner_[v] = vms.app[v];
             samples_[v] = 0;
-            peak_[v * 2] = peak_[v * 2 + 1] = 0.0F;
+            std::fill_n(peak_.begin() + static_cast<std::ptrdiff_t>(v * kDense), kDense, 0.0F);
         }
         if (!serving(vms.state[v])) continue;
         const float* const demand = vms.demand.data() + v * kResources;
@@ -140,8 +140,8 @@ void Proposer::learn(const ClusterState& state) {
         expected_mhz_ += expected[v * kResources];
         if (vms.age_s[v] < site_->tick_s) {
             ++samples_[v];
-            for (std::size_t r = 0; r < 2; ++r) {
-                float& peak = peak_[v * 2 + r];
+            for (std::size_t r = 0; r < kDense; ++r) {
+                float& peak = peak_[v * kDense + r];
                 peak = demand[r] >= peak ? demand[r] : peak - (peak - demand[r]) * forget;
             }
         }
@@ -152,15 +152,15 @@ void Proposer::learn(const ClusterState& state) {
     }
 }
 
-// Whether it is at its limit, or holds memory that it never used by the least of the headrooms.
+// Whether it is at a limit, or holds what it never used by the least of the headrooms, as room was worth a tick ago.
 bool Proposer::may_resize(const VmColumns& vms, std::size_t v) const {
     if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) return false;
     const float* const now = vms.allocation.data() + v * kResources;
     const float* const flavour = vms.flavour.data() + v * kResources;
-    const float* const demand = vms.demand.data() + v * kResources;
-    const float used = std::min(least_headroom_ * peak_[v * 2 + 1], knobs_.memory_ceiling * flavour[1]);
-    return demand[0] >= kSaturated * now[0] || demand[1] >= kSaturated * now[1] ||
-           now[1] - std::max(used, knobs_.floor * flavour[1]) >= knobs_.least_change * flavour[1];
+    for (std::size_t r = 0; r < kDense; ++r)
+        if (is_tight(vms, v, r) || now[r] - least_of(vms, v, r, least_headroom_) >= knobs_.least_change * flavour[r])
+            return true;
+    return false;
 }
 
 void Proposer::observe(ClusterState& state) {
@@ -268,7 +268,8 @@ void Proposer::survey() {
     context_.fill(0.0F);
     std::array<float, kDense> wanted{}, there{};
     float ours = 0.0F, on = 0.0F, coming = 0.0F, asleep = 0.0F, hot = 0.0F, hazard = 0.0F, unmet = 0.0F;
-    float promised = 0.0F, promisable = 0.0F, n_on = 0.0F, idle_w = 0.0F;
+    std::array<float, kDense> promised{}, promisable{};
+    float n_on = 0.0F, idle_w = 0.0F;
     crowded_.clear();
     idle_.clear();
     alarmed_ = false;
@@ -290,8 +291,10 @@ void Proposer::survey() {
             wanted[r] += loads.mean[r][h];
             there[r] += hosts.capacity[h * kResources + r];
         }
-        promised += hosts.allocated[h * kResources + 1];
-        promisable += planned_->limit(h, 1);
+        for (std::size_t r = 0; r < kDense; ++r) {
+            promised[r] += hosts.allocated[h * kResources + r];
+            promisable[r] += planned_->limit(h, r);
+        }
         if (planned_->here(h) == 0) continue;
         const float sigma = std::sqrt(std::max(0.0F, loads.variance[0][h]));
         const float excess = expected_excess(loads.mean[0][h] - loads.capacity[0][h], sigma);
@@ -306,11 +309,12 @@ void Proposer::survey() {
             {loads.mean[0][h] * loads.inverse_cpu[h] + hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
              static_cast<std::int32_t>(h)});
     }
-    const float memory_share = promised / std::max(promisable, 1.0F);
     const float cpu_share = wanted[0] / std::max(there[0], 1.0F);
-    // Room is worth what an idle host costs where memory, and not CPU, keeps hosts on.
-    memory_usd_mib_h_ = idle_w * 1e-3F * usd_kwh_ / std::max(promisable, 1.0F) *
-                        std::clamp((memory_share - cpu_share) * 2.0F, 0.0F, 1.0F);
+    // Room is worth what idle hosts cost where promises, and not the CPU that is used, keep them on.
+    const auto promised_share = [&](std::size_t r) { return promised[r] / std::max(promisable[r], 1.0F); };
+    for (std::size_t r = 0; r < kDense; ++r)
+        room_usd_h_[r] = idle_w * 1e-3F * usd_kwh_ / std::max(promisable[r], 1.0F) *
+                         std::clamp((promised_share(r) - cpu_share) * 2.0F, 0.0F, 1.0F);
     std::uint32_t n_absent = 0, n_waiting = 0, n_migrating = 0;
     for (const VmState said : state.vms.state) {
         n_absent += said == VmState::absent ? 1U : 0U;
@@ -338,7 +342,7 @@ void Proposer::survey() {
     c[context::hosts_asleep] = asleep / std::max(ours, 1.0F);
     for (std::size_t r = 0; r < kDense; ++r)
         c[context::cpu_used + r] = clip_share(wanted[r] / std::max(there[r], 1.0F));
-    c[context::memory_reserved] = clip_share(memory_share);
+    c[context::memory_reserved] = clip_share(promised_share(1));
     c[context::waiting] = waiting / std::max(n_vms, 1.0F);
     c[context::migrating] = migrating / std::max(n_vms, 1.0F);
     c[context::unmet] = clip_share(100.0F * unmet / std::max(wanted[0], 1.0F));

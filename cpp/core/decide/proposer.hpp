@@ -49,6 +49,9 @@ struct ProposerKnobs {
     float ceiling = 3.0F;          // of CPU
     float memory_ceiling = 1.0F;   // of memory: what a guest was booted with
     float least_change = 0.1F;     // of the flavour
+    // CPU, disk and network that a VM never used: taken back to slack x decayed peak, never below slack_floor x flavour.
+    // unseen: a tick brings a new peak with probability unseen / samples seen (docs/rules.md); slack 0 = none is.
+    float slack = 3.0F, slack_floor = 0.5F, unseen = 0.2F;
     std::size_t peak_ticks = 288;  // time constant at which a peak is forgotten
     std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
     float shadow_share = 0.1F;     // of the primary's allocation
@@ -174,6 +177,8 @@ class Proposer {
     float boot_usd(std::size_t h) const;
     float unmet_usd(std::size_t v, std::size_t r, float allocation) const;
     bool wanted_shape(std::size_t v, float headroom, Amounts& allocation) const;
+    bool is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const;
+    float least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const;
     void write_row(const Candidate& c, float* row) const;
     float squash(float usd) const;
     float preference_of(const Candidate& c) const;
@@ -202,10 +207,10 @@ class Proposer {
     std::vector<float> ahead_; // (n_ticks + 1,) running sums of usd_kwh
     float mean_usd_kwh_ = 0.0F;
     float horizon_h_ = 2.0F;
-    float memory_usd_mib_h_ = 0.0F; // what a MiB of room is worth on an average host
+    std::array<float, kDense> room_usd_h_{}; // what a unit of each resource's room is worth on an average host
     std::size_t left_ = 0;
     std::size_t free_slots_ = 0;
-    std::vector<float> peak_;                   // (n_vms, 2) CPU and memory, decayed
+    std::vector<float> peak_;                   // (n_vms, kDense), decayed
     std::vector<std::int32_t> samples_, owner_; // (n_vms,)
     std::vector<Candidate> pool_, shown_;
     std::vector<Action> actions_;
