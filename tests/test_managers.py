@@ -136,7 +136,10 @@ def test_components_of_a_file(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("fixd: {}\n", "c.yaml:1: expected components of fixed, found 'fixd'"),
-        ("fixed:\n  gian: 1\n", "c.yaml:2: fixed.gian: expected one of else_idle, enabled, gain, found an unknown key"),
+        (
+            "fixed:\n  gian: 1\n",
+            "c.yaml:2: fixed.gian: expected one of else_idle, enabled, gain, found an unknown key",
+        ),
         ("fixed: {enabled: 7}\n", "c.yaml:1: fixed.enabled: expected a valid boolean"),
         ("- fixed\n", "c.yaml:1: expected components with their knobs"),
     ],

@@ -64,7 +64,7 @@ class ManagerKnobs(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False  # whether it is on where nobody names components
-    #: On a site where it cannot do its work: True = it does nothing, False = that is an error, as always where it is named.
+    #: On a site where it cannot work: True = it does nothing; False = that is an error, as always where it is named.
     else_idle: bool = False
 
 

@@ -8,8 +8,8 @@ woken when the upper edge over its own start and its hosts' boot exceeds what th
 
 Never switched off: what has no power control, what was never seen to come back (``proven``), the room that is kept
 for failures (``spare_hosts``), and what no placement by the rules about places can do without. No rack is filled
-beyond its thermal limit. Nobody else fills a rack that is being vacated, or wakes one that is dark, while all VMs have
-room: packers that look at one host after the other would bring back each host by itself, and the rack with it.
+beyond its thermal limit. Nobody else fills a rack that is being vacated, or wakes one that is dark, while all VMs
+have room: packers that look at one host after the other would bring back each host by itself, and the rack with it.
 """
 
 from __future__ import annotations
