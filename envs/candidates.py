@@ -67,8 +67,8 @@ class CandidateKnobs(BaseModel):
     peak_ticks: Annotated[int, Field(ge=1)] = 1000  # time constant at which a peak is forgotten
     #: CPU, disk and network over the decayed peak that a VM keeps when what it never used is taken back; 0 = none is.
     slack: Annotated[float, Field(ge=0)] = 3.0
-    slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps of them, share of the flavour
-    unseen: Annotated[float, Field(ge=0)] = 0.2  # times its samples, the probability that a tick brings a new peak
+    slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps, share of the flavour
+    unseen: Annotated[float, Field(ge=0)] = 0.2  # over its samples: how likely a tick brings a new peak
     settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
     shadow_share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the primary's allocation
     micro_share: Annotated[float, Field(gt=0, le=1)] = 0.25  # likewise of a micro-VM
