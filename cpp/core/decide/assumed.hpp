@@ -14,7 +14,7 @@ inline constexpr float kMigrationSlowdown = 0.1F;
 inline constexpr float kMbitPerMib = 8.388608F;
 inline constexpr float kShutdownS = 60.0F; // a graceful shutdown draws idle power for so long
 
-inline constexpr float kKnee = 0.8F;       // of its allocation: from there on a VM's answers are late
+inline constexpr float kKnee = 0.8F;        // of its allocation: from there on a VM's answers are late
 inline constexpr float kSaturated = 0.95F;  // of its allocation: a VM that gets so much may want more
 inline constexpr float kThreatPerH = 0.05F; // failures per hour from which a host's VMs are threatened
 

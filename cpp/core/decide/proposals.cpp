@@ -40,8 +40,8 @@ float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const 
     const float unmet = expected_excess(mean - allocation, sigma);
     float usd_h = priced_->economy.unmet_usd_h[r] * vms.credit[v] * unmet;
     if (r == 0) // late from the knee on, all of it at the cap (docs/physics.md)
-        usd_h += priced_->economy.late_usd_mhz_h *
-                 (expected_excess(mean - kKnee * allocation, sigma) - unmet) / (1.0F - kKnee);
+        usd_h += priced_->economy.late_usd_mhz_h * (expected_excess(mean - kKnee * allocation, sigma) - unmet) /
+                 (1.0F - kKnee);
     return usd_h;
 }
 
@@ -244,8 +244,9 @@ bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t r) cons
 }
 
 // To what a VM's allocation may be cut. Memory: a headroom over its peak. Of the others, peaks say less, as they jump:
-// if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w costs
-// p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p * price).
+// if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w
+// costs p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p *
+// price).
 float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const {
     const float now = vms.allocation[v * kResources + r];
     const float flavour = vms.flavour[v * kResources + r];
@@ -301,8 +302,9 @@ void Proposer::right_size(float headroom) {
             if (allocation[r] == now[r]) continue;
             const float served = (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
             const float freed = (now[r] - allocation[r]) * room_usd_h_[r] * horizon_h_;
-            if (served + freed <= 0.0F || (allocation[r] > now[r] && room_[h * kResources + r] - now[r] + allocation[r] >
-                                                                         planned_->limit(h, r))) {
+            if (served + freed <= 0.0F ||
+                (allocation[r] > now[r] &&
+                 room_[h * kResources + r] - now[r] + allocation[r] > planned_->limit(h, r))) {
                 allocation[r] = now[r];
                 continue;
             }

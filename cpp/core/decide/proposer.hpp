@@ -46,11 +46,12 @@ struct ProposerKnobs {
     float headroom = 1.4F;
     std::vector<float> headrooms; // at which every VM may be right-sized too, beside `headroom`
     float floor = 0.05F;
-    float ceiling = 3.0F;          // of CPU
-    float memory_ceiling = 1.0F;   // of memory: what a guest was booted with
-    float least_change = 0.1F;     // of the flavour
-    // CPU, disk and network that a VM never used: taken back to slack x decayed peak, never below slack_floor x flavour.
-    // unseen: a tick brings a new peak with probability unseen / samples seen (docs/rules.md); slack 0 = none is.
+    float ceiling = 3.0F;        // of CPU
+    float memory_ceiling = 1.0F; // of memory: what a guest was booted with
+    float least_change = 0.1F;   // of the flavour
+    // CPU, disk and network that a VM never used: taken back to slack x decayed peak, never below slack_floor x
+    // flavour. unseen: a tick brings a new peak with probability unseen / samples seen (docs/rules.md); slack 0 = none
+    // is.
     float slack = 3.0F, slack_floor = 0.5F, unseen = 0.2F;
     std::size_t peak_ticks = 288;  // time constant at which a peak is forgotten
     std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
