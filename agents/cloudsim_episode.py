@@ -129,6 +129,7 @@ def cloudsim_site(scenario: Scenario, world: CloudSimWorld, seed: int) -> Site:
         rented=np.zeros(n_hosts, np.bool_),
         seed=seed,
         idle_is_off=True,
+        migration_mbit_s=500.0,
         # A VM has one core and gets no more than one core of its host.
         largest_vm_mhz=np.array([cores[h % len(cores)] for h in range(n_hosts)], dtype=np.float32),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from foreshade import _core
 from foreshade.envs.packers import EXPECTED_COST, IDLE_IS_OFF, N_SIGMA, PackerKnobs, WindowKnobs
@@ -37,6 +37,33 @@ EXPECTED_COST_PLAN = PlanKnobs(name="expected-cost", packer=EXPECTED_COST, prefe
 #: The same where something has changed, and every half hour; the likeliest hosts are looked at for drains.
 WATCHED_PLAN = EXPECTED_COST_PLAN.model_copy(
     update={"every_ticks": 6, "packer": replace(EXPECTED_COST, drain_misses=4)}
+)
+
+
+def known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """The same kinds; ValueError where one is none."""
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"expected kinds of {', '.join(KINDS)}, found {kind!r}")
+    return kinds
+
+
+Kinds = Annotated[tuple[str, ...], AfterValidator(known_kinds)]
+
+
+class IdleIsOffKnobs(BaseModel):
+    """What differs on a site where an idle host is off at once and for nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window: WindowKnobs
+    preferred: Kinds = ()
+    plans: tuple[PlanKnobs, ...]
+
+
+AT_ONCE = IdleIsOffKnobs(
+    window=IDLE_IS_OFF.window,
+    plans=(PlanKnobs(name="expected-cost-at-once", packer=IDLE_IS_OFF, preferred=True, eager=True),),
 )
 
 
@@ -74,9 +101,10 @@ class CandidateKnobs(BaseModel):
     micro_share: Annotated[float, Field(gt=0, le=1)] = 0.25  # likewise of a micro-VM
     micro_life_s: Annotated[float, Field(gt=0)] = 3600.0
     #: Kinds that the rules may take beside their plan.
-    preferred: tuple[str, ...] = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
+    preferred: Kinds = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it
     plans: tuple[PlanKnobs, ...] = (WATCHED_PLAN,)
+    idle_is_off: IdleIsOffKnobs | None = None  # None = such a site is like any other
     rules: tuple[Rule, ...] = ()  # what changes preferences: the first that fits a candidate
     tree: Node | None = None  # likewise where none fits
 
@@ -85,28 +113,20 @@ class CandidateKnobs(BaseModel):
         """What people call each rule and each leaf of the tree, by the number that a candidate carries."""
         return compiled(self.rules, self.tree).labels
 
-    @field_validator("preferred")
-    @classmethod
-    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        for kind in kinds:
-            if kind not in KINDS:
-                raise ValueError(f"expected kinds of {', '.join(KINDS)}, found {kind!r}")
-        return kinds
-
     def on(self, site: Site) -> CandidateKnobs:
-        """The same for what a site is like: where idle hosts are off, one plan that fits this, and nothing beside."""
-        if not site.idle_is_off:
+        """What holds on a site: the same, or with ``idle_is_off`` in place of what it names."""
+        if not site.idle_is_off or self.idle_is_off is None:
             return self
-        plan = PlanKnobs(name="expected-cost-at-once", packer=IDLE_IS_OFF, preferred=True, eager=True)
+        other = self.idle_is_off
         return self.model_copy(
-            update={"window": IDLE_IS_OFF.window, "preferred": (), "headrooms": (), "plans": (plan,)}
+            update={"window": other.window, "preferred": other.preferred, "plans": other.plans}
         )
 
     def native(self) -> _core.ProposerKnobs:
         """The same knobs for the native generator."""
         native = _core.ProposerKnobs()
         for name in type(self).model_fields:
-            if name not in ("window", "preferred", "plans", "rules", "tree"):
+            if name not in ("window", "preferred", "plans", "idle_is_off", "rules", "tree"):
                 setattr(native, name, getattr(self, name))
         native.window = self.window.native()
         native.preferred = sum(1 << KINDS.index(kind) for kind in self.preferred)
@@ -128,11 +148,12 @@ def _expected_cost(sigma_scale: float) -> PlanKnobs:
 
 
 #: The rules, as `agents/rules/rules.yaml` has them; tuned on training data (benchmarks/tune_rules.py).
-RULES = CandidateKnobs()
+RULES = CandidateKnobs(idle_is_off=AT_ONCE)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
+    idle_is_off=AT_ONCE,
     headrooms=(1.15, 2.0),
     plans=(WATCHED_PLAN, _expected_cost(1.0), _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -68,6 +68,8 @@ class PackerKnobs:
     rack_credit: float = 0.0  # share of a rack's power that its hosts' drains are credited with
     wake_trials: int = 2  # hosts that are off whose opening is weighed in a tick
     layout: bool = False  # whether many hosts are emptied at once where far fewer would do
+    acute_weight: float = 0.0  # as move_weight, off a host that is short of CPU now; 0 = none for that alone
+    acute_uneven: float = 0.0  # how much more a VM's loss counts for each mean demand of it that it comes to
     # The n-sigma measure; without it cost alone decides.
     z: float | None = None
     target: float = 1.0
@@ -116,21 +118,24 @@ N_SIGMA = PackerKnobs(
     reserve=0.5,
     window=WindowKnobs(ticks=6, last=0.5),
 )
-#: `expected-cost` where an idle host is off at once and for nothing: the whole layout in the first tick, then a move
-#: only where it pays for hours. Tuned on PlanetLab days (docs/cloudsim.md).
+#: `expected-cost` where an idle host is off at once and for nothing: the whole layout in the first tick, then moves
+#: off hosts that are short now, and others only where they pay for hours. Tuned on PlanetLab days (docs/cloudsim.md).
 IDLE_IS_OFF = PackerKnobs(
-    sigma_scale=1.8,
-    horizon_ticks=144,
+    sigma_scale=1.55,
+    horizon_ticks=72,
     drain_ticks=240,
     move_weight=150.0,  # an arrival counts as a violation of its target there, whatever it gets
+    acute_weight=10.0,
+    acute_uneven=30.0,
     wake_trials=1,
     layout=True,
     # PlanetLab's VMs scatter around a level of their own, one sample much like the next: a long window, no newest.
+    # Its spikes reach a VM's whole allocation, so the least spread is a share of that, not of what the VM has wanted.
     window=WindowKnobs(
         ticks=24,
         prior_ticks=1.0,
         sigma_ticks=8.0,
-        slope=0.5,
-        prior_sigma=(0.14, 0.05, 0.05, 0.05, 0.2),
+        prior_sigma=(0.08, 0.05, 0.05, 0.05, 0.2),
+        floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0),
     ),
 )

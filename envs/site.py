@@ -62,6 +62,7 @@ class Site:
     seed: int
     #: (n_hosts,) largest CPU allocation of one VM that a host can serve, MHz; None = any
     largest_vm_mhz: F32 | None = None
+    migration_mbit_s: float = 10_000.0  # at which memory is copied; the catalogue's figure for KVM
     sleep_w: F32 | None = None  # (n_hosts,) suspended to memory; None = no host sleeps
     wake_s: F32 | None = None  # (n_hosts,) from asleep to on
     offloadable: F32 | None = None  # (n_apps,) share of an application's work that micro-VMs can take
@@ -187,6 +188,7 @@ def native_site(site: Site) -> _core.Site:
     native.off_w = site.off_w.tolist()
     native.vm_overhead = site.vm_overhead.ravel().tolist()
     native.rented = site.rented.astype(np.uint8).tolist()
+    native.migration_mbit_s = site.migration_mbit_s
     native.largest_vm = [] if site.largest_vm_mhz is None else site.largest_vm_mhz.tolist()
     native.sleep_w = [] if site.sleep_w is None else site.sleep_w.tolist()
     native.wake_s = [] if site.wake_s is None else site.wake_s.tolist()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,9 @@ from foreshade.agents.agent import Agent
 from foreshade.agents.baselines.expected_cost import ExpectedCost
 from foreshade.agents.cloudsim_episode import cloudsim_site, cloudsim_world
 from foreshade.agents.ham.agent import Ham
-from foreshade.agents.rules.rules import Rules
+from foreshade.agents.rules.rules import Rules, load_rules
 from foreshade.envs.model.action import ActionKind, Plan
+from foreshade.envs.packers import EXPECTED_COST, IDLE_IS_OFF, PackerKnobs
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.scenarios.schema import CloudSimRules
 from foreshade.envs.workloads.planetlab import PercentDay
@@ -73,6 +77,35 @@ def test_cheaper_unmet_demand_saves_hosts_and_cheaper_migrations_make_more_of_th
     assert careless.unmet_demand > plain.unmet_demand
     assert careless.energy_kwh < plain.energy_kwh
     assert restless.migrations > plain.migrations
+
+
+def test_a_host_that_is_short_now_is_relieved_at_once():
+    percent = np.full((VMS, 288), 12, np.uint8)  # nothing ever happens,
+    names = tuple(f"vm{i:03d}" for i in range(VMS))
+    world, _ = played(ExpectedCost(IDLE_IS_OFF), PercentDay("calm", names, percent), 20)
+    state = world.observe()
+    at = np.asarray(state.vms.host)
+    crowd = np.flatnonzero(at == np.bincount(at, weights=np.asarray(state.vms.allocation)[:, 0]).argmax())
+    percent[crowd, 20] = 100  # but for one tick in which a host's VMs want all they can get
+    burst = PercentDay("burst", names, percent)
+    world, moves = played(ExpectedCost(IDLE_IS_OFF), burst, 20)
+    other, none = played(ExpectedCost(replace(IDLE_IS_OFF, acute_weight=0.0)), burst, 20)
+    assert not any(moves[1:19] + none[1:19])
+    assert len(set(moves[19]) & set(crowd.tolist())) > len(none[19])
+    assert 0.0 < world.metrics().unmet_demand < 0.3 * other.metrics().unmet_demand
+
+
+def test_a_rule_file_holds_on_this_site_too(tmp_path: Path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "preferred: []\nplans: [{name: mine, preferred: true, eager: true, packer: {sigma_scale: 2}}]\n"
+    )
+    made = day(7)
+    mine = played(Rules(load_rules(own)), made, 12)[1]
+    assert (
+        mine == played(ExpectedCost(PackerKnobs(sigma_scale=2.0, window=EXPECTED_COST.window)), made, 12)[1]
+    )
+    assert mine != played(Rules(), made, 12)[1]
 
 
 def test_ham_hands_over_to_the_rules_where_it_was_not_trained():

@@ -58,13 +58,15 @@ class Ham(Decider):
             self.unverified, knobs = str(error), load_rules()
             _log.warning("HAM hands over to the rules: %s", error)
         super().__init__("ham", knobs, managers)
+        self._trained_on = knobs
         self._flat: F32 = np.zeros(native_schema(knobs.k).size, dtype=np.float32)
         self._untrained = False
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        super().reset(site)
         self._untrained = site.idle_is_off  # no environment to train in has such hosts
+        self.knobs = load_rules() if self._untrained else self._trained_on
+        super().reset(site)
 
     def choose(self) -> Taken:
         """The policy's choice, or the rules' where the policy is in doubt."""

@@ -67,12 +67,13 @@ class Decider:
         #: Told of every decision, `wait` too, before it is booked.
         self.on_decision: Callable[[_core.Proposer, Taken], None] | None = None
         self._proposer: _core.Proposer | None = None
-        self._labels = knobs.rule_labels
+        self._labels: tuple[str, ...] = ()
         self._advisers = [manager for manager in managers if isinstance(manager, Adviser)]
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
         self._proposer = _core.Proposer(native_site(site), self.knobs.on(site).native())
+        self._labels = self.knobs.rule_labels
         for manager in self.managers:
             manager.reset(site)
         share(self.managers)

@@ -528,6 +528,7 @@ class Site:
     wake_s: list[float]
     rented: list[int]
     largest_vm: list[float]
+    migration_mbit_s: float
     rack_w: list[float]
     offloadable: list[float]
     guest_cpu: float
@@ -553,6 +554,8 @@ class PackerKnobs:
     rack_credit: float
     wake_trials: int
     layout: bool
+    acute_weight: float
+    acute_uneven: float
     peaks: bool
     z: float
     target: float

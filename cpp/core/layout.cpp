@@ -27,7 +27,7 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
         throw std::invalid_argument("lay_out: expected a rank and prices for every host");
     if (affinity_) return false; // its trials do not see each other, as rules about places would want
     const auto at = [](std::int32_t i) { return static_cast<std::size_t>(i); };
-    // Hosts that cannot be emptied are kept, then the best by rank, then those that hold most.
+    // Hosts that cannot be emptied are kept, then the best by rank, then those whose VMs would be most moves.
     std::vector<std::uint32_t> order;
     float wanted = 0.0F;
     for (std::size_t h = 0; h < n_hosts_; ++h) {
@@ -38,7 +38,8 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
     std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
         const bool a_stays = n_fixed_[a] > 0, b_stays = n_fixed_[b] > 0;
         if (a_stays != b_stays) return a_stays;
-        return rank[a] != rank[b] ? rank[a] < rank[b] : hosts_.mean[0][a] > hosts_.mean[0][b];
+        if (rank[a] != rank[b]) return rank[a] < rank[b];
+        return n_here_[a] != n_here_[b] ? n_here_[a] > n_here_[b] : hosts_.mean[0][a] > hosts_.mean[0][b];
     });
     std::size_t least = 0, stays = 0;
     for (float room = 0.0F; least < order.size() && room < wanted; ++least) {
@@ -102,7 +103,7 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
         best_moves = trial_moves_;
         return true;
     };
-    for (std::size_t step = std::max<std::size_t>(1, least / 8); step > 0; step /= 4) {
+    for (std::size_t step = std::max<std::size_t>(1, least / 8);; step = std::max<std::size_t>(1, step / 4)) {
         const std::size_t middle = best_kept;
         const std::size_t from = middle == 0 ? least : std::max(least, middle - std::min(middle, 4 * step - 1));
         const std::size_t to = middle == 0 ? order.size() : std::min(order.size(), middle + 4 * step);
@@ -113,7 +114,7 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
             else if (best_kept > 0 && kept > best_kept && ++worse >= kStepsDown)
                 break;
         }
-        if (best_kept == 0) break;
+        if (best_kept == 0 || step == 1) break;
     }
     list_targets();
     if (best_kept == 0) return false;

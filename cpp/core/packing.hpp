@@ -35,6 +35,16 @@ struct Move {
     std::int32_t destination = -1;
 };
 
+// What VMs want at this moment, as far as it is known, rather than over a horizon.
+struct Moment {
+    std::span<const float> cpu_mhz; // (n_vms,)
+    std::span<const float> copy_h;  // (n_vms,) until a VM that moves is gone
+    float tick_h = 0.0F;            // for which what is wanted now holds
+    float unmet_usd_h = 0.0F;       // per MHz
+    float uneven = 0.0F;            // how much more a VM's loss counts for each part of its mean that it comes to
+    float price = 1.0F;             // times `move_usd`, of a move that relieves at once
+};
+
 // What a host may be used for this tick.
 enum class HostUse : std::uint8_t {
     none,    // not there, or not ours to plan
@@ -85,6 +95,10 @@ class Packing {
 
     // Takes VMs away from hosts whose peak is above the relief level; the number of hosts that stay above.
     std::size_t relieve(std::size_t budget);
+
+    // Moves VMs off hosts whose CPU is short now, where the rest of the tick and the horizon together pay it; the
+    // number of moves. Throws std::invalid_argument on wrong lengths.
+    std::size_t relieve_now(const Moment& now);
 
     // What opening `host` and moving VMs to it would gain beyond `price_usd`, the cost of its being on; undone
     // unless it is positive and to be kept.

@@ -91,6 +91,8 @@ void PackerKnobs::check() const {
     not_negative("margin_usd", margin_usd);
     not_negative("boot_weight", boot_weight);
     not_negative("move_weight", move_weight);
+    not_negative("acute_weight", acute_weight);
+    not_negative("acute_uneven", acute_uneven);
     not_negative("reserve", reserve);
     not_negative("failover", failover);
     not_negative("grace_s", grace_s);
@@ -194,7 +196,7 @@ std::span<const Action> Packer::plan(const ClusterState& state) {
     packing_->begin(state, {window.mean(), window.variance(), move_usd_, fixed}, use_, packing_knobs_);
     packing_->close(restraint_.hosts.empty() ? std::span<const std::uint8_t>{} : closed_);
     place(state);
-    if (moving_) rebalance();
+    if (moving_) rebalance(state);
     if (powered_) wake(state);
     if (moving_ && state.tick > 0) drain(state);
     gain_usd_ += packing_->gain_usd();
@@ -341,7 +343,7 @@ void Packer::price_moves(const ClusterState& state) {
     const auto weight = static_cast<float>(knobs_.move_weight);
     move_usd_.resize(state.n_vms());
     for (std::size_t v = 0; v < move_usd_.size(); ++v) {
-        const float seconds = kMigrationSetupS + mean[v * kResources + 1] * kMbitPerMib / kMigrationMbitS;
+        const float seconds = kMigrationSetupS + mean[v * kResources + 1] * kMbitPerMib / site_->migration_mbit_s;
         const float slowed = kMigrationSlowdown * mean[v * kResources] * economy.unmet_usd_h[0] * seconds;
         move_usd_[v] = (economy.migration_usd + (slowed + dark) / 3600.0F * state.vms.credit[v]) * weight;
     }
@@ -400,11 +402,32 @@ void Packer::place(const ClusterState& state) {
     waiting_.resize(left);
 }
 
-void Packer::rebalance() {
+// Hosts of which more is wanted than they have now: what is seen of a VM holds until the next tick.
+void Packer::relieve_now(const ClusterState& state) {
+    const std::size_t n_vms = state.n_vms();
+    wanted_.resize(n_vms);
+    copy_h_.resize(n_vms);
+    for (std::size_t v = 0; v < n_vms; ++v) {
+        const float* const allocation = state.vms.allocation.data() + v * kResources;
+        wanted_[v] = std::min(state.vms.demand[v * kResources], allocation[0]);
+        copy_h_[v] = (kMigrationSetupS + allocation[1] * kMbitPerMib / site_->migration_mbit_s) / 3600.0F;
+    }
+    Moment now;
+    now.cpu_mhz = wanted_;
+    now.copy_h = copy_h_;
+    now.tick_h = site_->tick_s / 3600.0F;
+    now.unmet_usd_h = site_->economy.unmet_usd_h[0];
+    now.uneven = static_cast<float>(knobs_.acute_uneven);
+    now.price = static_cast<float>(knobs_.move_weight > 0.0 ? knobs_.acute_weight / knobs_.move_weight : 0.0);
+    packing_->relieve_now(now);
+}
+
+void Packer::rebalance(const ClusterState& state) {
     if (knobs_.peaks)
         above_ = packing_->relieve(kMostMoves);
     else
         packing_->improve(kMostMoves);
+    if (knobs_.acute_weight > 0.0 && state.tick > 0) relieve_now(state);
     list_spares();
     // An empty host that is still on costs no boot.
     const std::size_t trials = powered_ ? knobs_.wake_trials : std::max(knobs_.wake_trials, n_hosts_ / 25);

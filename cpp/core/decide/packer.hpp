@@ -35,7 +35,9 @@ struct PackerKnobs {
     double rack_credit = 0.0;          // share of a rack's power that its hosts' drains are credited with
     std::size_t wake_trials = 2;       // hosts that are off whose opening is weighed in a tick
     bool layout = false;               // whether many hosts are emptied at once where far fewer would do
-    bool peaks = false;                // the n-sigma measure: energy alone is money; otherwise cost alone decides
+    double acute_weight = 0.0; // likewise of a move off a host that is short of CPU now; 0 = none for that alone
+    double acute_uneven = 0.0; // how much more a VM's loss counts for each mean demand of it that it comes to
+    bool peaks = false;        // the n-sigma measure: energy alone is money; otherwise cost alone decides
     double z = 0.0;
     double target = 1.0;
     double relief = 1.0;
@@ -117,7 +119,8 @@ class Packer {
     void sort_out_hosts(const ClusterState& state);
     void price_moves(const ClusterState& state);
     void place(const ClusterState& state);
-    void rebalance();
+    void rebalance(const ClusterState& state);
+    void relieve_now(const ClusterState& state);
     void wake(const ClusterState& state);
     void drain(const ClusterState& state);
     void switch_off(const ClusterState& state);
@@ -156,6 +159,7 @@ class Packer {
     std::vector<float> cycle_usd_, drain_usd_; // (n_hosts,)
     std::vector<double> outage_usd_;           // (n_hosts,) of each host's failure
     std::vector<float> move_usd_;              // (n_vms,)
+    std::vector<float> wanted_, copy_h_;       // (n_vms,) CPU now, MHz; time to copy
     std::vector<std::uint8_t> fixed_;          // (n_vms,) of none
     std::vector<std::uint8_t> closed_;         // (n_hosts,) take no VMs for now
     std::vector<std::int32_t> spares_;         // hosts

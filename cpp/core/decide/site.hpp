@@ -8,6 +8,7 @@
 
 #include "core/action.hpp"
 #include "core/affinity.hpp"
+#include "core/decide/assumed.hpp"
 #include "core/resources.hpp"
 
 namespace foreshade {
@@ -38,16 +39,17 @@ struct Site {
     float tick_s = 300.0F;
     std::uint32_t capabilities = 0; // bit per ActionKind
     Economy economy;
-    std::vector<float> power_w;       // (n_hosts, 11) at 0, 10, … 100 % CPU; 0 where it is a provider's
-    std::vector<std::int32_t> cores;  // (n_hosts,) physical
-    std::vector<float> off_w;         // (n_hosts,)
-    std::vector<float> sleep_w;       // (n_hosts,) suspended to memory; empty = no host sleeps
-    std::vector<float> wake_s;        // (n_hosts,) from asleep to on
-    std::vector<float> vm_overhead;   // (n_hosts, 5) what the hypervisor takes for each VM
-    std::vector<std::uint8_t> rented; // (n_hosts,) 1 = a cloud rents it to us by the hour
-    std::vector<float> largest_vm;    // (n_hosts,) largest CPU allocation of one VM, MHz; empty = any
-    std::vector<float> rack_w;        // (n_racks,) of the rack itself while it is on; empty = not told
-    std::vector<float> offloadable;   // (n_apps,) share of an application's work that micro-VMs can take; empty = none
+    std::vector<float> power_w;               // (n_hosts, 11) at 0, 10, … 100 % CPU; 0 where it is a provider's
+    std::vector<std::int32_t> cores;          // (n_hosts,) physical
+    std::vector<float> off_w;                 // (n_hosts,)
+    std::vector<float> sleep_w;               // (n_hosts,) suspended to memory; empty = no host sleeps
+    std::vector<float> wake_s;                // (n_hosts,) from asleep to on
+    std::vector<float> vm_overhead;           // (n_hosts, 5) what the hypervisor takes for each VM
+    std::vector<std::uint8_t> rented;         // (n_hosts,) 1 = a cloud rents it to us by the hour
+    std::vector<float> largest_vm;            // (n_hosts,) largest CPU allocation of one VM, MHz; empty = any
+    float migration_mbit_s = kMigrationMbitS; // at which memory is copied
+    std::vector<float> rack_w;                // (n_racks,) of the rack itself while it is on; empty = not told
+    std::vector<float> offloadable; // (n_apps,) share of an application's work that micro-VMs can take; empty = none
     std::shared_ptr<const Affinity> affinity; // null = any VM may stand anywhere
 
     float guest_cpu = 0.0F; // largest CPU allocation of a VM over its flavour; 0 = any
