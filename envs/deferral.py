@@ -50,13 +50,19 @@ class Timing:
         return 1.0 - self.usd_per_kw / self.at_once_usd_per_kw if self.at_once_usd_per_kw else 0.0
 
 
-def timing(work: Deferrable, usd_kwh: npt.ArrayLike, tick_s: float) -> Timing:
+def timing(
+    work: Deferrable,
+    usd_kwh: npt.ArrayLike,
+    tick_s: float,
+    barred: npt.NDArray[np.bool_] | None = None,
+) -> Timing:
     """The cheapest ticks for the work; of equally cheap ones the earliest.
 
     Args:
         work: when it comes and has to be done.
         usd_kwh: (n_ticks,) price of each tick, tariff and carbon; the last holds ever after.
         tick_s: length of a tick.
+        barred: (n_ticks,) in which work in one piece may not begin; None = it may in all. At least one must be left.
 
     """
     said = np.asarray(usd_kwh, np.float64)
@@ -67,6 +73,8 @@ def timing(work: Deferrable, usd_kwh: npt.ArrayLike, tick_s: float) -> Timing:
     hours = tick_s / 3600.0
     if work.in_one_piece:
         sums = np.convolve(prices, np.ones(work.ticks), "valid")
+        if barred is not None:
+            sums = np.where(barred[work.arrival : work.arrival + len(sums)], np.inf, sums)
         first = int(np.argmin(sums.round(12)))
         chosen = np.arange(first, first + work.ticks)
     else:

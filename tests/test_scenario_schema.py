@@ -232,8 +232,16 @@ def test_a_shipped_scenario_loads_with_all_its_variants_and_shows_itself(name: s
     assert load_scenario(path) == s
 
 
-def test_the_shipped_scenarios_are_the_six_listed() -> None:
-    assert list(list_scenarios()) == ["bitbrains", "cloudsim", "enterprise", "planetlab", "racks", "surge"]
+def test_the_shipped_scenarios_are_the_seven_listed() -> None:
+    assert list(list_scenarios()) == [
+        "bitbrains",
+        "cloudsim",
+        "enterprise",
+        "jobs",
+        "planetlab",
+        "racks",
+        "surge",
+    ]
 
 
 def test_a_percent_of_overload_costs_more_than_the_hosts_electricity() -> None:

@@ -247,6 +247,8 @@ class Scenario(Entry):
     thermal: Thermal = Thermal()
     maintenance: tuple[Maintenance, ...] = ()
     affinity: tuple[AffinityRule, ...] = ()  # which VMs may stand where (envs/affinity.py)
+    #: How long one-off jobs may wait for hours in which power is cheap (envs/workloads/deferred.py); 0 = not at all.
+    defer_h: Annotated[float, Field(ge=0, le=168)] = 0.0
     actions: tuple[Kind, ...] = ALL_KINDS
     cloudsim: CloudSimRules = CloudSimRules()
     seed: Annotated[int, Field(ge=0)] = 0
@@ -287,6 +289,8 @@ class Scenario(Entry):
             raise ValueError(f"expected each kind of action once, found {list(self.actions)}")
         if self.engine == "cloudsim" and self.affinity:
             raise ValueError("expected no affinity with engine: cloudsim, found some")
+        if self.engine == "cloudsim" and self.defer_h:
+            raise ValueError("expected no defer_h with engine: cloudsim, found some")
         names = [rule.name for rule in self.affinity]
         if len(set(names)) < len(names):
             raise ValueError(f"expected each name of an affinity rule once, found {names}")
@@ -300,6 +304,12 @@ class Scenario(Entry):
             if window.rack is not None and window.rack >= self.n_racks:
                 raise ValueError(f"expected a rack below {self.n_racks} in maintenance, found {window.rack}")
         return self
+
+    def usd_kwh(self, n_ticks: int) -> list[float]:
+        """Price of a kWh at each tick, its carbon included, before PUE."""
+        grid, prices = catalogue.grid(self.prices.grid), self.prices
+        times = [self.start + timedelta(seconds=k * self.tick_s) for k in range(n_ticks)]
+        return [prices.usd_per_kwh(at) + grid.intensity(at) * 1e-6 * prices.carbon_usd_per_t for at in times]
 
     def windows(self, n_ticks: int) -> tuple[Window, ...]:
         """Maintenance and freezes of a run of so many ticks, in order; ScenarioError where two overlap."""

@@ -5,6 +5,7 @@
             | "price." key "=" value                     a key of the scenario's prices, dots for keys in keys
             | "price.spot" "=" USD                       every rented host is a spot host at so much an hour
             | "demand*" factor                           every VM's demand, all resources
+           | "defer=" hours                             one-off jobs may wait so long for cheaper hours
 
 Changes apply from left to right. Hosts that are added stand at the end of the last rack, hosts that are removed go
 from the end: numbers of hosts and racks that stay do not move more than they must, and maintenance windows follow
@@ -27,12 +28,14 @@ from foreshade.envs.catalogue.entry import listing
 from foreshade.envs.errors import InputError
 from foreshade.envs.scenarios.prices import Prices
 from foreshade.envs.scenarios.schema import HostGroup, Maintenance, RackGroup, Scenario
+from foreshade.envs.workloads.deferred import deferred
 from foreshade.envs.workloads.workload import Workload
 
-GRAMMAR = "host+N, host-N, host:SERVER+N, price.KEY=VALUE, price.spot=USD or demand*FACTOR"
+GRAMMAR = "host+N, host-N, host:SERVER+N, price.KEY=VALUE, price.spot=USD, demand*FACTOR or defer=HOURS"
 _HOSTS = re.compile(r"host(?::(?P<server>[\w.-]+?))?(?P<sign>[+-])(?P<count>\d+)")
 _PRICE = re.compile(r"price\.(?P<key>[\w.]+)=(?P<value>[^=]+)")
 _DEMAND = re.compile(r"demand[*×](?P<factor>[^=*×]+)")
+_DEFER = re.compile(r"defer=(?P<hours>[^=]+)")
 _MOST_HOSTS = 100_000  # beyond it a typing error is likelier than a fleet
 
 
@@ -43,13 +46,17 @@ class WhatIf:
     said: str  # as typed, without spaces
     scenario: Scenario
     demand: float  # factor
+    defers: bool = False  # whether jobs wait that did not
 
     def workload(self, played: Workload) -> Workload:
         """The workload as this world sees it; allocations stay, so demand above them goes unmet."""
-        if self.demand == 1.0:
-            return played
-        factor = np.float32(self.demand)
-        return replace(played, demand=played.demand * factor, gpu=played.gpu * factor)
+        if self.demand != 1.0:
+            factor = np.float32(self.demand)
+            played = replace(played, demand=played.demand * factor, gpu=played.gpu * factor)
+        if self.defers:
+            prices = self.scenario.usd_kwh(played.n_ticks)
+            played = deferred(played, prices, self.scenario.defer_h)
+        return played
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ def what_if(scenario: Scenario, said: str) -> WhatIf:
     """
     changes = [change.strip() for change in said.split(",")]
     demand = 1.0
+    defers = False
     for change in changes:
         if found := _HOSTS.fullmatch(change):
             by = int(found["count"]) * (1 if found["sign"] == "+" else -1)
@@ -84,9 +92,16 @@ def what_if(scenario: Scenario, said: str) -> WhatIf:
             scenario = _with_price(scenario, change, found["key"], found["value"].strip())
         elif found := _DEMAND.fullmatch(change):
             demand *= _factor(scenario, change, found["factor"])
+        elif found := _DEFER.fullmatch(change):
+            if scenario.defer_h:
+                raise _refused(
+                    change, f"expected a scenario whose jobs do not wait, found {scenario.defer_h:g} h"
+                )
+            scenario = _changed(scenario, change, {"defer_h": _hours(change, found["hours"])})
+            defers = scenario.defer_h > 0.0
         else:
             raise _refused(change, f"expected {GRAMMAR}")
-    return WhatIf(",".join(changes), scenario, demand)
+    return WhatIf(",".join(changes), scenario, demand, defers)
 
 
 def _refused(change: str, why: str) -> InputError:
@@ -103,6 +118,13 @@ def _factor(scenario: Scenario, change: str, text: str) -> float:
     if scenario.engine == "cloudsim":
         raise _refused(change, "expected the engine foreshade, found cloudsim")
     return factor
+
+
+def _hours(change: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _refused(change, f"expected hours, found {text!r}") from None
 
 
 def _with_price(scenario: Scenario, change: str, key: str, text: str) -> Scenario:

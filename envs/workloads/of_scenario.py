@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from foreshade.envs.errors import InputError
 from foreshade.envs.scenarios.schema import Scenario
+from foreshade.envs.workloads.deferred import deferred
 from foreshade.envs.workloads.planetlab import PercentDay, read_planetlab_percent
 from foreshade.envs.workloads.spec import GENERATED, Spec, load_workload, stored
 from foreshade.envs.workloads.workload import Workload
@@ -51,6 +52,8 @@ def workload_of(scenario: Scenario, said: str | None, seed: int) -> Loaded:
         limits["seed"] = str(seed)
     wanted = {key: value for key, value in limits.items() if key not in spec.options}
     workload = load_workload(text, tick_s=round(scenario.tick_s), **wanted)
+    if scenario.defer_h:
+        workload = deferred(workload, scenario.usd_kwh(workload.n_ticks), scenario.defer_h)
     return Loaded(workload, text, seeded="seed" in wanted)
 
 
