@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from foreshade.envs.errors import InputError
+
+if TYPE_CHECKING:
+    from foreshade.envs.profiler import Profiler
 
 profile_app = typer.Typer(help="Learn and show profiles of hypervisors.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
@@ -26,6 +29,10 @@ def profile_learn(
     ] = None,
     agent: Annotated[str, typer.Option(help="Who acts meanwhile.")] = "rules",
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="YAML of a controller: learn from what came of its orders instead of playing."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="YAML to write; evaluate --profiles reads it.")] = Path(
         "profiles.yaml"
     ),
@@ -41,25 +48,28 @@ def profile_learn(
     from foreshade.envs.site import site_of  # noqa: PLC0415
     from foreshade.envs.stock_world import simulated_world  # noqa: PLC0415
 
-    player = make_agent(agent)
+    player = make_agent(agent) if journal is None else None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.touch()
     except OSError as error:
         raise InputError(f"--out {out}: expected a file that can be written, {error.strerror}") from error
-    world = simulated_world(scenario, variant, workload, seed)
-    site = site_of(world, seed or 0)
-    names = tuple(sorted(set(site.hypervisors)))
-    profiler = Profiler({name: catalogue.hypervisor(name) for name in names})
-    watch = ProfileWatch(profiler, site)
-    player.reset(site)
-    while not world.done:
-        state = world.observe()
-        watch.look(state)
-        actions = player.act(state)
-        outcomes = world.execute(Plan(state.tick, actions))
-        watch.sent(state, [a for a, said in zip(actions, outcomes, strict=True) if said.accepted])
-        world.advance()
+    if player is None:
+        profiler, names = _of_journal(journal)
+    else:
+        world = simulated_world(scenario, variant, workload, seed)
+        site = site_of(world, seed or 0)
+        names = tuple(sorted(set(site.hypervisors)))
+        profiler = Profiler({name: catalogue.hypervisor(name) for name in names})
+        watch = ProfileWatch(profiler, site)
+        player.reset(site)
+        while not world.done:
+            state = world.observe()
+            watch.look(state)
+            actions = player.act(state)
+            outcomes = world.execute(Plan(state.tick, actions))
+            watch.sent(state, [a for a, said in zip(actions, outcomes, strict=True) if said.accepted])
+            world.advance()
     out.write_text(profiles_text(profiler, names), encoding="utf-8")
     rows = [
         {
@@ -93,6 +103,40 @@ def profile_learn(
         )
     Console(width=None if sys.stdout.isatty() else 110).print(table)
     print(f"profiles: {out}", file=sys.stderr)  # noqa: T201
+
+
+def _of_journal(config: Path | None) -> tuple[Profiler, tuple[str, ...]]:
+    """What a controller's journal says of its hypervisors, and which those are."""
+    import time  # noqa: PLC0415
+
+    from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
+    from foreshade.adapters.store.journal import StoreJournal  # noqa: PLC0415
+    from foreshade.adapters.store.store import Store  # noqa: PLC0415
+    from foreshade.agents.outcome_profile import learn_outcomes  # noqa: PLC0415
+    from foreshade.envs import catalogue  # noqa: PLC0415
+    from foreshade.envs.profiler import Profiler  # noqa: PLC0415
+    from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+
+    said = load_config(config)
+    if said.libvirt is not None:
+        of = {host.name: host.hypervisor for host in said.libvirt.hosts}
+    elif said.simulated is not None:
+        scenario = load_scenario(said.simulated.scenario, said.simulated.variant)
+        own = [h for rack in scenario.fleet for _ in range(rack.racks) for h in rack.hosts]
+        names = [h.hypervisor for h in (*own, *scenario.rented) for _ in range(h.count)]
+        of = {f"host{number:04d}": name for number, name in enumerate(names)}
+    else:
+        raise InputError("--journal: expected a section simulated or libvirt, found neither")
+    store = Store(said.store_url, create=False)
+    try:
+        actions = StoreJournal(store, wall_s=time.time).recent(0.0)
+    finally:
+        store.close()
+    profiler = Profiler({name: catalogue.hypervisor(name) for name in sorted(set(of.values()))})
+    limit = said.executor.call_timeout_s
+    if not learn_outcomes(profiler, actions, lambda host: of.get(host, ""), call_timeout_s=limit):
+        raise InputError(f"--journal {config}: expected orders that have ended, found none to learn from")
+    return profiler, tuple(sorted(set(of.values())))
 
 
 @profile_app.command("show")
