@@ -43,8 +43,11 @@ def fuzz(one: Served, folder: Path, examples: int, seed: int) -> int:
         "--exclude-path", "/v1/events", "--request-timeout", "60", "--continue-on-failure", "--no-color",
         "--suppress-health-check", "all",
     ]  # fmt: skip
-    hooks = {**os.environ, "SCHEMATHESIS_HOOKS": "benchmarks.fuzz_hooks"}
-    return subprocess.run(command, check=False, env=hooks).returncode
+    root = str(Path(__file__).resolve().parents[1])
+    told = {**os.environ, "SCHEMATHESIS_HOOKS": "benchmarks.fuzz_hooks", "PYTHONPATH": root}
+    return subprocess.run(
+        command, check=False, env=told, cwd=folder
+    ).returncode  # it keeps a cache where it runs
 
 
 def tick_until(one: Served, over: threading.Event, counted: list[int], troubles: list[str]) -> None:

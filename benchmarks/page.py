@@ -83,8 +83,11 @@ def measure(browser, controller: Controller, ticks: int, pictures: Path | None, 
         spent.send("Performance.enable")
         now = {m["name"]: m["value"] for m in spent.send("Performance.getMetrics")["metrics"]}
         interactive = page.evaluate("performance.getEntriesByName('foreshade-interactive')[0].startTime")
-        until(page, "document.querySelector('#fan .main-svg') !== null")
-        page.wait_for_timeout(2_000)
+        for plot in ("fan", "duel", "money", "timeline"):  # drawn as they come into sight
+            page.evaluate(f"document.getElementById('{plot}').scrollIntoView({{block: 'center'}})")
+            if plot != "timeline":  # which may have nothing to show
+                until(page, f"document.querySelector('#{plot} .main-svg') !== null")
+        page.wait_for_timeout(1_000)
         axe = Axe().run(page)
         page.evaluate("window.scrollTo(0, 0)")
         if pictures is not None:

@@ -98,7 +98,7 @@ export function duel(moments) {
     { x: times, y: ham, name: "HAM, expected gain", mode: "lines", line: { color: colour("--ham"), width: 2 } },
     { x: times, y: rules, name: "rules, expected gain", mode: "lines", line: { color: colour("--rules"), width: 2, dash: "dot" } },
     { x: times, y: moments.map((m) => m.agreement), name: "agreement", mode: "lines", yaxis: "y2", line: { color: colour("--soft"), width: 1 } },
-  ], { yaxis: { title: { text: "USD" } }, yaxis2: { overlaying: "y", side: "right", range: [0, 1.02], tickformat: ".0%", showgrid: false } }, text);
+  ], { yaxis: { title: { text: "USD" } }, yaxis2: { overlaying: "y", side: "right", range: [0, 1.02], tickmode: "array", tickvals: [0, 0.5, 1], tickformat: ".0%", showgrid: false } }, text);
 }
 
 export function money(moments) {
@@ -119,7 +119,7 @@ export function money(moments) {
     { x: times, y: moments.map((m) => m.no_action_power_w), name: "no action", mode: "lines", line: { color: colour("--rules"), width: 1.5, dash: "dot" } },
     { x: times, y: moments.map((m) => m.power_w), name: "as it is", mode: "lines", fill: "tozeroy", fillcolor: colour("--shade"), line: { color: colour("--ham"), width: 2 } },
     { x: times, y: sum, name: "saved so far", mode: "lines", yaxis: "y2", line: { color: colour("--good"), width: 2 } },
-  ], { yaxis: { title: { text: "W" }, rangemode: "tozero" }, yaxis2: { overlaying: "y", side: "right", title: { text: "USD" }, showgrid: false } }, text);
+  ], { yaxis: { title: { text: "W" }, rangemode: "tozero" }, yaxis2: { overlaying: "y", side: "right", title: { text: "USD" }, tickmode: "auto", nticks: 5, rangemode: "tozero", showgrid: false } }, text);
 }
 
 export function timeline(spells, now) {

@@ -2,6 +2,7 @@
 
 import { at, make, number, percent } from "./dom.js";
 
+const WIDE = 10; // hosts in a row of a rack
 const DARK = new Set(["off", "asleep", "unrented"]);
 const BY = {
   cpu: { of: (h) => h.cpu, say: (h) => `CPU ${percent(h.cpu)}`, legend: ["0 %", "100 % of the CPU"] },
@@ -37,7 +38,7 @@ function build(onChoose) {
   cells = [];
   const racks = map.racks.map((rack) => {
     const grid = make("div", { class: "cells" });
-    grid.style.setProperty("--wide", Math.min(rack.hosts.length, total > 200 ? 8 : 6));
+    grid.style.setProperty("--wide", Math.min(rack.hosts.length, WIDE));
     for (const host of rack.hosts) {
       const cell = make("button", { type: "button", class: "cell", tabindex: cells.length ? -1 : 0 });
       cell.dataset.name = host.name;
@@ -55,7 +56,7 @@ function build(onChoose) {
   box.onkeydown = (event) => {
     const here = cells.indexOf(document.activeElement);
     if (here < 0) return;
-    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 8, ArrowUp: -8 }[event.key];
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: WIDE, ArrowUp: -WIDE }[event.key];
     const to = event.key === "Home" ? 0 : event.key === "End" ? cells.length - 1 : step ? here + step : -1;
     if (to >= 0 && to < cells.length) { event.preventDefault(); focus(cells[to], true); }
   };

@@ -40,7 +40,7 @@ export async function shadows() {
     make("th", { scope: "row" }, s.name), make("td", {}, s.primary || "gone"), make("td", {}, s.host || "–"), make("td", {}, s.state),
     make("td", { class: "n" }, meter(s.share), percent(s.share, 1))));
   box.replaceChildren(make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Shadows" }, make("table", {},
-    make("caption", {}, `${number(page.total)} shadows; the share is of the traffic that it and its primary have together.`),
+    make("caption", {}, `${number(page.total)} ${page.total === 1 ? "shadow" : "shadows"}; the share is of the traffic that it and its primary have together.`),
     make("thead", {}, make("tr", {}, ...["Shadow", "Of", "Host", "State", "Traffic"].map((h) => make("th", { scope: "col" }, h)))),
     make("tbody", {}, ...rows))));
 }
