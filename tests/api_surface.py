@@ -20,6 +20,8 @@ from foreshade.adapters.app.api_config import ApiSection
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.auth.token import mint
 from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.store.journal import StoreJournal
+from foreshade.adapters.store.store import Store
 from foreshade.agents.controller import Controller
 from foreshade.envs.snapshot import Snapshot
 from tests import control_worlds
@@ -69,9 +71,10 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, mode: str = "advise", **config: Any) -> Iterator[Served]:
-    """The surface once there is a plan."""
-    world, kept = control_worlds.durable(folder), control_worlds.journal(folder)
+def served(folder: Path, mode: str = "advise", store: Store | None = None, **config: Any) -> Iterator[Served]:
+    """The surface once there is a plan; its store is a file in the folder unless another is given."""
+    world = control_worlds.durable(folder)
+    kept = control_worlds.journal(folder) if store is None else StoreJournal(store, wall_s=lambda: 0.0)
     kept.say("mode", mode, "test")
     controller = control_worlds.controller(world, kept)
     store = kept._store

@@ -88,7 +88,15 @@ BOMBS = {
             *event()[3:5],
             "RRULE:FREQ=DAILY;BYHOUR=" + ",".join(map(str, range(24))) + ";BYMINUTE=0,10,20,30,40,50",
         ),
-        "at most 1000 occurrences",
+        "at most 50000 occurrences from their begin",
+    ),
+    "five times a day": (
+        event(*event()[3:5], "RRULE:FREQ=DAILY;BYHOUR=0,3,6,9,12"),
+        "at most 1000 occurrences until",
+    ),
+    "many rules from the dawn of time": (
+        event("DTSTART:19700101T020000Z", "DTEND:19700101T030000Z", "RRULE:FREQ=DAILY") * 3,
+        "at most 50000 occurrences from their begin",
     ),
     "too many events": (event() * 501, "1 to 500 events, found 501"),
     "no event": ([], "1 to 500 events, found 0"),
@@ -123,6 +131,9 @@ def test_over_http_a_freeze_keeps_the_controller_from_beginning_anything(tmp_pat
         path = "/v1/maintenance/calendars/holidays"
         assert one.ask("PUT", path, content=b"\0", headers=headers).status_code == 422
         assert one.ask("PUT", path, content=b"x", headers={"Content-Type": "text/html"}).status_code == 415
+        bomb = ical(*event(*event()[3:5], "RRULE:FREQ=SECONDLY"))
+        refused = one.ask("PUT", path, content=bomb, headers={"Content-Type": "text/calendar"})
+        assert (refused.status_code, "FREQ" in refused.json()["detail"]) == (422, True)
         kept = one.ask("PUT", path, content=b"mon-sun 00:00-23:59 UTC", headers=headers)
         assert kept.status_code == 200, kept.text
         windows = one.get("/v1/maintenance?days=3")["items"]

@@ -1,5 +1,8 @@
 """Leader and standby: on SQLite by hand, and on a real PostgreSQL with processes that are killed and frozen."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 pytest.importorskip("sqlalchemy", reason="sqlalchemy IS MISSING: the store is not tested")
@@ -17,6 +20,7 @@ from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord, 
 from foreshade.envs.errors import FenceError, JournalError
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.order import Order, Result, Standing
+from tests.api_surface import served
 from tests.postgres import Postgres, server_programs
 
 needs_postgres = pytest.mark.skipif(
@@ -162,6 +166,27 @@ def test_on_postgresql_the_store_keeps_what_the_surface_writes_and_says_when_it_
         logs[0].append(standby_act(8))
         assert logs[1].verify().entries == 7
         store.close()
+
+
+@needs_postgres
+def test_a_postgresql_that_is_slow_holds_up_who_asks_it_and_nobody_else(tmp_path):
+    psycopg = pytest.importorskip("psycopg", reason="psycopg IS MISSING: PostgreSQL is not asked")
+    with Postgres() as postgres, served(tmp_path, store=Store(postgres.url)) as one:
+        assert one.ask("GET", "/v1/plans").status_code == 200
+        with (
+            ThreadPoolExecutor(4) as pool,
+            psycopg.connect(f"host=127.0.0.1 port={postgres.port} user=foreshade dbname=postgres") as other,
+        ):
+            other.execute("LOCK TABLE plans IN ACCESS EXCLUSIVE MODE")
+            held_up = [pool.submit(one.ask, "GET", path) for path in ("/v1/plans", "/v1/status", "/metrics")]
+            time.sleep(0.5)
+            begun = time.monotonic()
+            for path in ("/v1/hosts", "/v1/vms?limit=3", "/v1/heatmap", "/healthz"):
+                assert one.ask("GET", path).status_code == 200
+            assert time.monotonic() - begun < 5.0
+            assert not any(request.done() for request in held_up)
+            other.rollback()
+            assert [request.result().status_code for request in held_up] == [200, 200, 200]
 
 
 def standby_act(number):

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from foreshade.adapters.app.api.answer import answer
 from foreshade.adapters.app.api.context import Surface
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
-from foreshade.adapters.app.api.paging import read_cursor, write_cursor
+from foreshade.adapters.app.api.paging import read_cursor, whole, write_cursor
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.audit.chain import Entry
 from foreshade.adapters.auth.role import Principal, Role, Scope
@@ -71,8 +71,7 @@ async def openapi(request: Request) -> Response:
 @needs(Role.ADMIN, Scope.TOKENS)
 def tokens(request: Request, context: Surface) -> Response:
     """Every token, without its secret."""
-    found = context.tokens.all()
-    return answer(request, Page[TokenView].model_construct(items=tuple(map(_token, found)), total=len(found)))
+    return answer(request, whole(Page[TokenView], map(_token, context.tokens.all())))
 
 
 @router.post("/tokens", response_model=TokenMade, status_code=201)
@@ -151,7 +150,7 @@ async def webhooks(request: Request, context: Surface) -> Response:
                 last_error=fares.last_error,
             )
         )
-    return answer(request, Page[WebhookView](items=tuple(views), total=len(views)))
+    return answer(request, whole(Page[WebhookView], views))
 
 
 def _token(record: TokenRecord) -> TokenView:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from foreshade.adapters.app.api.answer import answer
 from foreshade.adapters.app.api.context import Surface
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
+from foreshade.adapters.app.api.paging import whole
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.app.api.stream import EventStream
 from foreshade.adapters.auth.role import Role, Scope
@@ -54,5 +55,4 @@ async def events(
 @needs(Role.VIEWER, Scope.EVENTS)
 async def recent(request: Request, context: Surface, query: Annotated[StreamQuery, Query()]) -> Response:
     """The latest events, the oldest first."""
-    found = context.bus.recent(query.kind or None)
-    return answer(request, Page[Event].model_construct(items=tuple(found), total=len(found)))
+    return answer(request, whole(Page[Event], context.bus.recent(query.kind or None)))

@@ -14,7 +14,7 @@ from foreshade.adapters.app.api.context import Surface
 from foreshade.adapters.app.api.forecast_views import forecast_view
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
 from foreshade.adapters.app.api.inventory_routes import vm_slot
-from foreshade.adapters.app.api.paging import PageQuery, page_of
+from foreshade.adapters.app.api.paging import PageQuery, page_of, whole
 from foreshade.adapters.app.api.sight import ANOMALIES, Sight
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.control_models import Forecast
@@ -91,8 +91,7 @@ def vm_forecasts(request: Request, context: Surface, query: Annotated[VmForecast
 @_FORECASTS
 def timeline(request: Request, context: Surface) -> Response:
     """Anomalies and windows of maintenance, by their begin."""
-    found = context.timeline()
-    return answer(request, Page[Spell].model_construct(items=tuple(found), total=len(found)))
+    return answer(request, whole(Page[Spell], context.timeline()))
 
 
 @router.get("/anomalies", response_model=Page[AnomalyView])
@@ -150,7 +149,7 @@ async def profiles(request: Request, context: Surface) -> Response:
             )
             for name in sorted(set(names))
         ]
-        return Page[ProfileView](items=tuple(views), total=len(views))
+        return whole(Page[ProfileView], views)
 
     return context.rendered.answer(request, sight, make)
 
@@ -159,8 +158,7 @@ async def profiles(request: Request, context: Surface) -> Response:
 @_FORECASTS
 async def history(request: Request, context: Surface, query: Annotated[HistoryQuery, Query()]) -> Response:
     """The latest ticks, the oldest first: decisions of HAM and rules, load, power and money beside no action."""
-    found = context.recent.moments(query.ticks)
-    return answer(request, Page[Moment].model_construct(items=tuple(found), total=len(found)))
+    return answer(request, whole(Page[Moment], context.recent.moments(query.ticks)))
 
 
 def _anomalies(sight: Sight) -> list[AnomalyView]:

@@ -21,7 +21,7 @@ from foreshade.adapters.app.api.inventory_views import (
     rack_views,
     vm_views,
 )
-from foreshade.adapters.app.api.paging import PageQuery, page_of
+from foreshade.adapters.app.api.paging import PageQuery, page_of, whole
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.app.api.sight import ANOMALIES, HOST_STATES, VM_KINDS, VM_STATES, Sight
 from foreshade.adapters.auth.role import Role, Scope
@@ -206,7 +206,7 @@ async def template(request: Request, context: Surface, name: str) -> Response:
 
 
 def _templates() -> Page[TemplateView]:
-    views = tuple(
+    views = (
         TemplateView(
             name=said.name,
             application=said.application,
@@ -215,7 +215,7 @@ def _templates() -> Page[TemplateView]:
         )
         for said in all_templates().values()
     )
-    return Page[TemplateView](items=views, total=len(views))
+    return whole(Page[TemplateView], views)
 
 
 def host_slot(sight: Sight, name: str) -> int:

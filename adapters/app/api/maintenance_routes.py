@@ -13,6 +13,7 @@ from starlette.responses import Response
 from foreshade.adapters.app.api.answer import answer
 from foreshade.adapters.app.api.context import Context, Surface
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
+from foreshade.adapters.app.api.paging import whole
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.store.maintenance import Calendar, CalendarKind, Occurrence, to_ical
@@ -55,7 +56,7 @@ def maintenance(request: Request, context: Surface, query: Annotated[AheadQuery,
         )
         for one in _ahead(context, query.days)
     )
-    return answer(request, Page[OccurrenceView].model_construct(items=views, total=len(views)))
+    return answer(request, whole(Page[OccurrenceView], views))
 
 
 @router.get(
@@ -76,8 +77,7 @@ def calendar_out(context: Surface, query: Annotated[AheadQuery, Query()]) -> Res
 @_SEE
 def calendars(request: Request, context: Surface) -> Response:
     """Calendars as they were given."""
-    views = tuple(map(_view, context.book.calendars()))
-    return answer(request, Page[CalendarView].model_construct(items=views, total=len(views)))
+    return answer(request, whole(Page[CalendarView], map(_view, context.book.calendars())))
 
 
 @router.put("/maintenance/calendars/{name}", response_model=CalendarView, openapi_extra=_BODY)

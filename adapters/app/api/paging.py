@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -41,13 +41,32 @@ def page_of(
     )
 
 
-def write_cursor(after: int) -> str:
+def whole(model: type[Page[Any]], items: Iterable[Item]) -> Page[Any]:
+    """A list that is short enough to be one page."""
+    every = tuple(items)
+    return model.model_construct(items=every, total=len(every))
+
+
+def write_cursor(after: int | str, word: str = "after") -> str:
     """Opaque to clients."""
-    return base64.urlsafe_b64encode(f"after:{after}".encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"{word}:{after}".encode()).decode().rstrip("=")
 
 
 def read_cursor(text: str) -> int:
-    """Where the last page ended.
+    """The number where the last page ended.
+
+    Raises:
+        ProblemError: it is no cursor of ours.
+
+    """
+    number = read_word(text, "after")
+    if not (number.isdecimal() and len(number) <= 18):
+        raise bad_cursor()
+    return int(number)
+
+
+def read_word(text: str, word: str) -> str:
+    """What stands in a cursor after its word.
 
     Raises:
         ProblemError: it is no cursor of ours.
@@ -55,9 +74,14 @@ def read_cursor(text: str) -> int:
     """
     try:
         said = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-        word, _, number = said.partition(":")
-        if word == "after" and number.isdecimal() and len(number) <= 18:
-            return int(number)
     except (binascii.Error, ValueError):
-        pass
-    raise ProblemError(422, "cursor: expected the `next` of a page, found something else")
+        raise bad_cursor() from None
+    found, _, rest = said.partition(":")
+    if found != word or not rest.isprintable():
+        raise bad_cursor()
+    return rest
+
+
+def bad_cursor() -> ProblemError:
+    """What is answered to one."""
+    return ProblemError(422, "cursor: expected the `next` of a page, found something else")

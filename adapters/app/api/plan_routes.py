@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Request
@@ -13,6 +11,7 @@ from starlette.responses import Response
 from foreshade.adapters.app.api.answer import answer, etag_of
 from foreshade.adapters.app.api.context import Context, Surface
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
+from foreshade.adapters.app.api.paging import bad_cursor, read_word, write_cursor
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.app.control_simulate import simulate_plan
 from foreshade.adapters.auth.role import Role, Scope
@@ -62,11 +61,11 @@ def status(request: Request, context: Surface) -> Response:
 def plans(request: Request, context: Surface, query: Annotated[PlanQuery, Query()]) -> Response:
     """Plans, the newest first."""
     states = [PlanState(word) for word in query.state]
-    before = None if query.cursor is None else _read_cursor(query.cursor)
+    before = None if query.cursor is None else read_word(query.cursor, "plan")
     try:
         found = context.service.plans(query.limit + 1, states, before)
     except PlanError:  # the cursor names a plan that there is not
-        raise _bad_cursor() from None
+        raise bad_cursor() from None
     here = tuple(found[: query.limit])
     more = len(found) > query.limit
     return answer(
@@ -74,7 +73,7 @@ def plans(request: Request, context: Surface, query: Annotated[PlanQuery, Query(
         Page[Plan].model_construct(
             items=here,
             total=context.service.count_plans(states),
-            next=_write_cursor(here[-1].id) if more else None,
+            next=write_cursor(here[-1].id, "plan") if more else None,
         ),
     )
 
@@ -206,21 +205,3 @@ def _unchanged(context: Context, plan_id: str, if_match: str | None) -> None:
     found = _plan(context, plan_id)
     if if_match is not None and if_match.strip() not in ("*", etag_of(found.model_dump_json().encode())):
         raise ProblemError(412, f"plan {plan_id}: it is {found.state} and not what you looked at any more")
-
-
-def _write_cursor(plan_id: str) -> str:
-    return base64.urlsafe_b64encode(f"plan:{plan_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(text: str) -> str:
-    try:
-        said = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise _bad_cursor() from None
-    if not said.startswith("plan:") or not said.isprintable():
-        raise _bad_cursor()
-    return said.removeprefix("plan:")
-
-
-def _bad_cursor() -> ProblemError:
-    return ProblemError(422, "cursor: expected the `next` of a page, found something else")

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from foreshade.adapters.app.api.answer import answer
 from foreshade.adapters.app.api.context import Context, Surface
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
+from foreshade.adapters.app.api.paging import whole
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.store.shelf import Activation, Artefact, ArtefactKind
@@ -46,13 +47,12 @@ def _shelf(shelf: str, kind: ArtefactKind) -> None:
     def artefacts(request: Request, context: Surface) -> Response:
         """Everything that can be activated; `shipped` comes with the package."""
         active = context.shelf.active(kind)
-        views = tuple(_artefact(found, active) for found in context.shelf.artefacts(kind))
-        return answer(request, Page[ArtefactView].model_construct(items=views, total=len(views)))
+        views = (_artefact(found, active) for found in context.shelf.artefacts(kind))
+        return answer(request, whole(Page[ArtefactView], views))
 
     def activations(request: Request, context: Surface) -> Response:
         """What was in force, the newest first."""
-        found = tuple(map(_activation, context.shelf.history(kind)))
-        return answer(request, Page[ActivationView].model_construct(items=found, total=len(found)))
+        return answer(request, whole(Page[ActivationView], map(_activation, context.shelf.history(kind))))
 
     def verify(request: Request, context: Surface, name: Name) -> Response:
         """Check its hash and content once more."""
