@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from foreshade.adapters.late_calls import NOTHING_SHOWN, LateCalls
 from foreshade.agents.guard import Seen
@@ -26,6 +26,7 @@ from foreshade.agents.validation import Booked, dependencies, stale
 from foreshade.envs.errors import PlanError, WorldError
 from foreshade.envs.extras import require
 from foreshade.envs.inventory import ControlledWorld
+from foreshade.envs.knobs import Knobs
 from foreshade.envs.order import Order, Result, Standing
 
 require("tenacity", "control", "the executor")
@@ -40,10 +41,8 @@ _SHOWN = {  # what an action is once the world shows it
 }
 
 
-class ExecutorKnobs(BaseModel):
+class ExecutorKnobs(Knobs):
     """Patience and concurrency."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: Longest wait for one call; then it is seen to in the next tick.
     call_timeout_s: Annotated[float, Field(gt=0)] = 120.0

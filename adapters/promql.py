@@ -58,6 +58,10 @@ class PromqlMetrics:
             if math.isfinite(value) and name in times and math.isfinite(times[name][1])
         }
 
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
     def _ask(self, promql: str) -> dict[str, tuple[float, float]]:
         """Time of the server's evaluation and value by name; a name that is there twice is an error."""
         where = f"prometheus: {self._url}: {promql}"

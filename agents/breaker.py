@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from foreshade.envs.knobs import Knobs
 
 
-class BreakerKnobs(BaseModel):
+class BreakerKnobs(Knobs):
     """When HAM loses the say, and for how long."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: Strikes (an error while deciding, or a failed action of its plans) that open the breaker.
     strikes: Annotated[int, Field(ge=1)] = 3

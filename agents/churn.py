@@ -16,10 +16,11 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from foreshade._core import ClusterState
 from foreshade.agents.bars import CLOSED, LEAVING, Bars
+from foreshade.envs.knobs import Knobs
 from foreshade.envs.model.action import Action, ActionKind
 from foreshade.envs.model.state import HostState, VmState
 
@@ -28,10 +29,8 @@ F32 = npt.NDArray[np.float32]
 _CPU_MEMORY = slice(0, 2)
 
 
-class ChurnKnobs(BaseModel):
+class ChurnKnobs(Knobs):
     """How much unrest is allowed; shares are of a host's capacity, times in seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     cooldown_s: Annotated[float, Field(ge=0)] = 1800.0  # of a VM that moved; doubles with each move more
     most_cooldown_s: Annotated[float, Field(ge=0)] = 14400.0

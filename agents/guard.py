@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from foreshade._core import ClusterState
 from foreshade.agents.plan import ActionState, Mode, PlannedAction
 from foreshade.envs.affinity_labels import broken
 from foreshade.envs.inventory import Inventory
+from foreshade.envs.knobs import Knobs
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.model.state import HostState
 from foreshade.envs.order import Order
@@ -30,10 +31,8 @@ _DARK = frozenset({HostState.OFF, HostState.ASLEEP, HostState.SHUTTING_DOWN})
 _RANK = {Mode.OBSERVE: 0, Mode.ADVISE: 1, Mode.AUTO: 2}
 
 
-class Window(BaseModel):
+class Window(Knobs):
     """A time in which nothing is begun, or hosts are in the hands of people; Unix seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     start_s: float
     end_s: float
@@ -42,10 +41,8 @@ class Window(BaseModel):
     reason: str = ""
 
 
-class GuardKnobs(BaseModel):
+class GuardKnobs(Knobs):
     """Limits on what the controller may begin."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     #: Orders admitted in one tick; half a rack's worth, so that a wrong plan is a small one.
     actions_per_tick: Annotated[int, Field(ge=1)] = 40

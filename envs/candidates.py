@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from foreshade import _core
+from foreshade.envs.knobs import Knobs
 from foreshade.envs.packers import EXPECTED_COST, IDLE_IS_OFF, N_SIGMA, PackerKnobs, WindowKnobs
 from foreshade.envs.rule_tree import Node, Rule, compiled
 from foreshade.envs.site import Site
@@ -16,10 +17,8 @@ from foreshade.envs.site import Site
 KINDS: tuple[str, ...] = tuple(_core.candidate_kinds())
 
 
-class PlanKnobs(BaseModel):
+class PlanKnobs(Knobs):
     """A packer whose whole tick is one candidate."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     packer: PackerKnobs
@@ -51,10 +50,8 @@ def known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
 Kinds = Annotated[tuple[str, ...], AfterValidator(known_kinds)]
 
 
-class IdleIsOffKnobs(BaseModel):
+class IdleIsOffKnobs(Knobs):
     """What differs on a site where an idle host is off at once and for nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     window: WindowKnobs
     preferred: Kinds = ()
@@ -67,10 +64,8 @@ AT_ONCE = IdleIsOffKnobs(
 )
 
 
-class CandidateKnobs(BaseModel):
+class CandidateKnobs(Knobs):
     """How many candidates of each kind are looked at, how they are sized, and which the rules may take."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     k: Annotated[int, Field(ge=2)] = 64  # candidates shown, `wait` included
     decisions: Annotated[int, Field(ge=1)] = 16  # a tick at most; then the world goes on

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +140,6 @@ def test_a_live_state_shows_it_with_its_age(tmp_path: Path) -> None:
         # Nobody tells how much of its memory the other one uses: all that it was given.
         assert state.vms.usage[unknown, 1] == state.vms.allocation[unknown, 1]
         memory.known, cpu.known, watts.error = {}, {"web-1": Measured(0.5, 2.5)}, "prometheus: away"
-        import time  # noqa: PLC0415
-
         time.sleep(said.timeouts.stale + 0.2)  # 3 s: what was said before is stale now
         state = one.observe()
         assert state.vms.usage[known, 1] == state.vms.allocation[known, 1]
@@ -142,3 +148,65 @@ def test_a_live_state_shows_it_with_its_age(tmp_path: Path) -> None:
         assert "prometheus: away" in one.troubles()
     finally:
         one.close()
+
+
+class Exporter(BaseHTTPRequestHandler):
+    """A guest's CPU as it was a minute ago, a sum of two, and one that nobody measures any more."""
+
+    def do_GET(self) -> None:
+        minute_ago = int((time.time() - 60.0) * 1000)
+        text = f'cpu{{domain="web-1",cpu="0"}} 0.5 {minute_ago}\ncpu{{domain="web-1",cpu="1"}} 0.25 {minute_ago}\n'
+        text += f'mem{{domain="web-1"}} 64 {minute_ago}\nmem{{domain="web-2"}} NaN\n'
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="Prometheus IS MISSING (apt-get install prometheus)"
+)
+def test_a_real_server_shows_old_samples_as_old(tmp_path: Path) -> None:
+    exporter = ThreadingHTTPServer(("127.0.0.1", 0), Exporter)
+    threading.Thread(target=exporter.serve_forever, daemon=True).start()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = tmp_path / "prometheus.yaml"
+    target = f"127.0.0.1:{exporter.server_port}"
+    config.write_text(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: guests, static_configs: [{{targets: ['{target}']}}]}}]\n"
+    )
+    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={tmp_path / 'data'}"]
+    done = subprocess.Popen(
+        [*command, f"--web.listen-address=127.0.0.1:{port}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        memory = PromqlMetrics(url, "mem", seen="timestamp(mem)", label="domain")
+        cores = "sum by (domain) (cpu)"
+        total = PromqlMetrics(url, cores, seen="min by (domain) (timestamp(cpu))", label="domain")
+        end = time.monotonic() + 60.0
+        found: Mapping[str, Measured] = {}
+        while not found and time.monotonic() < end:
+            with suppress(MetricsError):  # it is starting
+                found = memory.read()
+            time.sleep(0.2)
+        assert list(found) == ["web-1"]
+        assert found["web-1"].value == 64.0
+        assert 59.0 <= found["web-1"].age_s < 90.0
+        assert total.read()["web-1"].value == 0.75
+        assert total.read()["web-1"].age_s >= 59.0
+        with pytest.raises(MetricsError, match="parse error"):
+            PromqlMetrics(url, "sum(", seen="x", label="domain").read()
+    finally:
+        done.kill()
+        done.wait()
+        exporter.shutdown()
+        exporter.server_close()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from foreshade.adapters.app.api_config import ApiSection
 from foreshade.adapters.executor import ExecutorKnobs
@@ -23,18 +23,13 @@ from foreshade.agents.breaker import BreakerKnobs
 from foreshade.agents.guard import GuardKnobs
 from foreshade.agents.plan import Mode
 from foreshade.envs.errors import InputError, ScenarioError
+from foreshade.envs.knobs import Knobs
 from foreshade.envs.yaml_document import Document, build, parse
 
 PREFIX = "FORESHADE_CONTROL__"
 
 
-class Section(BaseModel):
-    """Base of all sections."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SimulatedSection(Section):
+class SimulatedSection(Knobs):
     """A simulated cluster instead of a real one."""
 
     scenario: str = Field(default="enterprise", description="A shipped scenario's name, or a YAML file.")
@@ -54,7 +49,7 @@ class SimulatedSection(Section):
     )
 
 
-class StoreSection(Section):
+class StoreSection(Knobs):
     """Where journal, history and what people said are kept."""
 
     url: str | None = Field(
@@ -71,7 +66,7 @@ class StoreSection(Section):
         return self
 
 
-class LeaseSection(Section):
+class LeaseSection(Knobs):
     """Who may act, where more than one controller is started."""
 
     length_s: Annotated[float, Field(ge=1)] = Field(
@@ -83,7 +78,7 @@ class LeaseSection(Section):
     )
 
 
-class AgentSection(Section):
+class AgentSection(Knobs):
     """Who decides."""
 
     name: Literal["ham", "rules"] = Field(
@@ -105,7 +100,7 @@ class AgentSection(Section):
     )
 
 
-class HistorySection(Section):
+class HistorySection(Knobs):
     """Series of what was measured, kept for people and for forecasts."""
 
     raw_days: Annotated[float, Field(gt=0)] = Field(default=7.0, description="How long every sample is kept.")
@@ -114,7 +109,7 @@ class HistorySection(Section):
     )
 
 
-class ForecastSection(Section):
+class ForecastSection(Knobs):
     """What forecasts demand on real hosts, beside the native engine that learns in every tick."""
 
     models: tuple[Literal["arima", "ets", "mstl", "prophet", "boosted", "lstm"], ...] = Field(
@@ -137,7 +132,7 @@ class ForecastSection(Section):
     )
 
 
-class LogSection(Section):
+class LogSection(Knobs):
     """What the controller says."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
@@ -148,7 +143,7 @@ class LogSection(Section):
     )
 
 
-class ControlConfig(Section):
+class ControlConfig(Knobs):
     """Everything that ``foreshade control`` can be told."""
 
     cluster: Annotated[str, Field(min_length=1, max_length=128)] = Field(

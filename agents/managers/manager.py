@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
-
 from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.envs.candidates import KINDS
+from foreshade.envs.knobs import Knobs
 from foreshade.envs.model.action import Action
 from foreshade.envs.site import Site
 
@@ -58,10 +57,8 @@ class Offer:
         )
 
 
-class ManagerKnobs(BaseModel):
+class ManagerKnobs(Knobs):
     """What every component's section of the file may say; its own knobs are added by subclasses."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = False  # whether it is on where nobody names components
     #: On a site where it cannot work: True = it does nothing; False = that is an error, as always where it is named.

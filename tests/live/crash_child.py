@@ -70,7 +70,7 @@ class DyingJournal(StoreJournal):
 
 def main(folder: Path, said: str, die_at: str) -> None:
     """Approve a plan of one order, and carry it out as far as it comes."""
-    world = Testbed(3).world(power=True)
+    world = Testbed(3).world(power=True, rented=True)
     order = order_from_json(json.loads(said))
     kept = DyingJournal(Store(folder / "control.db"), wall_s=time.time)
     seen = look(world)

@@ -10,21 +10,16 @@ import pytest
 from foreshade.envs.model.action import Boot, spawn
 from foreshade.envs.order import Standing
 from tests.contract_world import Stage, WorldContract
-from tests.live.testbed import FRONT, Testbed, get, in_fabric, settled
-
-SIZE = (1000.0, 160.0, 0.0, 0.0, 0.0)
+from tests.live.testbed import FRONT, SIZE, Testbed, get, in_fabric, settled, spawned
 
 
 @pytest.fixture(scope="module")
 def stage_of_all(testbed: Testbed) -> Iterator[Stage]:
     """A guest on the first host and one on the second; the third is empty."""
     testbed.sweep()
-    world = testbed.world(power=True)
-    world.observe()
+    world = testbed.world(power=True, rented=True)
     for host in (0, 1):
-        order = world.order(spawn(0, host, SIZE, Boot.RESTORED), f"stage-{host}")
-        assert settled(world, order).standing is Standing.DONE
-    world.observe()
+        spawned(world, host)
     yield Stage(
         world,
         lambda: time.sleep(0.5),

@@ -29,6 +29,7 @@ from foreshade.envs.model.action import (
     microvm,
     migrate,
     power,
+    rent,
     reshape,
     shadow,
     shift,
@@ -36,16 +37,9 @@ from foreshade.envs.model.action import (
 )
 from foreshade.envs.order import Order, Standing
 from tests.live.crash_child import executor, journal, look
-from tests.live.testbed import Testbed, script, settled, until
+from tests.live.testbed import SIZE, Testbed, script, settled, spawned, until
+from tests.test_crash import SETTLED
 
-SIZE = (1000.0, 160.0, 0.0, 0.0, 0.0)
-SETTLED = {
-    ActionState.SUCCEEDED: Standing.DONE,
-    ActionState.FAILED: Standing.UNTOUCHED,
-    ActionState.COMPENSATED: Standing.UNTOUCHED,
-    ActionState.ABANDONED: Standing.UNTOUCHED,
-    ActionState.SUPERSEDED: Standing.UNTOUCHED,
-}
 #: The n-th write of the journal after approval: 1 the plan is begun, 2 the intent, 3 the outcome, 4 the plan's end.
 WRITES = ("1", "2", "3", "4")
 IN_CALL = ("+0.1", "+0.6", "+2.0")
@@ -56,11 +50,9 @@ POINTS = (*WRITES, *IN_CALL) if os.environ.get("FORESHADE_LIVE_ALL") else ("+0.6
 def staged(testbed: Testbed) -> Iterator[tuple[Testbed, LibvirtWorld]]:
     """Two guests that serve; the third host is empty."""
     testbed.sweep()
-    world = testbed.world(power=True)
-    world.observe()
+    world = testbed.world(power=True, rented=True)
     for host in (0, 1):
-        order = world.order(spawn(0, host, SIZE, Boot.RESTORED), f"crash-stage-{host}")
-        assert settled(world, order).standing is Standing.DONE
+        spawned(world, host)
     yield testbed, world
     world.close()
     testbed.sweep()
@@ -82,12 +74,13 @@ def wanted(world: LibvirtWorld, kind: str, names: list[str]) -> Action:
         "shadow": shadow(first, empty if empty != here else 1, 0.5),
         "shift": shift(first, 0.25 if state.vms.weight[first] > 0.6 else 1.0),
         "power": power(empty, PowerTarget.OFF),
+        "rent": rent(3),
     }[kind]
 
 
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize(
-    "kind", ["spawn", "despawn", "reshape", "migrate", "microvm", "shadow", "shift", "power"]
+    "kind", ["spawn", "despawn", "reshape", "migrate", "microvm", "shadow", "shift", "power", "rent"]
 )
 def test_killed_at_any_moment_the_cluster_is_whole_and_the_journal_true(
     staged: tuple[Testbed, LibvirtWorld], tmp_path: Path, kind: str, point: str
@@ -96,9 +89,7 @@ def test_killed_at_any_moment_the_cluster_is_whole_and_the_journal_true(
     world.observe()
     names = sorted(testbed.running())
     if kind == "despawn":  # one more, which may go
-        extra = world.order(spawn(0, 1, SIZE, Boot.RESTORED), f"extra-{time.time()}")
-        assert settled(world, extra).standing is Standing.DONE
-        names.append(extra.vm)
+        names.append(spawned(world, 1).vm)
     order = world.order(wanted(world, kind, names), f"crash-{kind}-{point}-{time.time()}")
     child = subprocess.run(
         [
@@ -115,7 +106,7 @@ def test_killed_at_any_moment_the_cluster_is_whole_and_the_journal_true(
     assert child.returncode in (-signal.SIGKILL, 0)  # 0: it was done before the moment came
     if point in WRITES:
         assert child.returncode == -signal.SIGKILL
-    mended = testbed.world(power=True)
+    mended = testbed.world(power=True, rented=True)
     kept = journal(tmp_path)
     mend = executor(mended, kept)
     end = time.monotonic() + 150.0
@@ -143,6 +134,10 @@ def test_killed_at_any_moment_the_cluster_is_whole_and_the_journal_true(
     # As it was, for the next.
     if kind == "power" and done:
         back = mended.order(power(testbed.hosts.index(order.host), PowerTarget.ON), f"on-{time.time()}")
+        assert settled(mended, back).standing is Standing.DONE
+    if kind == "rent":
+        assert testbed.is_up(testbed.rentable) is done
+        back = mended.order(rent(3, on=False), f"back-{time.time()}")
         assert settled(mended, back).standing is Standing.DONE
     for name in set(running) - set(names[:2]):
         assert (
@@ -186,9 +181,7 @@ def test_source_that_dies_in_the_middle_of_a_move_loses_no_more_than_its_guest(c
 
 def test_libvirtd_that_is_restarted_is_found_again_with_its_guests(clean: Testbed) -> None:
     world = clean.world()
-    world.observe()
-    order = world.order(spawn(0, 0, SIZE, Boot.RESTORED), "restart")
-    assert settled(world, order).standing is Standing.DONE
+    order = spawned(world, 0)
     before = world.cluster.hosts["h1"].connection.times_connected
     script("restart-libvirtd", "1")
     until(lambda: world.cluster.hosts["h1"].connection.times_connected > before, 30.0)
@@ -223,9 +216,7 @@ def test_libvirtd_that_dies_in_the_middle_of_a_move_leaves_one_guest(clean: Test
 
 def test_guest_whose_agent_hangs_is_ended_all_the_same(clean: Testbed) -> None:
     world = clean.world()
-    world.observe()
-    order = world.order(spawn(0, 0, SIZE, Boot.RESTORED), "hang")
-    assert settled(world, order).standing is Standing.DONE
+    order = spawned(world, 0)
     conn = clean.connect("h1")
     stop = "sleep 1; kill -STOP $(pidof qemu-ga)"
     guest_agent.command(
@@ -247,12 +238,7 @@ def test_guest_whose_agent_hangs_is_ended_all_the_same(clean: Testbed) -> None:
 
 def test_balancer_that_is_gone_is_an_error_and_nothing_is_touched(clean: Testbed) -> None:
     world = clean.world()
-    world.observe()
-    made = world.order(spawn(0, 0, SIZE, Boot.RESTORED), "lb")
-    assert settled(world, made).standing is Standing.DONE
-    second = world.order(spawn(0, 1, SIZE, Boot.RESTORED), "lb-2")
-    assert settled(world, second).standing is Standing.DONE
-    world.observe()
+    made, second = spawned(world, 0), spawned(world, 1)
     order = world.order(shift(world.inventory().vm_slot[made.vm], 0.5), "lb-shift")
     script("lb-kill")
     result = world.carry_out(order, 10.0)
@@ -291,10 +277,7 @@ def test_full_disk_under_saved_images_leaves_nothing_behind(clean: Testbed, tmp_
 def _slow_move(testbed: Testbed) -> tuple[LibvirtWorld, Order]:
     """A guest on the first host, and the order to move it to the third, slowly."""
     world = testbed.world(migration={"bandwidth_mib_s": 8.0})
-    world.observe()
-    made = world.order(spawn(0, 0, SIZE, Boot.RESTORED), f"slow-{time.time()}")
-    assert settled(world, made).standing is Standing.DONE
-    world.observe()
+    made = spawned(world, 0)
     return world, world.order(migrate(world.inventory().vm_slot[made.vm], 2), f"move-{time.time()}")
 
 

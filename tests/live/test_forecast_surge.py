@@ -20,9 +20,9 @@ from foreshade._core import ClusterState
 from foreshade.adapters.libvirt_world.world import LibvirtWorld
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.forecast.observed import ObservedForecast
-from foreshade.envs.model.action import Action, Boot, reshape, shadow, shift, spawn
+from foreshade.envs.model.action import Action, reshape, shadow, shift
 from foreshade.envs.order import Order, Standing
-from tests.live.testbed import Testbed, enter_fabric, get, settled
+from tests.live.testbed import Testbed, enter_fabric, get, settled, spawned
 
 SIZE = (500.0, 160.0, 0.0, 0.0, 0.0)
 TICK_S = 2.0
@@ -84,9 +84,7 @@ def answered(testbed: Testbed, *, ahead: bool, learn: int) -> tuple[float, float
     testbed.sweep()
     world = testbed.world(tick_s=TICK_S)
     forecast = ObservedForecast(EngineConfig(horizons=(1, AHEAD)))
-    world.observe()
-    made = world.order(spawn(0, 0, SIZE, Boot.RESTORED), f"surge-{ahead}")
-    assert settled(world, made).standing is Standing.DONE
+    made = spawned(world, 0, size=SIZE)
     over = threading.Event()
     surge = Surge(world, time.monotonic(), over)
     threading.Thread(target=surge.run, daemon=True).start()

@@ -16,11 +16,9 @@ import pytest
 
 from foreshade.adapters.libvirt_world.world import LibvirtWorld
 from foreshade.envs.errors import WorldError
-from foreshade.envs.model.action import Boot, migrate, spawn
+from foreshade.envs.model.action import migrate
 from foreshade.envs.order import Order, Result, Standing
-from tests.live.testbed import NAMESPACES, STATE, Testbed, get, in_fabric, settled, until
-
-SIZE = (1000.0, 160.0, 0.0, 0.0, 0.0)
+from tests.live.testbed import NAMESPACES, STATE, Testbed, get, in_fabric, settled, spawned, until
 
 
 @dataclass
@@ -83,12 +81,9 @@ def watched(testbed: Testbed, vm: str, source: str) -> Iterator[Seen]:
 def made(testbed: Testbed, key: str) -> str:
     """A guest on the first host."""
     world = testbed.world()
-    world.observe()
-    order = world.order(spawn(0, 0, SIZE, Boot.RESTORED), key)
-    result = settled(world, order)
-    assert result.standing is Standing.DONE, result
+    vm = spawned(world, 0, key).vm
     world.close()
-    return order.vm
+    return vm
 
 
 def moved(world: LibvirtWorld, vm: str, to: int, key: str) -> tuple[Order, float]:
@@ -238,9 +233,7 @@ def test_hosts_are_driven_and_guests_moved_by_that_transport(
             hosts=clean.host_settings(**{host: uris(host) for host in clean.hosts}),
             migration={"tls": transport == "tls", "bandwidth_mib_s": 1024.0},
         )
-        world.observe()
-        made = world.order(spawn(0, 0, SIZE, Boot.RESTORED), f"by-{transport}")
-        assert settled(world, made).standing is Standing.DONE
+        made = spawned(world, 0)
         _, took = moved(world, made.vm, 1, f"move-by-{transport}")
         assert clean.running() == {made.vm: "h2"}
         assert not world.troubles()

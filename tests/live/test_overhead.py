@@ -16,10 +16,8 @@ from foreshade.agents.ham.agent import Ham
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.forecast.forecaster import EngineConfig
 from foreshade.envs.forecast.observed import ObservedForecast
-from foreshade.envs.model.action import Boot, spawn
-from foreshade.envs.order import Standing
 from tests.live.crash_child import journal
-from tests.live.testbed import Testbed, settled
+from tests.live.testbed import Testbed, spawned
 
 SIZE = (500.0, 160.0, 0.0, 0.0, 0.0)
 TICKS = 8
@@ -29,10 +27,8 @@ def test_tick_costs_less_than_a_second(
     clean: Testbed, tmp_path: Path, measured: Callable[[str, object], None]
 ) -> None:
     world = clean.world(tick_s=2.0)
-    world.observe()
     for number in range(3):
-        order = world.order(spawn(0, number % 3, SIZE, Boot.RESTORED), f"tick-{number}")
-        assert settled(world, order).standing is Standing.DONE
+        spawned(world, number, size=SIZE)
     kept = journal(tmp_path)
     executor = PlanExecutor(world, kept, ExecutorKnobs(), sleep=time.sleep)
     minds = Minds(Rules(), Ham(None, fallback=True), (ObservedForecast(EngineConfig.of_tick(300.0)),))

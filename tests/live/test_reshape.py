@@ -12,9 +12,9 @@ import pytest
 
 from foreshade.adapters.libvirt_world import guest_agent
 from foreshade.adapters.libvirt_world.world import LibvirtWorld
-from foreshade.envs.model.action import Allocation, Boot, migrate, reshape, shadow, spawn
+from foreshade.envs.model.action import Allocation, Boot, migrate, reshape, shadow
 from foreshade.envs.order import Standing
-from tests.live.testbed import STATE, Testbed, get, guest_xml, in_fabric, settled
+from tests.live.testbed import STATE, Testbed, get, guest_xml, in_fabric, settled, spawned
 
 IMAGES = "/var/lib/libvirt/images"
 DISK_MIB = 64
@@ -107,9 +107,7 @@ def test_every_resource_of_a_guest_is_changed_and_changed_back(
 ) -> None:
     stored.sweep()
     world = world_of(stored)
-    made = world.order(spawn(0, 0, SIZE, Boot.COLD), "reshaped")
-    result = settled(world, made)
-    assert result.standing is Standing.DONE, result
+    made = spawned(world, 0, size=SIZE, boot=Boot.COLD)
     vm = made.vm
     assert volumes(stored, "h1") == [f"{vm}.vda.qcow2"]
     address = world._hands.traffic.servers("app")[vm].address  # type: ignore[union-attr]
@@ -153,8 +151,7 @@ def test_every_resource_of_a_guest_is_changed_and_changed_back(
 def test_guest_moves_with_its_own_disk_and_leaves_none_behind(stored: Testbed) -> None:
     stored.sweep()
     world = world_of(stored, migration={"copy_disks": True, "bandwidth_mib_s": 1024.0})
-    made = world.order(spawn(0, 0, SIZE, Boot.COLD), "with-disk")
-    assert settled(world, made).standing is Standing.DONE
+    made = spawned(world, 0, size=SIZE, boot=Boot.COLD)
     vm = made.vm
     word = f"written-{time.time():.0f}"
     in_guest(world, "h1", vm, f"echo {word} | dd of=/dev/vda bs=512 seek=40000 conv=notrunc 2>&1; sync")

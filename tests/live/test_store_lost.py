@@ -19,12 +19,9 @@ from foreshade.agents.guard import Guard, GuardKnobs
 from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord, PlanState
 from foreshade.agents.rules.rules import Decider, load_rules
 from foreshade.envs.errors import JournalError
-from foreshade.envs.model.action import Action, Boot, migrate, spawn
-from foreshade.envs.order import Standing
+from foreshade.envs.model.action import Action, migrate
 from tests.live.crash_child import executor, look
-from tests.live.testbed import Testbed, settled
-
-SIZE = (1000.0, 160.0, 0.0, 0.0, 0.0)
+from tests.live.testbed import Testbed, spawned
 
 
 @dataclass
@@ -72,11 +69,7 @@ class Mover(Decider):
 def guest(testbed: Testbed) -> tuple[LibvirtWorld, str]:
     """A world with a guest on the first host."""
     world = testbed.world(tick_s=2.0)
-    world.observe()
-    made = world.order(spawn(0, 0, SIZE, Boot.RESTORED), f"store-{time.time()}")
-    assert settled(world, made).standing is Standing.DONE
-    world.observe()
-    return world, made.vm
+    return world, spawned(world, 0).vm
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import libvirt
 
+from foreshade.adapters.clouds import Lease, Node
 from foreshade.adapters.haproxy import HaproxyTraffic
 from foreshade.adapters.libvirt_world import guest_agent
 from foreshade.adapters.libvirt_world.connection import Retries
@@ -27,6 +28,7 @@ from foreshade.adapters.libvirt_world.record import Record
 from foreshade.adapters.libvirt_world.settings import LibvirtSettings
 from foreshade.adapters.libvirt_world.world import LibvirtWorld
 from foreshade.adapters.power import PowerReading, PowerState
+from foreshade.envs.model.action import Allocation, Boot, spawn
 from foreshade.envs.order import Order, Result, Standing
 
 SCRIPT = Path(__file__).with_name("testbed.sh")
@@ -173,16 +175,36 @@ class Testbed:
         """The hosts of ``settings``, some of them changed."""
         return tuple(host.model_dump() | changes.get(host.name, {}) for host in self.settings().hosts)
 
-    def world(self, *, power: bool = False, **changes: Any) -> LibvirtWorld:
-        """A world on it, with the balancer, and with the hosts' power where that is wanted."""
+    def world(self, *, power: bool = False, rented: bool = False, **changes: Any) -> LibvirtWorld:
+        """A world on it, with the balancer, and with the hosts' power and one to rent where that is wanted."""
+        clouds = {self.rentable: TestbedCloud()} if rented else {}
+        if rented:
+            changes["hosts"] = (*self.host_settings(), self._to_rent())
         settings = self.settings(**changes)
         traffic = None
         if settings.traffic is not None:
             traffic = HaproxyTraffic(settings.traffic.haproxy)
         powers = {host: TestbedPower(host) for host in self.hosts} if power else None
         return LibvirtWorld(
-            settings, traffic=traffic, powers=powers, retries=Retries(first_s=0.2, most_s=1.0)
+            settings, traffic=traffic, powers=powers, clouds=clouds, retries=Retries(first_s=0.2, most_s=1.0)
         )
+
+    @property
+    def rentable(self) -> str:
+        """Name of the host that is rented: the next number."""
+        return f"h{self.n_hosts + 1}"
+
+    def _to_rent(self) -> dict[str, Any]:
+        own = self.host_settings()[0]
+        return own | {
+            "name": self.rentable,
+            "uri": f"qemu+unix:///system?socket={STATE}/{{address}}/run/libvirt-sock",
+            "peer_uri": f"qemu+tcp://10.77.0.{self.rentable[1:]}/system",
+            "saves_here": f"{STATE}/{self.rentable}/lib",
+            "power": None,
+            "cloud": {"provider": "testbed", "size": "one", "image": "libvirt"},
+            "price_usd_h": 0.1,
+        }
 
     def connect(self, host: str) -> Any:
         """A connection of the test's own."""
@@ -194,7 +216,9 @@ class Testbed:
         return (STATE / host / "run/libvirt-sock").exists()
 
     def sweep(self) -> None:
-        """No guests, all hosts on, and a balancer that knows none."""
+        """No guests, all hosts on but none rented, and a balancer that knows none."""
+        if self.is_up(self.rentable):
+            TestbedCloud().give_back(self.rentable)
         for host in self.hosts:
             if not self.is_up(host):
                 script("start", host[1:])
@@ -238,6 +262,32 @@ class Testbed:
         conn.close()
         for host in missing[1:]:
             (STATE / host / "lib/web.save").write_bytes(image.read_bytes())
+
+
+class TestbedCloud:
+    """Rents the testbed's next host: another machine with its own libvirt, which is there once it has booted."""
+
+    __test__ = False
+
+    @staticmethod
+    def _ordered(name: str) -> Path:
+        return STATE / f"{name}.ordered"
+
+    def node(self, name: str) -> Node:
+        """By its libvirt, and by whether it was ordered."""
+        if Testbed.is_up(name):
+            return Node(name, Lease.THERE, name)
+        return Node(name, Lease.COMING if self._ordered(name).exists() else Lease.NONE)
+
+    def order(self, name: str) -> None:
+        """Boot it."""
+        self._ordered(name).touch()
+        script("start", name[1:])
+
+    def give_back(self, name: str) -> None:
+        """Its power goes, and what is on it."""
+        script("kill", name[1:])
+        self._ordered(name).unlink(missing_ok=True)
 
 
 class TestbedPower:
@@ -290,6 +340,27 @@ def settled(world: LibvirtWorld, order: Order, limit_s: float = 90.0) -> Result:
     while result.standing is Standing.UNDER_WAY and time.monotonic() < end:
         result = world.carry_out(order, end - time.monotonic())
     return result
+
+
+#: Of a guest of the shop, unless a test wants another.
+SIZE = (1000.0, 160.0, 0.0, 0.0, 0.0)
+
+
+def spawned(
+    world: LibvirtWorld,
+    host: int,
+    key: str = "",
+    *,
+    size: Allocation = SIZE,
+    boot: Boot = Boot.RESTORED,
+) -> Order:
+    """A guest of the first application that serves on a host; the order that made it."""
+    world.observe()
+    order = world.order(spawn(0, host, size, boot), key or f"guest-{host}-{time.time()}")
+    result = settled(world, order)
+    assert result.standing is Standing.DONE, result
+    world.observe()
+    return order
 
 
 # -- load from inside the fabric --

@@ -237,14 +237,13 @@ CG
 # --- transports ------------------------------------------------------------
 # One authority signs a certificate for every host and for whoever drives them; a stranger has one of another.
 
-pki() {            # pki N
-    local d=$DIR/pki i name ext
+pki() {
+    local d=$DIR/pki name
     mkdir -p "$d"
     for name in ca otherca; do
         [ -s "$d/$name.pem" ] || openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
             -subj "/CN=$NAME $name" -addext keyUsage=critical,keyCertSign -keyout "$d/$name.key" -out "$d/$name.pem" 2>/dev/null
     done
-    for i in $(seq "$1"); do certificate "h$i" ca "DNS:h$i,IP:$SUBNET.0.$i"; done
     certificate driver ca DNS:driver
     certificate stranger otherca DNS:stranger
 }
@@ -413,7 +412,8 @@ migration_address = "$SUBNET.0.$i"
 migration_host = "$SUBNET.0.$i"
 migrate_tls_x509_cert_dir = "/etc/libvirt/pki"
 EOC
-    cp -rL "$DIR/pki/h$i" "$d/etc/pki"
+    certificate "h$i" ca "DNS:h$i,IP:$SUBNET.0.$i"
+    rm -rf "$d/etc/pki"; cp -rL "$DIR/pki/h$i" "$d/etc/pki"
     ssh_config "$i"
     # libvirtd insists on its compiled-in user, which only libvirt-daemon-system
     # creates: give the host's mount namespace a passwd and group that have it.
@@ -611,7 +611,7 @@ up() {
     build_guest
     fabric_up
     tc_shim
-    pki "$n"
+    pki
     ssh_keys
     for i in $(seq "$n"); do host_start "$i"; done
     lb_up
