@@ -35,6 +35,10 @@ class Metrics(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of its connections."""
+        ...
+
 
 class FakeMetrics:
     """Measurements in memory, which can fail."""
@@ -48,3 +52,6 @@ class FakeMetrics:
         if self.error:
             raise MetricsError(self.error)
         return dict(self.known)
+
+    def close(self) -> None:
+        """Nothing is held."""

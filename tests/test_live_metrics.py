@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,10 @@ def vector(question: dict[str, str]) -> tuple[int, str]:
 def test_a_value_is_as_old_as_its_sample_by_the_clock_of_the_server(tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("secret\n")
-    with server(vector) as (url, asked):
-        one = PromqlMetrics(url, "cpu", seen="timestamp(cpu)", label="domain", token_file=token)
+    with (
+        server(vector) as (url, asked),
+        closing(PromqlMetrics(url, "cpu", seen="timestamp(cpu)", label="domain", token_file=token)) as one,
+    ):
         assert one.read() == {"a": Measured(0.25, 10.0), "b": Measured(2.0, 400.0)}
     assert [question["query"] for question in asked] == ["cpu", "timestamp(cpu)"]
     assert {question["headers"] for question in asked} == {"Bearer secret"}
@@ -74,12 +76,16 @@ def test_a_value_is_as_old_as_its_sample_by_the_clock_of_the_server(tmp_path: Pa
 def test_what_is_no_answer_is_one_line(status: int, answer: object, says: str) -> None:
     with (
         server(lambda _question: (status, "no JSON" if answer is None else json.dumps(answer))) as (url, _),
+        closing(PromqlMetrics(url, "cpu", seen="timestamp(cpu)", label="d")) as one,
         pytest.raises(MetricsError, match=says) as raised,
     ):
-        PromqlMetrics(url, "cpu", seen="timestamp(cpu)", label="d").read()
+        one.read()
     assert "\n" not in str(raised.value)
-    with pytest.raises(MetricsError, match="expected an answer"):
-        PromqlMetrics("http://127.0.0.1:9", "cpu", seen="x", label="d").read()
+    with (
+        closing(PromqlMetrics("http://127.0.0.1:9", "cpu", seen="x", label="d")) as one,
+        pytest.raises(MetricsError, match="expected an answer"),
+    ):
+        one.read()
 
 
 @pytest.mark.parametrize("query", ["rate(cpu[5m])", "cpu / 2", 'cpu{a="b"} * 2', "sum(cpu)"])
@@ -187,11 +193,11 @@ def test_a_real_server_shows_old_samples_as_old(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    url, sums = f"http://127.0.0.1:{port}", "sum by (domain) (cpu)"
+    memory = PromqlMetrics(url, "mem", seen="timestamp(mem)", label="domain")
+    total = PromqlMetrics(url, sums, seen="min by (domain) (timestamp(cpu))", label="domain")
+    wrong = PromqlMetrics(url, "sum(", seen="x", label="domain")
     try:
-        url = f"http://127.0.0.1:{port}"
-        memory = PromqlMetrics(url, "mem", seen="timestamp(mem)", label="domain")
-        cores = "sum by (domain) (cpu)"
-        total = PromqlMetrics(url, cores, seen="min by (domain) (timestamp(cpu))", label="domain")
         end = time.monotonic() + 60.0
         found: Mapping[str, Measured] = {}
         while not found and time.monotonic() < end:
@@ -204,8 +210,10 @@ def test_a_real_server_shows_old_samples_as_old(tmp_path: Path) -> None:
         assert total.read()["web-1"].value == 0.75
         assert total.read()["web-1"].age_s >= 59.0
         with pytest.raises(MetricsError, match="parse error"):
-            PromqlMetrics(url, "sum(", seen="x", label="domain").read()
+            wrong.read()
     finally:
+        for one in (memory, total, wrong):
+            one.close()
         done.kill()
         done.wait()
         exporter.shutdown()

@@ -70,6 +70,11 @@ class Outside:
             known.update({name: Reading(said.value, begun - said.age_s) for name, said in values.items()})
             self._known[key] = {n: r for n, r in known.items() if r.age_s(self._now_s()) < 2 * self._stale_s}
 
+    def close(self) -> None:
+        """Ask nothing any more."""
+        for one in self._metrics.values():
+            one.close()
+
     def vm(self, name: str, uuid: str, own: VmReadings) -> VmReadings:
         """The readings of a VM, known to the source by its name or UUID."""
         found = self._newer("vm", (name, uuid))

@@ -279,6 +279,7 @@ class LibvirtWorld:
     def close(self) -> None:
         """Disconnect; everything goes on as it is."""
         self._wake.set()
+        self._outside.close()
         self._cluster.close()
 
     # -- DurableWorld --
