@@ -107,6 +107,7 @@ def test_killed_at_any_moment_the_cluster_is_whole_and_the_journal_true(
     if point in WRITES:
         assert child.returncode == -signal.SIGKILL
     mended = testbed.world(power=True, rented=True)
+    mended.observe()
     kept = journal(tmp_path)
     mend = executor(mended, kept)
     end = time.monotonic() + 150.0
