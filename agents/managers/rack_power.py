@@ -34,6 +34,7 @@ from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.site import Site
 
 Mask = npt.NDArray[np.bool_]
+F64 = npt.NDArray[np.float64]
 
 _RACK_START_S = 120.0  # before its hosts can boot (docs/physics.md)
 _UP = (HostState.ON, HostState.BOOTING, HostState.WAKING)
@@ -47,6 +48,8 @@ class RackPowerKnobs(ManagerKnobs):
     target: Annotated[float, Field(gt=0, le=1)] = (
         0.75  # use of CPU up to which the racks that stay are planned
     )
+    #: Likewise share of what those may promise: the rules take back what is not used once room is scarce.
+    promised: Annotated[float, Field(gt=0)] = 1.15
     full: Annotated[float, Field(gt=0, le=1)] = 0.9  # use of CPU of what is on beyond which more is woken
     z: Annotated[float, Field(ge=0)] = 2.0  # standard deviations of the upper edge
     sustain_ticks: Annotated[int, Field(ge=1)] = 3  # that a rack is not needed before it is vacated
@@ -133,7 +136,7 @@ class RackPower:
         hosts, knobs = state.hosts, self.knobs
         up = np.isin(hosts.state, _UP)
         woken = {int(r) for r in np.unique(hosts.rack[up])}
-        self._dark -= woken  # by the world's own scheduler, or a person
+        self._dark -= woken  # by whom ever
         waits = (state.vms.state == VmState.PENDING) & (state.vms.host < 0)
         full = (hosts.state == HostState.ON) & (hosts.usage[:, 0] >= _FULL * hosts.capacity[:, 0])
         self._pressed_for = self._pressed_for + 1 if waits.any() or full.any() else 0
@@ -157,28 +160,29 @@ class RackPower:
             if not spare and rack == self._leaving:
                 self._leaving = -1
 
-    def _needed(self, state: ClusterState, ticks: int) -> tuple[float, float]:
-        """CPU in MHz and memory in MiB that the racks have to carry over the next ticks."""
+    def _needed(self, state: ClusterState, ticks: int) -> tuple[float, F64]:
+        """CPU in MHz that will be wanted over the next ticks, and (4,) what is promised of each resource."""
         knobs, vms = self.knobs, state.vms
         cpu = wanted_by(state, ticks, knobs.z, foresee=knobs.foresee, rise=knobs.rise)
         placed = vms.host >= 0
         overhead = float(self._site.vm_overhead[:, 1].max())
         waits = ~placed & (vms.state != 0)
-        memory = float(vms.allocation[placed | waits, 1].sum()) + overhead * float((placed | waits).sum())
-        return cpu, memory
+        promised = vms.allocation[placed | waits, :4].sum(axis=0, dtype=np.float64)
+        promised[1] += overhead * float((placed | waits).sum())
+        return cpu, promised
 
-    def _carries(self, state: ClusterState, racks: Sequence[int], needed: tuple[float, float]) -> bool:
+    def _carries(self, state: ClusterState, racks: Sequence[int], needed: tuple[float, F64]) -> bool:
         """Whether the hosts of these racks, switched on, carry that much and the loss of the largest of them."""
         hosts = state.hosts
         ours = np.isin(hosts.rack, racks) & ~self._site.rented & (hosts.state != HostState.FAILED)
         ours &= hosts.state != HostState.MAINTENANCE
         if not ours.any():
             return False
-        cpu, memory = hosts.capacity[ours, 0], (hosts.capacity * hosts.overcommit)[ours, 1]
+        cpu, limit = hosts.capacity[ours, 0], (hosts.capacity * hosts.overcommit)[ours, :4]
         spare = self.knobs.spare_hosts
         return bool(
             needed[0] <= self.knobs.target * (cpu.sum() - spare * cpu.max())
-            and needed[1] <= memory.sum() - spare * memory.max()
+            and (needed[1] <= self.knobs.promised * (limit.sum(axis=0) - spare * limit.max(axis=0))).all()
         )
 
     def _wake(self, state: ClusterState) -> Sequence[Offer]:
@@ -187,7 +191,8 @@ class RackPower:
         ours = ~site.rented
         boot_s = float(hosts.boot_s[ours].max(initial=0.0)) + (_RACK_START_S if self._dark else 0.0)
         ticks = math.ceil(boot_s / site.tick_s) + 1
-        cpu, memory = self._needed(state, ticks)
+        cpu, promised = self._needed(state, ticks)
+        memory = float(promised[1])
         up = ours & np.isin(hosts.state, _UP)
         if self._leaving >= 0:
             up &= hosts.rack != self._leaving
