@@ -115,6 +115,7 @@ class Plan(Answer):
     reason: str = ""
     approved_by: str = ""
     gain_usd: float
+    refused: int = 0  # actions that the guard refused; a list of plans may leave them out
     actions: tuple[Action, ...]
 
 
@@ -165,8 +166,10 @@ class Said(Answer):
     actions: tuple[Action, ...] = ()
 
 
-def plan_answer(plan: PlanRecord) -> Plan:
-    """A plan of the journal."""
+def plan_answer(plan: PlanRecord, refused: int | None = None) -> Plan:
+    """A plan of the journal; ``refused`` says how many actions were, where they were left out."""
+    if refused is None:
+        refused = sum(action.state is ActionState.REFUSED for action in plan.actions)
     return Plan(
         id=plan.id,
         tick=plan.tick,
@@ -177,6 +180,7 @@ def plan_answer(plan: PlanRecord) -> Plan:
         reason=plan.reason,
         approved_by=plan.approved_by,
         gain_usd=plan.gain_usd,
+        refused=refused,
         actions=tuple(action_answer(action) for action in plan.actions),
     )
 

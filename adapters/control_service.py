@@ -165,7 +165,6 @@ class ControlService:
         running = lease is not None and not lease.released and lease.expires_s > self._wall_s()
         last: TickRecord | None = next(iter(self.journal.ticks(limit=1)), None)
         snapshot = self.newest()
-        open_plans = Counter(plan.state.value for plan in self.journal.open_plans())
         said: dict[str, Any] = {}
         if snapshot is not None:
             ages = snapshot.hosts["age_s"][snapshot.hosts["state"] == HostState.ON]
@@ -197,15 +196,24 @@ class ControlService:
             running=running,
             holder=lease.holder if lease is not None and running else "",
             epoch=lease.epoch if lease is not None else 0,
-            plans_open=open_plans,
+            plans_open=self.journal.open_counts(),
             **said,
         )
 
     def plans(
-        self, limit: int = 50, states: Sequence[PlanState] = (), before: str | None = None
+        self,
+        limit: int = 50,
+        states: Sequence[PlanState] = (),
+        before: str | None = None,
+        *,
+        refused: bool = True,
     ) -> list[answers.Plan]:
         """The newest plans first; ``before`` is the id of the last one of the page before."""
-        return [plan_answer(plan) for plan in self.journal.plans(limit, states, before)]
+        found = self.journal.plans(limit, states, before, refused=refused)
+        if refused:
+            return [plan_answer(plan) for plan in found]
+        counts = self.journal.refused([plan.id for plan in found])
+        return [plan_answer(plan, counts.get(plan.id, 0)) for plan in found]
 
     def count_plans(self, states: Sequence[PlanState] = ()) -> int:
         """How many there are in some states, or in all."""

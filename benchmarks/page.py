@@ -77,10 +77,10 @@ def measure(browser, controller: Controller, ticks: int, pictures: Path | None, 
             "console", lambda m, said=said: said.append(m.text) if m.type in ("error", "warning") else None
         )
         page.on("pageerror", lambda e, said=said: said.append(str(e)))
-        page.goto(f"{controller.url}/#token={controller.token}")
-        until(page, "performance.getEntriesByName('foreshade-interactive').length > 0")
         spent = context.new_cdp_session(page)
         spent.send("Performance.enable")
+        page.goto(f"{controller.url}/#token={controller.token}")
+        until(page, "performance.getEntriesByName('foreshade-interactive').length > 0")
         now = {m["name"]: m["value"] for m in spent.send("Performance.getMetrics")["metrics"]}
         interactive = page.evaluate("performance.getEntriesByName('foreshade-interactive')[0].startTime")
         for plot in ("fan", "duel", "money", "timeline"):  # drawn as they come into sight

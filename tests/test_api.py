@@ -171,6 +171,10 @@ def test_a_plan_of_thousands_of_refused_actions_is_one_event_and_what_comes_afte
     assert fresh.service.publish() == 2
     assert fresh.service.publish() == 0
     assert len(kept.events(0, 10_000, "big")) == 3001, "the journal has them all"
+    brief = fresh.get("/v1/plans?limit=1&refused=false")["items"][0]
+    assert (brief["id"], brief["refused"], brief["actions"]) == ("big", 3000, [])
+    assert len(fresh.get("/v1/plans/big")["actions"]) == fresh.get("/v1/plans/big")["refused"] == 3000
+    assert fresh.get("/v1/status")["plans_open"] == {"recommended": 2}
 
 
 def test_a_plan_is_approved_once_by_whoever_holds_the_token(fresh):

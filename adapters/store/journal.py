@@ -184,10 +184,30 @@ class StoreJournal:
             raise PlanError(f"plan {plan_id}: expected a plan of the journal, found none")
         return found[0]
 
+    def open_counts(self) -> dict[str, int]:
+        """How many plans there are by state, of those to which something is still to happen."""
+        query = select(plans.c.state, func.count()).where(plans.c.state.in_(_OPEN)).group_by(plans.c.state)
+        with self._store.reading() as connection:
+            return {str(state): int(count) for state, count in connection.execute(query)}
+
+    def refused(self, plan_ids: Sequence[str]) -> dict[str, int]:
+        """How many actions the guard refused, of plans that have such."""
+        of = actions.c.plan_id.in_(list(plan_ids)) & (actions.c.state == ActionState.REFUSED)
+        query = select(actions.c.plan_id, func.count()).where(of).group_by(actions.c.plan_id)
+        with self._store.reading() as connection:
+            return {str(plan_id): int(count) for plan_id, count in connection.execute(query)}
+
     def plans(
-        self, limit: int = 50, states: Sequence[PlanState] = (), before: str | None = None
+        self,
+        limit: int = 50,
+        states: Sequence[PlanState] = (),
+        before: str | None = None,
+        *,
+        refused: bool = True,
     ) -> list[PlanRecord]:
         """The newest plans first; ``before`` is the id of the last one of the page before.
+
+        Without ``refused`` the actions that the guard refused are left out: there can be thousands in a plan.
 
         Raises:
             PlanError: there is no plan of that id.
@@ -202,7 +222,7 @@ class StoreJournal:
                 if number is None:
                     raise PlanError(f"plan {before}: expected a plan of the journal, found none")
                 where = where & (plans.c.number < number)
-            return _plans(connection, where, newest=limit)
+            return _plans(connection, where, newest=limit, refused=refused)
 
     def count_plans(self, states: Sequence[PlanState] = ()) -> int:
         """How many plans are in some states, or in all."""
@@ -369,7 +389,9 @@ def _event(time_s: float, kind: str, plan_id: str = "", **said: Any) -> dict[str
     }
 
 
-def _plans(connection: Connection, where: Any, newest: int | None = None) -> list[PlanRecord]:
+def _plans(
+    connection: Connection, where: Any, newest: int | None = None, *, refused: bool = True
+) -> list[PlanRecord]:
     order = plans.c.number.desc() if newest is not None else plans.c.number
     columns = [column for column in plans.c if column.name != "explanation"]
     rows = connection.execute(select(*columns).where(where).order_by(order).limit(newest)).all()
@@ -380,6 +402,8 @@ def _plans(connection: Connection, where: Any, newest: int | None = None) -> lis
             .where(actions.c.plan_id.in_(list(mine)))
             .order_by(actions.c.plan_id, actions.c.position)
         )
+        if not refused:
+            query = query.where(actions.c.state != ActionState.REFUSED)
         for row in connection.execute(query):
             mine[row.plan_id].append(_action(row))
     return [

@@ -37,6 +37,7 @@ class PlanQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: Annotated[list[Literal[*(s.value for s in PlanState)]], Field(max_length=10)] = []  # type: ignore[valid-type]
+    refused: bool = True  # whether actions that the guard refused are in it: there can be thousands in a plan
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: Annotated[str | None, Field(max_length=100)] = None
 
@@ -63,7 +64,7 @@ def plans(request: Request, context: Surface, query: Annotated[PlanQuery, Query(
     states = [PlanState(word) for word in query.state]
     before = None if query.cursor is None else read_word(query.cursor, "plan")
     try:
-        found = context.service.plans(query.limit + 1, states, before)
+        found = context.service.plans(query.limit + 1, states, before, refused=query.refused)
     except PlanError:  # the cursor names a plan that there is not
         raise bad_cursor() from None
     here = tuple(found[: query.limit])

@@ -15,6 +15,18 @@ const seen = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "200px" });
 
+let coming = null;
+function plotly() { // its megabytes are read once a chart is wanted, so that the cluster is shown before
+  coming ??= new Promise((done, fail) => {
+    const script = document.createElement("script");
+    script.src = "/assets/plotly.min.js";
+    script.onload = done;
+    script.onerror = () => { coming = null; fail(new Error("the charts' library could not be loaded")); };
+    document.head.append(script);
+  });
+  return coming;
+}
+
 export function watch(...ids) { for (const id of ids) seen.observe(at(id)); }
 
 function show(id, traces, layout, label) {
@@ -23,7 +35,7 @@ function show(id, traces, layout, label) {
 }
 
 function render(id) {
-  if (!window.Plotly) { window.addEventListener("load", () => render(id), { once: true }); return; }
+  if (!window.Plotly) { plotly().then(() => render(id)); return; }
   const said = drawn.get(id);
   said.stale = false;
   const axis = { gridcolor: css("--rule"), zerolinecolor: css("--rule"), linecolor: css("--rule"), automargin: true };

@@ -5,6 +5,7 @@ import { at, clock, make, number, usd } from "./dom.js";
 
 const TERMS = ["performance", "utilisation", "cost", "latency", "score"];
 const TOP = 8;
+const MOST = 500; // rows of a table
 let pinned = ""; // a plan that was chosen by hand; "" = always the newest
 let drawn = "";
 
@@ -23,7 +24,7 @@ export function plans(act) {
 }
 
 async function ask(act) {
-  const page = await get("plans", { limit: 8 });
+  const page = await get("plans", { limit: 8, refused: false });
   const picker = at("plan-pick");
   const options = [["", "newest"], ...page.items.map((p) => [p.id, `${p.id} · ${p.state}`])];
   if (pinned && !page.items.some((p) => p.id === pinned)) options.push([pinned, pinned]);
@@ -67,16 +68,25 @@ function draw(plan, act) {
     make("thead", {}, make("tr", {}, ...["Action", "What", "From → to", "Why", "State"].map((h) => make("th", { scope: "col" }, h)))),
     make("tbody", {}, ...actions.map(row))));
   const mine = plan.actions.filter((action) => action.state !== "refused");
-  const refused = plan.actions.filter((action) => action.state === "refused");
-  const held = make("details", { id: "plan-refused" }, make("summary", {}, `${refused.length} more, refused by the guard`));
-  held.addEventListener("toggle", () => { if (held.open && held.children.length === 1) held.append(table(refused, `${refused.length} refused actions`)); });
+  const held = make("details", { id: "plan-refused" }, make("summary", {}, `${number(plan.refused)} more, refused by the guard`));
+  held.addEventListener("toggle", () => { if (held.open && held.children.length === 1) refusals(plan.id, held, table); });
   const why = make("details", { id: "plan-why" }, make("summary", {}, "What else could have been done, with score terms"));
   why.addEventListener("toggle", () => { if (why.open && why.children.length === 1) explain(plan.id, why); });
   const shown = mine.length ? [table(mine, mine.length === 1 ? "1 action" : `${mine.length} actions`)] : [];
   const open = at("plan").dataset.of === plan.id ? [...at("plan").querySelectorAll("details[open]")].map((d) => d.id) : [];
-  at("plan").replaceChildren(head, buttons, ...shown, ...(refused.length ? [held] : []), why);
+  at("plan").replaceChildren(head, buttons, ...shown, ...(plan.refused ? [held] : []), why);
   at("plan").dataset.of = plan.id;
   for (const part of [held, why]) part.open = open.includes(part.id);
+}
+
+async function refusals(id, box, table) { // thousands at times: read when they are asked for
+  const waiting = make("p", { class: "empty" }, "Reading…");
+  box.append(waiting);
+  try {
+    const { actions } = await get(`plans/${id}`);
+    const refused = actions.filter((action) => action.state === "refused");
+    waiting.replaceWith(table(refused.slice(0, MOST), refused.length > MOST ? `The first ${MOST} of ${number(refused.length)} refused actions` : `${refused.length} refused actions`));
+  } catch (error) { waiting.textContent = error.message; }
 }
 
 async function explain(id, box) {
