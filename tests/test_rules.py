@@ -15,7 +15,7 @@ from foreshade.agents.ham.agent import Ham
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.frozen_network import ActorShape
 from foreshade.agents.rules.rules import Decider, Rules, load_rules
-from foreshade.envs.candidates import PLACEMENT, RULES, CandidateKnobs
+from foreshade.envs.candidates import DEFAULT, PLACEMENT, RULES, CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, Plan
 from foreshade.envs.native_schema import native_schema
@@ -63,6 +63,15 @@ def test_without_actions_of_their_own_the_rules_are_expected_cost_action_by_acti
     assert sum(map(len, theirs)) > 400
     assert ours == theirs
     assert cost == reference
+
+
+def test_what_is_offered_beside_what_the_rules_may_take_changes_nothing_they_do(
+    world: SimulatedWorld,
+) -> None:
+    ours, cost = played(world, Decider("rules", RULES))
+    wider, same = played(world, Decider("rules", DEFAULT))
+    assert ours == wider
+    assert cost == same
 
 
 def test_an_untrained_ham_is_the_rules_action_by_action(world: SimulatedWorld, tmp_path: Path) -> None:

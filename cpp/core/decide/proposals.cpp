@@ -289,7 +289,7 @@ void Proposer::right_size(float headroom) {
     ranked_.clear();
     room_ = state.hosts.allocated; // as it is once the actions before have been carried out
     const auto first = static_cast<std::uint32_t>(out.size());
-    for (const std::int32_t vm : resizable_) {
+    for (const std::int32_t vm : headroom == knobs_.headroom ? resizable_ : resizable_otherwise_) {
         const std::size_t v = at(vm);
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
         if (planned_->reshaped(v)) continue;

@@ -120,6 +120,7 @@ void Proposer::learn(const ClusterState& state) {
     const float forget = 1.0F / static_cast<float>(std::max<std::size_t>(knobs_.peak_ticks, 1));
     free_slots_ = 0;
     resizable_.clear();
+    resizable_otherwise_.clear();
     pressed_.clear();
     newest_mhz_ = expected_mhz_ = 0.0F;
     const float* const expected = memory_->window().mean().data();
@@ -148,17 +149,19 @@ void Proposer::learn(const ClusterState& state) {
         const bool saturated = demand[0] >= kSaturated * vms.allocation[v * kResources];
         const bool presses = saturated || vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow;
         if (presses) pressed_.push_back(static_cast<std::int32_t>(v));
-        if (may_resize(vms, v)) resizable_.push_back(static_cast<std::int32_t>(v));
+        if (may_resize(vms, v, knobs_.headroom)) resizable_.push_back(static_cast<std::int32_t>(v));
+        if (!knobs_.headrooms.empty() && may_resize(vms, v, least_headroom_))
+            resizable_otherwise_.push_back(static_cast<std::int32_t>(v));
     }
 }
 
-// Whether it is at a limit, or holds what it never used by the least of the headrooms, as room was worth a tick ago.
-bool Proposer::may_resize(const VmColumns& vms, std::size_t v) const {
+// Whether it is at a limit, or holds what it never used by a headroom, as room was worth a tick ago.
+bool Proposer::may_resize(const VmColumns& vms, std::size_t v, float headroom) const {
     if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) return false;
     const float* const now = vms.allocation.data() + v * kResources;
     const float* const flavour = vms.flavour.data() + v * kResources;
     for (std::size_t r = 0; r < kDense; ++r)
-        if (is_tight(vms, v, r) || now[r] - least_of(vms, v, r, least_headroom_) >= knobs_.least_change * flavour[r])
+        if (is_tight(vms, v, r) || now[r] - least_of(vms, v, r, headroom) >= knobs_.least_change * flavour[r])
             return true;
     return false;
 }
@@ -620,10 +623,11 @@ void Proposer::settle_sizes() {
     const ClusterState& state = planned_->state();
     resized_.assign(state.n_hosts(), 0);
     grown_.assign(state.n_hosts(), 0);
-    for (const std::int32_t vm : resizable_) {
-        if (!planned_->reshaped(at(vm)) || state.vms.host[at(vm)] < 0) continue;
-        resized_[at(state.vms.host[at(vm)])] = 1;
-    }
+    for (const auto* vms : {&resizable_, &resizable_otherwise_})
+        for (const std::int32_t vm : *vms) {
+            if (!planned_->reshaped(at(vm)) || state.vms.host[at(vm)] < 0) continue;
+            resized_[at(state.vms.host[at(vm)])] = 1;
+        }
     for (std::size_t h = 0; h < state.n_hosts(); ++h)
         for (std::size_t r = 0; r < kResources && resized_[h] != 0; ++r)
             if (state.hosts.allocated[h * kResources + r] > allocated_[h * kResources + r]) grown_[h] = 1;

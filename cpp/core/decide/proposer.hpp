@@ -148,7 +148,7 @@ class Proposer {
     Proposer(const Proposer&) = default; // shares what it books on: for the copy above
     void begin(const ClusterState& state);
     void learn(const ClusterState& state);
-    bool may_resize(const VmColumns& vms, std::size_t v) const;
+    bool may_resize(const VmColumns& vms, std::size_t v, float headroom) const;
     void settle(const Candidate& chosen, std::size_t index);
     void settle_sizes();
     void survey();
@@ -224,7 +224,9 @@ class Proposer {
     };
     // Of this tick's VMs, so that no candidate has to look at all of them.
     std::vector<std::int32_t> resizable_; // whose size could be wrong
-    std::vector<std::int32_t> pressed_;   // shadows, and those that wait for CPU or are at their allocation
+    std::vector<std::int32_t>
+        resizable_otherwise_;           // by the least of the other headrooms, which change no choice of the rules
+    std::vector<std::int32_t> pressed_; // shadows, and those that wait for CPU or are at their allocation
     float least_headroom_ = 0.0F;
     float newest_mhz_ = 0.0F, expected_mhz_ = 0.0F; // CPU of those that serve
     bool alarmed_ = false;                          // some host may fail soon
