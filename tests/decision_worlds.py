@@ -47,6 +47,7 @@ def tiny() -> SimulatedWorld:
         arrival=[0] * 10 + [20, 30],
         departure=[tiny_world.N_TICKS] * 9 + [25, 40, tiny_world.N_TICKS],
     )
+    load.vms.flavour[:3, 0] = 2_400.0  # these want more now and then, so that there is something to grow
     rented = ({**tiny_world.MACHINE, "price_usd_h": 0.5, "provision_s": 300},)
     failures = {"mtbf_h": 40, "repair_h": 0.5, "false_alarms_per_host_day": 2}
     said = tiny_world.scenario(3, rented=rented, failures=failures, overcommit={"cpu": 4, "memory": 1.2})
