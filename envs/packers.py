@@ -60,6 +60,7 @@ class PackerKnobs:
     drain_hosts: int = 10_000  # hosts emptied in a tick at most
     drain_trials: int = 10_000  # hosts looked at for it
     drain_misses: int = 10_000  # hosts in a row that come to nothing, after which no more are looked at
+    near: int = 0  # hosts with room that a VM's places are sought among, the cheapest by and large; 0 = all
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
     failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
     grace_s: float = 600.0  # a host that has come up is left on so long
@@ -84,6 +85,7 @@ class PackerKnobs:
             "drain_hosts",
             "drain_trials",
             "drain_misses",
+            "near",
             "wake_trials",
         ):
             if getattr(self, name) < 0:

@@ -546,6 +546,7 @@ class PackerKnobs:
     drain_hosts: int
     drain_trials: int
     drain_misses: int
+    near: int
     reserve: float
     failover: float
     grace_s: float

@@ -47,6 +47,7 @@ void register_packer(py::module_& module) {
         .def_readwrite("drain_hosts", &PackerKnobs::drain_hosts)
         .def_readwrite("drain_trials", &PackerKnobs::drain_trials)
         .def_readwrite("drain_misses", &PackerKnobs::drain_misses)
+        .def_readwrite("near", &PackerKnobs::near)
         .def_readwrite("reserve", &PackerKnobs::reserve)
         .def_readwrite("failover", &PackerKnobs::failover)
         .def_readwrite("grace_s", &PackerKnobs::grace_s)

@@ -1,6 +1,7 @@
 // The physics of every action: each is refused and changes nothing, or is begun.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/simulator.hpp"
 
@@ -83,7 +84,11 @@ std::int32_t Simulator::new_vm(std::int32_t app, VmKind kind, const float* alloc
     free_slots_.pop_back();
     Vm& vm = vms_[at(id)];
     const std::uint32_t epoch = vm.epoch;
+    const bool changed = vm.changed;
     vm = Vm{};
+    vm.changed = changed;
+    note_change(id);
+    last_move_s_[at(id)] = -std::numeric_limits<double>::infinity();
     vm.epoch = epoch + 1;
     vm.birth = ++births_;
     vm.kind = kind;
@@ -188,8 +193,9 @@ ActionResult Simulator::act_reshape(const Action& action) {
     if (in_tick_ || vm.kind != VmKind::production) touch(vm.host);
     reserve(vm.host, vm.allocation, -1.0F);
     for (std::size_t r = 0; r < kResources; ++r) vm.allocation[r] = wanted[r];
+    note_change(action.vm);
     reserve(vm.host, vm.allocation, 1.0F);
-    repack_cap(action.vm);
+    repack_vm(action.vm);
     if (vm.kind != VmKind::production) { // helpers are as large as what they are given
         const auto first = vm.primary >= 0 ? vms_[at(vm.primary)].allocation[1] : vm.flavour[1];
         if (vm.kind == VmKind::shadow && first > 0.0F) vm.size = std::min(1.0F, vm.allocation[1] / first);
@@ -327,6 +333,7 @@ ActionResult Simulator::act_shift(const Action& action) {
     if (!(action.value >= 0.0F && action.value <= kMostWeight)) return {Refusal::bad_value, -1};
     refresh_app(vm.app); // books what the old weights carried
     vm.weight = action.value;
+    note_change(action.vm);
     refresh_app(vm.app);
     return {Refusal::none, action.vm};
 }

@@ -94,7 +94,16 @@ void DemandWindow::learn(const VmColumns& vms) {
     std::array<double, kResources> wanted{};
     std::uint8_t* const there = there_.data() + slot_ * n_;
     float* const samples = samples_.data() + slot_ * n_ * kDense;
+    // Columns by their first element: what is written to `there` could be any of the vectors' own pointers.
+    const VmState* const states = vms.state.data();
+    const std::int32_t* const apps = vms.app.data();
+    const float *const ages = vms.age_s.data(), *const allocations = vms.allocation.data();
+    const float* const demands = vms.demand.data();
+    std::int32_t *const owners = app_.data(), *const counts = count_.data();
+    Sums* const all_sums = sums_.data();
+    const float tick_s = tick_s_;
     Vec4 held_now{}, wanted_now{};
+    std::size_t refreshed = (period - ticks_learned_ % period) % period; // of each period the next that is due
     const auto flush = [&] {
         for (std::size_t r = 0; r < kDense; ++r) {
             held[r] += static_cast<double>(held_now[r]);
@@ -104,26 +113,29 @@ void DemandWindow::learn(const VmColumns& vms) {
     };
     for (std::size_t v = 0; v < n_; ++v) {
         if (v % kFlush == 0) flush();
-        const VmState said = vms.state[v];
-        if (said == VmState::absent || vms.app[v] != app_[v]) forget(v);
-        app_[v] = vms.app[v];
-        if (said == VmState::absent) continue;
-        const bool fresh = (said == VmState::running || said == VmState::migrating) && vms.age_s[v] < tick_s_;
+        const VmState said = states[v];
+        if (said == VmState::absent || apps[v] != owners[v]) forget(v);
+        owners[v] = apps[v];
+        if (said == VmState::absent) {
+            if (v == refreshed) refreshed += period;
+            continue;
+        }
+        const bool fresh = (said == VmState::running || said == VmState::migrating) && ages[v] < tick_s;
         const bool was_there = there[v] != 0;
-        const float* const allocation = vms.allocation.data() + v * kResources;
-        const float* const demand = vms.demand.data() + v * kResources;
-        Sums& sums = sums_[v];
+        const float* const allocation = allocations + v * kResources;
+        const float* const demand = demands + v * kResources;
+        Sums& sums = all_sums[v];
         Vec4 sum = sums.sum, square = sums.square;
         if (was_there) {
             const Vec4 old = load4(samples + v * kDense) - sums.reference;
             sum -= old;
             square -= old * old;
         }
-        count_[v] += static_cast<std::int32_t>(fresh) - static_cast<std::int32_t>(was_there);
+        counts[v] += static_cast<std::int32_t>(fresh) - static_cast<std::int32_t>(was_there);
         if (fresh) {
             const Vec4 granted = load4(allocation);
             const Vec4 x = min4(granted, load4(demand));
-            if (count_[v] == 1) {
+            if (counts[v] == 1) {
                 sums.reference = x;
                 sum = square = Vec4{};
             }
@@ -135,13 +147,16 @@ void DemandWindow::learn(const VmColumns& vms) {
             held_now += granted;
             wanted_now += x;
         }
-        if (count_[v] == 0) sum = square = Vec4{};
+        if (counts[v] == 0) sum = square = Vec4{};
         sums.sum = sum;
         sums.square = square;
         there[v] = fresh ? 1 : 0;
         if (allocation[kDense] != 0.0F || (has_gpus_ && gpus_[v].holds()))
             learn_gpus(v, fresh, was_there, allocation[kDense], demand[kDense], held[kDense], wanted[kDense]);
-        if ((v + ticks_learned_) % period == 0) refresh(v);
+        if (v == refreshed) {
+            refresh(v);
+            refreshed += period;
+        }
     }
     flush();
     slot_ = (slot_ + 1) % knobs_.ticks;
@@ -182,18 +197,23 @@ void DemandWindow::tell(const VmColumns& vms) {
     const Vec4 share = load4(share_.data()), prior = load4(knobs_.prior_sigma.data());
     const Vec4 least = load4(knobs_.floor_sigma.data()), slope = splat(knobs_.slope), zero{};
     const bool sloped = knobs_.slope > 0.0F;
+    float *const means = mean_.data(), *const variances = variance_.data();
+    const float *const allocations = vms.allocation.data(), *const widens = vms.widen.data();
+    const std::int32_t* const counts = count_.data();
+    const ByCount* const by_count = by_count_.data();
+    const Sums* const all_sums = sums_.data();
     for (std::size_t v = 0; v < n_; ++v) {
-        float* const mean_out = mean_.data() + v * kResources;
-        float* const variance_out = variance_.data() + v * kResources;
+        float* const mean_out = means + v * kResources;
+        float* const variance_out = variances + v * kResources;
         if (vms.state[v] == VmState::absent) {
             std::fill_n(mean_out, kResources, 0.0F);
             std::fill_n(variance_out, kResources, 0.0F);
             continue;
         }
-        const ByCount& of = by_count_[static_cast<std::size_t>(count_[v])];
-        const Sums& sums = sums_[v];
-        const Vec4 allocation = load4(vms.allocation.data() + v * kResources);
-        const float widen = vms.widen[v] * vms.widen[v];
+        const ByCount& of = by_count[static_cast<std::size_t>(counts[v])];
+        const Sums& sums = all_sums[v];
+        const Vec4 allocation = load4(allocations + v * kResources);
+        const float widen = widens[v] * widens[v];
         const Vec4 trust = splat(of.trust), doubt = splat(1.0F - of.trust);
         const Vec4 trust_sigma = splat(of.trust_sigma), doubt_sigma = splat(1.0F - of.trust_sigma);
         const Vec4 shift = sums.sum * splat(of.inverse);
@@ -208,7 +228,7 @@ void DemandWindow::tell(const VmColumns& vms) {
         store4(mean_out, mean);
         store4(variance_out, splat(widen) * calm);
         mean_out[kDense] = variance_out[kDense] = 0.0F;
-        const float granted = vms.allocation[v * kResources + kDense];
+        const float granted = allocations[v * kResources + kDense];
         if (granted != 0.0F || (has_gpus_ && gpus_[v].holds()))
             tell_gpus(gpus_[v], of, granted, widen, mean_out[kDense], variance_out[kDense]);
     }

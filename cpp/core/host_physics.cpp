@@ -19,6 +19,15 @@ constexpr std::size_t kGpu = 4;
 constexpr float kBootCpu = 0.5F;    // of its allocation, what a booting VM wants
 constexpr float kBootMemory = 0.3F; // likewise
 
+void store4(float* p, Vec4 v) {
+    __builtin_memcpy(p, &v, sizeof(v));
+}
+
+bool same4(Vec4 a, Vec4 b) {
+    const auto differ = a != b;
+    return (differ[0] | differ[1] | differ[2] | differ[3]) == 0;
+}
+
 } // namespace
 
 float Simulator::host_power(std::int32_t host, float used_cpu, float used_gpu) const {
@@ -54,6 +63,7 @@ void Simulator::evaluate(std::int32_t host) {
     if (hosts_[h].state == HostState::on) {
         evaluate_slow(host);
     } else {
+        hosts_[h].stale = true;
         rates_[h] = HostRates{};
         rates_[h].power_w = host_power(host, 0.0F, 0.0F);
     }
@@ -69,34 +79,42 @@ void Simulator::open_slice(std::int32_t host) {
 }
 
 Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id) const {
-    Portion p{};
+    return portion_of(vm, id, row());
+}
+
+inline Simulator::Portion Simulator::portion_of(const Vm& vm, std::int32_t id, const float* demand_row) const {
+    Portion p;
     p.vm = id;
     p.useful = serves(vm);
-    for (std::size_t r = 0; r < kResources; ++r) p.allocation[r] = vm.allocation[r];
+    p.moving = vm.state == VmState::migrating;
+    const Vec4 allocation = load4(vm.allocation);
+    p.allocation[kGpu] = vm.allocation[kGpu];
+    p.demand[kGpu] = 0.0F;
+    Vec4 demand{};
     if (vm.state == VmState::booting) {
-        p.demand[kCpu] = kBootCpu * vm.allocation[kCpu];
-        p.demand[kMemory] = kBootMemory * vm.allocation[kMemory];
+        demand = Vec4{kBootCpu * vm.allocation[kCpu], kBootMemory * vm.allocation[kMemory], 0.0F, 0.0F};
     } else {
         const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
-        const float* want = row() + series * kDense;
         float share = p.useful ? vm.share : 0.0F;
         const bool up = vm.state == VmState::running || vm.state == VmState::migrating;
         if (!p.useful && vm.kind == VmKind::shadow && up) { // what reaches its primary is replayed
             const Vm& primary = vms_[static_cast<std::size_t>(vm.primary)];
             share = serves(primary) ? vm.fidelity * primary.share : 0.0F;
         }
-        p.demand[kCpu] = want[kCpu] * share;
-        p.demand[kMemory] = want[kMemory] * vm.memory;
-        p.demand[kDisk] = want[kDisk] * share;
-        p.demand[kNetwork] = want[kNetwork] * share;
+        demand = load4(demand_row + series * kDense) * Vec4{share, vm.memory, share, share};
         const std::int32_t column = plant_->work.gpu_column[series];
         if (column >= 0 && played_ >= 0)
             p.demand[kGpu] = share * plant_->work.gpu[static_cast<std::size_t>(played_) * plant_->work.n_gpu_series +
                                                       static_cast<std::size_t>(column)];
-        if (hidden_factor_ != 1.0F)
-            for (float& d : p.demand) d *= hidden_factor_;
+        if (hidden_factor_ != 1.0F) {
+            demand *= Vec4{hidden_factor_, hidden_factor_, hidden_factor_, hidden_factor_};
+            p.demand[kGpu] *= hidden_factor_;
+        }
     }
-    for (std::size_t r = 0; r < kResources; ++r) p.capped[r] = std::min(p.demand[r], p.allocation[r]);
+    store4(p.demand, demand);
+    store4(p.allocation, allocation);
+    store4(p.capped, min4(allocation, demand));
+    p.capped[kGpu] = std::min(p.demand[kGpu], p.allocation[kGpu]);
     return p;
 }
 
@@ -124,16 +142,30 @@ void Simulator::fair_share(Resource resource, float wanted, float capacity) {
     }
 }
 
-// Fills portions_ with what each VM of the host wants and gets.
-void Simulator::solve(std::int32_t host) {
+// Whether a host has room for what its VMs would get if nobody else were there.
+bool Simulator::roomy(std::int32_t host, Vec4 wanted, float wanted_gpu) const {
+    const auto h = static_cast<std::size_t>(host);
+    const Plant::HostConstants& constants = plant_->hosts[h];
+    const HostTruth& truth = hosts_[h];
+    const auto n = static_cast<float>(truth.n_vms);
+    const float migration_cpu = truth.migration_mbit_s * profile(host).migration_cpu_mhz_per_mbit;
+    return wanted[kCpu] <= constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu &&
+           wanted[kDisk] <= constants.usable[kDisk] &&
+           wanted[kNetwork] <= constants.usable[kNetwork] - truth.migration_mbit_s &&
+           wanted_gpu <= constants.usable_gpu;
+}
+
+// Fills portions_ with what each VM of the host wants and gets; true where nobody is short of what their caps leave.
+bool Simulator::solve(std::int32_t host) {
     const auto h = static_cast<std::size_t>(host);
     const Plant::HostConstants& constants = plant_->hosts[h];
     const HypervisorProfile& hypervisor = profile(host);
     const HostTruth& truth = hosts_[h];
     portions_.clear();
     float standing = 0.0F;
+    const float* const demand_row = row();
     for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
-        portions_.push_back(portion_of(vms_[static_cast<std::size_t>(v)], v));
+        portions_.push_back(portion_of(vms_[static_cast<std::size_t>(v)], v, demand_row));
         standing += portions_.back().capped[kMemory];
     }
     const auto n = static_cast<float>(truth.n_vms);
@@ -144,54 +176,63 @@ void Simulator::solve(std::int32_t host) {
     const float short_memory = standing > 0.0F ? std::clamp((memory - usable_memory) / standing, 0.0F, 1.0F) : 0.0F;
     Vec4 wanted{};
     float wanted_gpu = 0.0F;
+    const float resident = 1.0F - short_memory;
     for (Portion& p : portions_) {
-        const bool moving = truth.moving > 0 && vms_[static_cast<std::size_t>(p.vm)].state == VmState::migrating;
-        p.got[kCpu] = p.capped[kCpu] * speed * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
-        p.got[kMemory] = p.capped[kMemory] * (1.0F - short_memory);
-        for (const std::size_t r : {kDisk, kNetwork, kGpu}) p.got[r] = p.capped[r];
-        wanted += load4(p.got);
+        const float cpu = speed * (truth.moving > 0 && p.moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
+        const Vec4 got = load4(p.capped) * Vec4{cpu, resident, 1.0F, 1.0F};
+        store4(p.got, got);
+        p.got[kGpu] = p.capped[kGpu];
+        wanted += got;
         wanted_gpu += p.got[kGpu];
     }
     const float migration_cpu = truth.migration_mbit_s * hypervisor.migration_cpu_mhz_per_mbit;
+    if (overflow == 0.0F && roomy(host, wanted, wanted_gpu)) return true;
     fair_share(Resource::cpu, wanted[kCpu],
                std::max(0.0F, constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu));
     fair_share(Resource::disk, wanted[kDisk], constants.usable[kDisk]);
     fair_share(Resource::network, wanted[kNetwork],
                std::max(0.0F, constants.usable[kNetwork] - truth.migration_mbit_s));
     fair_share(Resource::gpu, wanted_gpu, constants.usable_gpu);
+    return false;
 }
 
+// The rates of a host whatever happens there. Where its migrations' traffic alone has changed and nobody is short of
+// anything, before and after, the sums over its VMs are what they were.
 void Simulator::evaluate_slow(std::int32_t host) {
     const auto h = static_cast<std::size_t>(host);
-    const Plant::HostConstants& constants = plant_->hosts[h];
-    const HypervisorProfile& hypervisor = profile(host);
-    const HostTruth& truth = hosts_[h];
-    const float knee = plant_->spec.knee;
-    solve(host);
     HostRates& rates = rates_[h];
-    rates = HostRates{};
-    float capped = 0.0F;
-    float got = 0.0F;
-    float served = 0.0F;
-    float wanted = 0.0F;
-    float tight = 0.0F;
+    if (hosts_[h].stale || !rates.roomy || !roomy(host, rates.got, rates.got_gpu)) {
+        rates = HostRates{};
+        rates.roomy = solve(host);
+        sum_portions(host);
+        hosts_[h].stale = false;
+    }
+    finish_rates(host);
+}
+
+void Simulator::sum_portions(std::int32_t host) {
+    const HypervisorProfile& hypervisor = profile(host);
+    const float knee = plant_->spec.knee;
+    HostRates& rates = rates_[static_cast<std::size_t>(host)];
+    Vec4 got{}, demand{};
+    float capped = 0.0F, wanted = 0.0F, served = 0.0F, tight = 0.0F;
     for (const Portion& p : portions_) {
         Vm& vm = vms_[static_cast<std::size_t>(p.vm)];
-        for (std::size_t r = 0; r < kDense; ++r) rates.used[r] += p.got[r];
-        rates.used_gpu += p.got[kGpu];
+        got += load4(p.got);
+        rates.got_gpu += p.got[kGpu];
         capped += p.capped[kCpu];
-        got += p.got[kCpu];
-        const bool moving = vm.state == VmState::migrating;
-        wanted += p.capped[kCpu] * (moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
+        wanted += p.capped[kCpu] * (p.moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
         vm.unmet_rate = 0.0F;
         if (!p.useful) continue;
         served += p.got[kCpu];
         tight += std::max(0.0F, p.capped[kCpu] - knee * p.allocation[kCpu]);
-        if (moving) rates.migration_unmet += p.capped[kCpu] * hypervisor.migration_slowdown;
+        if (p.moving) rates.migration_unmet += p.capped[kCpu] * hypervisor.migration_slowdown;
+        demand += load4(p.demand);
+        rates.demand[kGpu] += p.demand[kGpu];
+        if (same4(load4(p.got), load4(p.demand)) && p.got[kGpu] == p.demand[kGpu]) continue; // it lacks nothing
         float usd = 0.0F;
         for (std::size_t r = 0; r < kResources; ++r) {
             const float unmet = std::max(0.0F, p.demand[r] - p.got[r]);
-            rates.demand[r] += p.demand[r];
             rates.unmet[r] += unmet;
             usd += unmet * plant_->spec.prices.unmet_usd_h[r] * kPriceUnit[r];
             if (unmet > 0.0F) rates.any_unmet = true;
@@ -199,9 +240,25 @@ void Simulator::evaluate_slow(std::int32_t host) {
         rates.unmet_usd_s += usd * vm.credit;
         vm.unmet_rate = std::max(0.0F, p.demand[kCpu] - p.got[kCpu]);
     }
+    rates.got = got;
+    rates.capped_cpu = capped;
+    rates.wanted_cpu = wanted;
+    rates.served_cpu = served;
+    rates.tight_cpu = tight;
+    store4(rates.demand, demand);
+}
+
+// What follows from the sums over its VMs and the traffic of its migrations.
+void Simulator::finish_rates(std::int32_t host) {
+    const auto h = static_cast<std::size_t>(host);
+    const Plant::HostConstants& constants = plant_->hosts[h];
+    const HostTruth& truth = hosts_[h];
+    HostRates& rates = rates_[h];
     const auto n = static_cast<float>(truth.n_vms);
-    const float migration_cpu = truth.migration_mbit_s * hypervisor.migration_cpu_mhz_per_mbit;
+    const float migration_cpu = truth.migration_mbit_s * profile(host).migration_cpu_mhz_per_mbit;
     const float overhead = n * constants.vm_cpu_mhz + migration_cpu;
+    rates.used = rates.got;
+    rates.used_gpu = rates.got_gpu;
     rates.used[kCpu] = std::min(constants.usable[kCpu], rates.used[kCpu] + overhead);
     rates.used[kMemory] =
         std::min(constants.usable[kMemory], rates.used[kMemory] + n * constants.vm_memory_mib + truth.arriving_memory);
@@ -209,9 +266,10 @@ void Simulator::evaluate_slow(std::int32_t host) {
     rates.power_w = host_power(host, rates.used[kCpu], rates.used_gpu);
     const float rho = rates.used[kCpu] * constants.inverse_cpu;
     const auto model_id = static_cast<std::size_t>(plant_->spec.hosts[h].model);
-    rates.late = std::min(served, plant_->late[model_id](rho) * served + tight * plant_->tight_factor);
-    rates.contention = capped > 0.0F ? 1.0F - got / capped : 0.0F;
-    rates.overloaded = wanted > std::max(0.0F, constants.usable[kCpu] - overhead);
+    rates.late = std::min(rates.served_cpu,
+                          plant_->late[model_id](rho) * rates.served_cpu + rates.tight_cpu * plant_->tight_factor);
+    rates.contention = rates.capped_cpu > 0.0F ? 1.0F - rates.got[kCpu] / rates.capped_cpu : 0.0F;
+    rates.overloaded = rates.wanted_cpu > std::max(0.0F, constants.usable[kCpu] - overhead);
 }
 
 // Books a host's open slice up to now.
@@ -249,9 +307,21 @@ void Simulator::close(std::int32_t host) {
 // Call before changing anything that a host's rates depend on: books the slice so far and marks it for evaluation.
 void Simulator::touch(std::int32_t host) {
     if (host < 0) return;
-    packed_ = false;
+    packed_hosts_ = false;
+    hosts_[static_cast<std::size_t>(host)].stale = true;
+    touch_link(host);
+}
+
+// The same where the traffic of migrations alone changes.
+void Simulator::touch_link(std::int32_t host) {
     HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
-    if (!in_tick_ || !truth.open || truth.dirty) return;
+    if (!in_tick_ || truth.dirty) return;
+    if (!truth.open) {
+        if (!opened_) return;
+        truth.open = true;
+        truth.slice_s = tick_start_s_;
+        open_hosts_.push_back(host);
+    }
     close(host);
     truth.dirty = true;
     dirty_.push_back(host);

@@ -21,6 +21,7 @@ std::size_t at(std::int32_t index) {
 
 // What the rules about places are told of a VM's; call after any change of its host or destination.
 void Simulator::note_place(std::int32_t id) {
+    note_change(id);
     if (!affinity_) return;
     const Vm& vm = vms_[at(id)];
     affinity_.set(at(id), vm.app, vm.kind, vm.host, vm.destination);
@@ -62,6 +63,7 @@ void Simulator::link_host(std::int32_t id, std::int32_t host) {
     ++truth.n_vms;
     vm.is_special = special(vm);
     truth.special += vm.is_special ? 1 : 0;
+    repack_vm(id);
     note_place(id);
 }
 
@@ -76,6 +78,7 @@ void Simulator::unlink_host(std::int32_t id) {
     vm.is_special = false;
     vm.host = vm.host_next = vm.host_prev = -1;
     vm.unmet_rate = 0.0F;
+    repack_vm(id);
     note_place(id);
 }
 
@@ -115,10 +118,6 @@ bool Simulator::fits(std::int32_t host, const float* allocation) const {
 }
 
 // ---- applications ---------------------------------------------------------------------------------------------------
-
-bool Simulator::serves(const Vm& vm) const {
-    return (vm.state == VmState::running || vm.state == VmState::migrating) && vm.weight > 0.0F && vm.share > 0.0F;
-}
 
 // Whether the VM is one of those that an application's load falls on when nobody serves it.
 bool Simulator::owns_load(const Vm& vm) const {
@@ -241,6 +240,7 @@ void Simulator::refresh_app(std::int32_t id) {
         if (app.dark && owns_load(vm))
             vm.share = production > 0.0F ? vm.weight / production : 1.0F / static_cast<float>(app.existing);
         recount_special(vm);
+        if (vm.host >= 0) repack_vm(v);
     }
     if (app.dark) app.dark_since_s = now_;
     if (app.dark && !was_dark) dark_apps_.push_back(id);
@@ -253,6 +253,7 @@ void Simulator::set_vm_state(std::int32_t id, VmState state) {
     Vm& vm = vms_[at(id)];
     touch(vm.host);
     vm.state = state;
+    note_change(id);
     ++vm.epoch;
     recount_special(vm);
     refresh_app(vm.app);
@@ -308,6 +309,7 @@ void Simulator::remove_vm(std::int32_t id) {
         std::erase(crashed_, id);
     }
     vm.state = VmState::absent;
+    note_change(id);
     ++vm.epoch;
     unlink_app(id);
     refresh_app(app);
@@ -350,6 +352,7 @@ void Simulator::arrivals_and_departures() {
         if (work.vm_departure[at(id)] <= tick_) continue;
         Vm& vm = vms_[at(id)];
         vm.state = VmState::pending;
+        note_change(id);
         link_app(id, work.vm_app[at(id)]);
         refresh_app(vm.app);
         waiting_.push_back(id);

@@ -17,11 +17,21 @@ std::size_t at(std::int32_t index) {
 
 } // namespace
 
+// Those that have begun, the oldest first: where hosts are emptied by the dozen most wait, and every event asks.
+const std::vector<std::uint32_t>& Simulator::begun_migrations() {
+    if (begun_known_) return begun_;
+    begun_.clear();
+    for (std::size_t i = 0; i < migrations_.size(); ++i)
+        if (migrations_[i].phase != Phase::queued) begun_.push_back(static_cast<std::uint32_t>(i));
+    begun_known_ = true;
+    return begun_;
+}
+
 // The migration whose next point comes first, the oldest of several; their number where there is none.
-std::size_t Simulator::next_migration() const {
+std::size_t Simulator::next_migration() {
     std::size_t first = migrations_.size();
     double next = kNever;
-    for (std::size_t i = 0; i < migrations_.size(); ++i)
+    for (const std::uint32_t i : begun_migrations())
         if (migrations_[i].next_s < next) {
             next = migrations_[i].next_s;
             first = i;
@@ -51,6 +61,7 @@ void Simulator::start_queued() {
         m.working_set_mib = static_cast<double>(hypervisor.working_set) * m.memory_mib;
         m.remaining_mib = m.memory_mib;
         m.phase = Phase::setup;
+        begun_known_ = false;
         m.next_s = now_ + static_cast<double>(hypervisor.migration_setup_s);
         ++source.moving;
         ++destination.moving;
@@ -65,13 +76,17 @@ void Simulator::start_queued() {
 // goes on as it was: only hosts whose traffic changes are evaluated again.
 void Simulator::replan_links() {
     planned_mbit_s_.resize(hosts_.size());
-    for (const Migration& m : migrations_)
+    const std::vector<std::uint32_t>& begun = begun_migrations();
+    for (const std::uint32_t i : begun) {
+        const Migration& m = migrations_[i];
         for (const std::int32_t host : {m.source, m.destination}) {
             hosts_[at(host)].copying = 0;
             planned_mbit_s_[at(host)] = 0.0F;
         }
+    }
     std::fill(rack_copying_.begin(), rack_copying_.end(), 0);
-    for (const Migration& m : migrations_) {
+    for (const std::uint32_t i : begun) {
+        const Migration& m = migrations_[i];
         if (m.phase != Phase::copying) continue;
         ++hosts_[at(m.source)].copying;
         ++hosts_[at(m.destination)].copying;
@@ -81,7 +96,8 @@ void Simulator::replan_links() {
         ++rack_copying_[at(from)];
         ++rack_copying_[at(to)];
     }
-    for (Migration& m : migrations_) {
+    for (const std::uint32_t i : begun) {
+        Migration& m = migrations_[i];
         if (m.phase != Phase::copying) continue;
         const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
         const std::int32_t to = plant_->spec.hosts[at(m.destination)].rack;
@@ -101,11 +117,11 @@ void Simulator::replan_links() {
         m.rate_mib_s = rate_mib_s;
         m.next_s = now_ + std::max(0.0, m.remaining_mib) / m.rate_mib_s;
     }
-    for (const Migration& m : migrations_) {
-        if (m.phase == Phase::queued) continue;
+    for (const std::uint32_t i : begun) {
+        const Migration& m = migrations_[i];
         for (const std::int32_t host : {m.source, m.destination}) {
             if (hosts_[at(host)].migration_mbit_s == planned_mbit_s_[at(host)]) continue;
-            touch(host);
+            touch_link(host);
             hosts_[at(host)].migration_mbit_s = planned_mbit_s_[at(host)];
         }
     }
@@ -183,7 +199,7 @@ void Simulator::finish_migration(std::size_t index) {
     unlink_host(m.vm);
     reserve(m.destination, vm.allocation, 1.0F);
     link_host(m.vm, m.destination);
-    vm.last_move_s = now_;
+    last_move_s_[at(m.vm)] = now_;
     set_vm_state(m.vm, VmState::running);
     start_queued();
     replan_links();
@@ -207,6 +223,7 @@ void Simulator::cancel_migration(std::size_t index) {
     reserve(m.destination, vm.allocation, -1.0F);
     vm.destination = -1;
     note_place(m.vm);
+    begun_known_ = false;
     migrations_.erase(migrations_.begin() + static_cast<std::ptrdiff_t>(index));
     if (vm.state == VmState::migrating) {
         set_vm_state(m.vm, VmState::running);

@@ -53,9 +53,58 @@ void Simulator::prepare(ClusterState& state) const {
         for (std::size_t r = 0; r < kResources; ++r) state.vms.flavour[v * kResources + r] = vms_[v].flavour[r];
 }
 
+// What a VM is, and usage and demand of none.
+void Simulator::show_vm(VmColumns& vms, std::size_t v) const {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const Vm& vm = vms_[v];
+    __builtin_memcpy(vms.flavour.data() + v * kResources, vm.flavour, sizeof(vm.flavour));
+    __builtin_memcpy(vms.allocation.data() + v * kResources, vm.allocation, sizeof(vm.allocation));
+    std::fill_n(vms.usage.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);
+    std::fill_n(vms.demand.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, 0.0F);
+    vms.contention[v] = 0.0F;
+    vms.weight[v] = vm.weight;
+    vms.credit[v] = vm.credit;
+    vms.age_s[v] = vm.host < 0 || played_ < 0 ? kInfinity : 0.0F;
+    vms.birth[v] = vm.birth;
+    vms.app[v] = vm.app;
+    vms.host[v] = vm.host;
+    vms.destination[v] = vm.destination;
+    vms.primary[v] = vm.primary;
+    vms.state[v] = vm.state;
+    vms.kind[v] = vm.kind;
+}
+
+// What is shown of a VM besides usage is not what it was.
+void Simulator::note_change(std::int32_t id) {
+    Vm& vm = vms_[static_cast<std::size_t>(id)];
+    if (vm.changed) return;
+    vm.changed = true;
+    changed_.push_back(id);
+}
+
 void Simulator::observe(ClusterState& state) {
     if (state.n_hosts() != hosts_.size() || state.n_vms() != vms_.size())
         throw std::invalid_argument("observe: the state was not prepared by a simulator of this plant");
+    for (std::size_t v = 0; v < vms_.size(); ++v) show_vm(state.vms, v);
+    show(state);
+}
+
+void Simulator::observe_again(ClusterState& state, std::span<const std::int32_t> booked) {
+    if (shown_played_ < 0) { // ages of all are other ones
+        observe(state);
+    } else {
+        for (const std::int32_t v : booked) show_vm(state.vms, static_cast<std::size_t>(v));
+        for (const std::int32_t v : changed_) show_vm(state.vms, static_cast<std::size_t>(v));
+        std::fill(state.vms.contention.begin(), state.vms.contention.end(), 0.0F);
+        show(state);
+    }
+    for (const std::int32_t v : changed_) vms_[static_cast<std::size_t>(v)].changed = false;
+    changed_.clear();
+    shown_played_ = played_;
+}
+
+// What changes with every tick: hosts, and of VMs what they use.
+void Simulator::show(ClusterState& state) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Failures& law = plant_->spec.failures;
     const double failure_rate = law.mtbf_h > 0.0 ? 1.0 / law.mtbf_h : 0.0;
@@ -71,6 +120,7 @@ void Simulator::observe(ClusterState& state) {
 
     HostColumns& hosts = state.hosts;
     VmColumns& vms = state.vms;
+    for (std::size_t v = 0; v < vms_.size(); ++v) vms.since_move_s[v] = static_cast<float>(now_ - last_move_s_[v]);
     // Where every VM of a host plainly runs and there is room for what their caps leave them, solve() would come to
     // just that: usage is demand and nobody waits.
     struct Plain {
@@ -78,45 +128,48 @@ void Simulator::observe(ClusterState& state) {
         float gpu = 0.0F;
         bool holds = false;
     };
-    std::vector<Plain> plain(hosts_.size());
+    thread_local std::vector<Plain> plain; // its contents do not outlive the call
+    plain.assign(hosts_.size() + 1, Plain{});
     for (std::size_t h = 0; h < hosts_.size(); ++h)
         plain[h].holds = hosts_[h].state == HostState::on && played_ >= 0 && hosts_[h].special == 0 &&
                          hosts_[h].migration_mbit_s <= 0.0F && hidden_factor_ == 1.0F;
     const WorkloadView& work = plant_->work;
-    const float* const demand_row = row();
-    const float* const gpu_row =
-        played_ >= 0 ? work.gpu + static_cast<std::size_t>(played_) * work.n_gpu_series : nullptr;
-    for (std::size_t v = 0; v < vms_.size(); ++v) {
-        const Vm& vm = vms_[v];
-        __builtin_memcpy(vms.flavour.data() + v * kResources, vm.flavour, sizeof(vm.flavour));
-        __builtin_memcpy(vms.allocation.data() + v * kResources, vm.allocation, sizeof(vm.allocation));
-        std::array<float, kResources> used{};
-        if (vm.host >= 0 && plain[static_cast<std::size_t>(vm.host)].holds) {
-            Plain& host = plain[static_cast<std::size_t>(vm.host)];
-            const auto series = static_cast<std::size_t>(work.app_series[static_cast<std::size_t>(vm.app)]);
-            const Vec4 share{vm.share, vm.memory, vm.share, vm.share};
-            const Vec4 got = min4(load4(vm.allocation), load4(demand_row + series * kDense) * share);
+    if (played_ >= 0) {
+        if (!packed_) repack();
+        const float* const demand_row = row();
+        const float* const gpu_row =
+            work.n_gpu_series > 0 ? work.gpu + static_cast<std::size_t>(played_) * work.n_gpu_series : nullptr;
+        const std::uint32_t* const packed_at = packed_at_.data();
+        const std::int32_t* const places = vms.host.data();
+        const PackedVm *const careful = careful_vms_.data(), *const calm_list = calm_vms_.data();
+        const PackedFactor *const careful_of = careful_factors_.data(), *const calm_of = calm_factors_.data();
+        const float* const caps = vms.allocation.data();
+        float *const usage = vms.usage.data(), *const demand = vms.demand.data();
+        Plain* const hosts_plain = plain.data();
+        const bool whole = packed_whole_;
+        const std::size_t n_vms = vms_.size();
+        for (std::size_t v = 0; v < n_vms; ++v) {
+            const std::uint32_t packed = packed_at[v];
+            if (packed == kNotPacked || places[v] < 0) continue;
+            Plain& host = hosts_plain[places[v]];
+            if (!host.holds) continue;
+            const std::size_t i = packed & ~kCalm;
+            const bool is_calm = (packed & kCalm) != 0;
+            const std::uint32_t series = (is_calm ? calm_list : careful)[i].series;
+            const float* const cap = caps + v * kResources;
+            Vec4 want = load4(demand_row + series);
+            if (!whole) want = want * (is_calm ? calm_of : careful_of)[i].of;
+            const Vec4 got = min4(load4(cap), want);
             host.used += got;
-            __builtin_memcpy(used.data(), &got, sizeof(got));
-            if (const std::int32_t column = work.gpu_column[series]; column >= 0) {
-                used[kDense] = std::min(vm.share * gpu_row[column], vm.allocation[kDense]);
-                host.gpu += used[kDense];
+            __builtin_memcpy(usage + v * kResources, &got, sizeof(got));
+            __builtin_memcpy(demand + v * kResources, &got, sizeof(got));
+            if (gpu_row == nullptr) continue;
+            if (const std::int32_t column = work.gpu_column[series / kDense]; column >= 0) {
+                const float used = std::min(vms_[v].share * gpu_row[column], cap[kDense]);
+                vms.usage[v * kResources + kDense] = vms.demand[v * kResources + kDense] = used;
+                host.gpu += used;
             }
         }
-        __builtin_memcpy(vms.usage.data() + v * kResources, used.data(), sizeof(used));
-        __builtin_memcpy(vms.demand.data() + v * kResources, used.data(), sizeof(used));
-        vms.contention[v] = 0.0F;
-        vms.weight[v] = vm.weight;
-        vms.credit[v] = vm.credit;
-        vms.since_move_s[v] = static_cast<float>(now_ - vm.last_move_s);
-        vms.age_s[v] = vm.host < 0 ? kInfinity : age;
-        vms.birth[v] = vm.birth;
-        vms.app[v] = vm.app;
-        vms.host[v] = vm.host;
-        vms.destination[v] = vm.destination;
-        vms.primary[v] = vm.primary;
-        vms.state[v] = vm.state;
-        vms.kind[v] = vm.kind;
     }
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const HostTruth& truth = hosts_[h];
@@ -139,7 +192,11 @@ void Simulator::observe(ClusterState& state) {
         hosts.n_vms[h] = truth.n_vms;
         hosts.arriving[h] = truth.arriving;
         hosts.state[h] = truth.state;
-        if (!on) continue;
+        if (!on) {
+            for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next)
+                show_vm(vms, static_cast<std::size_t>(v));
+            continue;
+        }
         const Plant::HostConstants& constants = plant_->hosts[h];
         const auto n = static_cast<float>(truth.n_vms);
         const Vec4 room{constants.usable[0] - n * constants.vm_cpu_mhz,

@@ -11,6 +11,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLikely = 0.8F;   // of what a VM of mean size adds where that is least, for each MHz: what others add
 constexpr float kGpuWaste = 1e6F; // USD/h for each GPU left over: more than anything costs
 
 std::size_t at(std::int32_t i) {
@@ -52,6 +53,9 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         vms.variance.size() != n_vms * kResources || vms.move_usd.size() != n_vms || vms.fixed.size() != n_vms)
         throw std::invalid_argument("packing: expected columns for the state's hosts and VMs");
     knobs_ = knobs;
+    if (state.tick < tick_) missed_.assign(n_hosts_, Miss{}); // another run
+    tick_ = state.tick;
+    missed_.resize(n_hosts_);
     use_.assign(use.begin(), use.end());
     moves_.clear();
     opened_.clear();
@@ -143,6 +147,7 @@ void Packing::list_targets() {
         if (use_[h] == HostUse::target) targets_.push_back(static_cast<std::uint32_t>(h));
     n_targets_ = targets_.size();
     while (targets_.size() % 4 != 0) targets_.push_back(targets_.back());
+    ranked_version_ = 0;
 }
 
 // The first of a company that has to share a host wants room for the others that wait, too.
@@ -169,8 +174,6 @@ float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
     if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
     if (!closed_.empty() && closed_[h] != 0) return false;
-    // Memory first: it is what most hosts are short of.
-    if (reserved[h * kResources + 1] + reservation(v, h, 1) > limit_[h * kResources + 1]) return false;
     for (std::size_t r = 0; r < kResources; ++r)
         if (reserved[h * kResources + r] + reservation(v, h, r) > limit_[h * kResources + r]) return false;
     if (!affinity_) return true;
@@ -210,29 +213,84 @@ float Packing::wasted_gpus(std::size_t v, std::size_t h, const std::vector<float
     return kGpuWaste * (1.0F + limit_[h * kResources + kDense] - reserved[h * kResources + kDense] - needed);
 }
 
-// The target where the VM adds least, and leaves in after_ what each host with room would cost.
+// The targets by what a VM of mean size adds there: as they stand now, or as they stood a few moves ago.
+std::span<const std::uint32_t> Packing::targets_by_price() {
+    constexpr std::uint64_t kLookAgain = 16; // bookings on a host, two of a move
+    if (ranked_version_ != 0 && newest_version_ - ranked_version_ < kLookAgain) return ranked_;
+    ranked_version_ = newest_version_;
+    Load typical;
+    float vms = 0.0F;
+    for (std::size_t k = 0; k < n_targets_; ++k) {
+        const std::size_t h = targets_[k];
+        vms += static_cast<float>(n_here_[h]);
+        for (std::size_t r = 0; r < kDense; ++r) {
+            typical.mean[r] += hosts_.mean[r][h];
+            typical.variance[r] += hosts_.variance[r][h];
+        }
+        typical.credit += hosts_.credit[h];
+    }
+    const float share = 1.0F / std::max(vms, 1.0F);
+    for (std::size_t r = 0; r < kDense; ++r) {
+        typical.mean[r] *= share;
+        typical.variance[r] *= share;
+    }
+    typical.credit *= share;
+    cost_->with_vm_at(hosts_, typical, targets_, after_);
+    priced_.clear();
+    for (std::size_t k = 0; k < n_targets_; ++k) {
+        const std::uint32_t h = targets_[k];
+        priced_.push_back({after_[h] - now_[h], h});
+    }
+    std::sort(priced_.begin(), priced_.end(), [](const Priced& a, const Priced& b) {
+        return a.added != b.added ? a.added < b.added : a.host < b.host;
+    });
+    ranked_.clear();
+    for (const Priced& one : priced_) ranked_.push_back(one.host);
+    typical_usd_mhz_h_ = priced_.empty() ? 0.0F : std::max(0.0F, priced_[0].added) / std::max(typical.mean[0], 1.0F);
+    return ranked_;
+}
+
+// The target where the VM adds least, and leaves in after_ what each host that was looked at would cost. Where `near`
+// is set, only so many with room are looked at, those first where a VM of mean size adds least.
 std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                                const std::vector<float>& reserved, std::int32_t except) {
+    const bool some = looks_at_some();
+    const std::span<const std::uint32_t> order =
+        some ? targets_by_price() : std::span<const std::uint32_t>(targets_).first(n_targets_);
+    const std::size_t most = some ? knobs_.near : n_targets_;
     std::int32_t best = -1;
     float least = kInfinity;
-    for (std::size_t k = 0; k < n_targets_; k += 4) {
-        bool priced = false; // where nothing has room there is nothing to price
-        for (std::size_t j = k; j < std::min(k + 4, n_targets_); ++j) {
-            const std::size_t h = targets_[j];
+    std::array<std::uint32_t, 4> four{};
+    std::size_t n = 0;
+    const auto look = [&] {
+        for (std::size_t k = n; k < 4; ++k) four[k] = four[n - 1];
+        cost_->with_vm_at(hosts, load_[v], four, after_);
+        for (std::size_t k = 0; k < n; ++k) {
+            const std::size_t h = four[k];
             const auto host = static_cast<std::int32_t>(h);
-            if (host == except || host == away_from_[v] || !fits(v, h, reserved)) continue;
-            if (!priced) cost_->with_vm_at(hosts, load_[v], std::span(targets_).subspan(k, 4), after_);
-            priced = true;
             if (affinity_) after_[h] += affinity_.usd_h(v, h);
-            if (!knobs_.fullest && least < kGpuWaste && after_[h] - now[h] >= least) continue;
+            if (!knobs_.fullest && least < kGpuWaste && after_[h] - now[h] > least) continue;
             if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;
             const float score =
                 (knobs_.fullest ? -fullness(hosts, h) : after_[h] - now[h]) + wasted_gpus(v, h, reserved);
-            if (score >= least) continue;
+            if (score > least || (score == least && host > best)) continue;
             least = score;
             best = host;
         }
+        n = 0;
+    };
+    std::size_t looked_at = 0;
+    for (const std::uint32_t h : order) {
+        // Memory first: it is what most hosts are short of.
+        const std::size_t memory = h * kResources + 1;
+        if (reserved[memory] + reservation(v, h, 1) > limit_[memory]) continue;
+        const auto host = static_cast<std::int32_t>(h);
+        if (host == except || host == away_from_[v] || !fits(v, h, reserved)) continue;
+        four[n++] = h;
+        if (n == 4) look();
+        if (++looked_at == most) break;
     }
+    if (n > 0) look();
     return best;
 }
 
@@ -332,13 +390,19 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
     };
     std::priority_queue<Offer> offers; // gains of single moves, as they were when last looked at
     std::int32_t to = -1;
+    // What a MHz costs elsewhere at least; where some targets stand for all, by what it costs on the best of them.
+    float least_usd_mhz_h = cost_->least_usd_mhz_h();
+    if (looks_at_some() && only < 0) {
+        targets_by_price();
+        least_usd_mhz_h = std::max(least_usd_mhz_h, kLikely * typical_usd_mhz_h_);
+    }
     // What its leaving is worth beyond its price, where a move could pay.
     const auto most_of = [&](std::size_t v) {
         if (only >= 0 && (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_))) return -kInfinity;
         // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
         const float broken = affinity_ ? affinity_.usd_h(v, at(at_[v])) : 0.0F; // of soft rules, where it is
         const float most = (leaving_saves(v) + broken) * knobs_.horizon_h - move_usd_[v];
-        const float least = load_[v].mean[0] * cost_->least_usd_mhz_h() * knobs_.horizon_h;
+        const float least = load_[v].mean[0] * least_usd_mhz_h * knobs_.horizon_h;
         return most - least <= knobs_.margin_usd ? -kInfinity : most;
     };
     const auto gain_of = [&](std::size_t v, float most) {
@@ -568,6 +632,16 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
     return gain > 0.0F;
 }
 
+// Whether a host's drain came to nothing a while ago, and nothing has happened since that could change this: where only
+// some places are looked at anyway, it is not tried again.
+bool Packing::missed_lately(std::size_t h, float room_mib) const {
+    constexpr std::int64_t kTicks = 24;
+    constexpr float kChange = 0.03F;
+    const Miss& miss = missed_[h];
+    return knobs_.near > 0 && miss.here >= 0 && tick_ - miss.tick < kTicks && n_here_[h] >= miss.here &&
+           hosts_.mean[0][h] >= miss.mean_mhz * (1.0F - kChange) && room_mib <= miss.room_mib * (1.0F + kChange);
+}
+
 std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<const float> price_usd,
                                          std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
                                          float free_mib) {
@@ -605,8 +679,11 @@ std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<co
     for (const Offer& hope : hopes) {
         float gain = 0.0F;
         const std::size_t h = at(hope.host);
-        const bool pays = try_drain(h, price_usd[h], kept_usd_h[h], gain);
-        if (pays) offers.push({gain, hope.host});
+        const bool pays = !missed_lately(h, room_mib) && try_drain(h, price_usd[h], kept_usd_h[h], gain);
+        if (pays)
+            offers.push({gain, hope.host});
+        else if (!missed_lately(h, room_mib))
+            missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
         misses = pays ? 0 : misses + 1;
         if (misses >= budget.misses) break;
     }

@@ -26,6 +26,7 @@ struct PackingKnobs {
     float z = 0.0F;
     std::array<float, kDense> target{}; // share of capacity that a host's peak may reach by what is put there
     std::array<float, kDense> relief{}; // share at which VMs are taken away
+    std::size_t near = 0; // hosts with room that a VM's places are sought among; 0 = all, as where peaks bound them
     bool fullest = false; // among hosts below the target take the one with the highest peak, not the least dearer one
 };
 
@@ -150,6 +151,10 @@ class Packing {
     float wasted_gpus(std::size_t v, std::size_t h, const std::vector<float>& reserved) const;
     std::int32_t cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
                           const std::vector<float>& reserved, std::int32_t except);
+    bool looks_at_some() const {
+        return knobs_.near > 0 && knobs_.near < n_targets_ && !knobs_.fullest && !knobs_.peaks;
+    }
+    std::span<const std::uint32_t> targets_by_price();
     float leaving_saves(std::size_t v);
     void price_leaving();
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
@@ -170,8 +175,24 @@ class Packing {
     std::vector<HostUse> use_;
     std::vector<std::uint32_t> targets_; // hosts that are targets, ascending, and the last again until there are 4 m
     std::size_t n_targets_ = 0;          // without those repeated
-    std::vector<std::uint8_t> closed_;   // (n_hosts,), or empty
-    std::vector<float> now_, after_, trial_now_, saved_now_;                // (padded(n_hosts),) USD/h
+    struct Priced {
+        float added;
+        std::uint32_t host;
+    };
+    std::vector<Priced> priced_; // scratch
+    struct Miss {                // a drain that came to nothing, and what was the case then
+        std::int64_t tick = 0;
+        std::int32_t here = -1; // VMs on the host; -1 = it was never looked at
+        float mean_mhz = 0.0F, room_mib = 0.0F;
+    };
+    std::vector<Miss> missed_; // (n_hosts,)
+    std::int64_t tick_ = 0;
+    bool missed_lately(std::size_t h, float room_mib) const;
+    std::vector<std::uint32_t> ranked_;                      // (n_targets,) by what a VM of mean size adds
+    std::uint64_t ranked_version_ = 0;                       // of what hosts bore then; 0 = not ranked
+    float typical_usd_mhz_h_ = 0.0F;                         // of a VM of mean size on the cheapest target
+    std::vector<std::uint8_t> closed_;                       // (n_hosts,), or empty
+    std::vector<float> now_, after_, trial_now_, saved_now_; // (padded(n_hosts),) USD/h
     std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
     std::vector<std::uint64_t> version_;                                    // (n_hosts,) of what a host bears
     std::uint64_t newest_version_ = 0;                                      // never used twice

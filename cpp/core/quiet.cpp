@@ -1,9 +1,9 @@
 // The fast path of a tick: hosts on which nothing happens and everybody gets what they want. Same laws, same sums and
 // the same order of addition on every machine and for any number of threads; host_physics.cpp has the general case.
 //
-// A tick of a quiet cluster is bound by memory and by mispredicted loop ends, so the VMs lie rank by rank: the first VM
-// of every host of a block, then the second of every host that has one, and so on. Each pass is one long loop without
-// branches, and neighbouring additions go to different hosts.
+// A tick of a quiet cluster is bound by memory and by mispredicted loop ends, so the VMs lie in one long list,
+// ascending, each with the place of its host's sums: a pass is one loop without branches, and a VM that goes to another
+// host is one number to overwrite. The list is made anew only where a VM comes that it does not hold.
 #include <algorithm>
 #include <array>
 
@@ -12,8 +12,6 @@
 namespace foreshade {
 
 namespace {
-
-constexpr std::size_t kBlock = 128; // hosts whose sums (6 KiB) stay in the nearest cache
 
 struct Sums { // over the VMs of a host
     Vec4 wanted;
@@ -41,106 +39,114 @@ struct Simulator::Load {
     float late;
 };
 
-// Sorts the hosts into quiet ones and others, and lays out what the quiet ones' VMs need.
+// Where the sums of a VM's host lie, in bytes; those of VMs without one lie behind the last host's and are not looked
+// at.
+std::uint32_t Simulator::sums_of(const Vm& vm) const {
+    const std::size_t h = vm.host >= 0 ? static_cast<std::size_t>(vm.host) : hosts_.size();
+    return static_cast<std::uint32_t>(h * sizeof(Sums));
+}
+
+// Whether a VM can never reach a cap or the knee. Where allocations may change no VM is calm for good, and a new cap is
+// one number to overwrite.
+bool Simulator::calm(const Vm& vm) const {
+    if ((plant_->allowed >> static_cast<unsigned>(ActionKind::reshape) & 1U) != 0) return false;
+    const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
+    const Vec4 allocation = load4(vm.allocation);
+    const Vec4 peak = plant_->series_peak[series] * Vec4{vm.share, vm.memory, vm.share, vm.share};
+    return peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
+}
+
+// Lays out what the tick needs of the VMs that have a host.
 void Simulator::repack() {
-    packed_blocks_.clear();
     calm_vms_.clear();
     calm_factors_.clear();
     careful_vms_.clear();
     careful_factors_.clear();
     careful_caps_.clear();
-    packed_gpus_.clear();
-    quiet_hosts_.clear();
-    other_hosts_.clear();
     packed_at_.assign(vms_.size(), kNotPacked);
-    // VMs by host, from one walk through memory in its order: following each host's list would miss the caches.
-    standing_begin_.assign(hosts_.size() + 1, 0);
-    for (std::size_t h = 0; h < hosts_.size(); ++h)
-        standing_begin_[h + 1] = standing_begin_[h] + static_cast<std::uint32_t>(hosts_[h].n_vms);
-    standing_.resize(standing_begin_.back());
-    bool whole = true; // each VM plays a series of its own, undivided
+    packed_whole_ = true;
     for (std::size_t v = 0; v < vms_.size(); ++v) {
         const Vm& vm = vms_[v];
         if (vm.host < 0) continue;
-        standing_[standing_begin_[static_cast<std::size_t>(vm.host)]++] = static_cast<std::int32_t>(v);
-        const HostTruth& truth = hosts_[static_cast<std::size_t>(vm.host)];
-        if (truth.state == HostState::on && truth.special == 0) whole = whole && vm.share == 1.0F && vm.memory == 1.0F;
+        const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
+        const PackedVm packed{static_cast<std::uint32_t>(series * kDense), sums_of(vm)};
+        const PackedFactor factor{Vec4{vm.share, vm.memory, vm.share, vm.share}};
+        packed_whole_ = packed_whole_ && vm.share == 1.0F && vm.memory == 1.0F;
+        if (calm(vm)) {
+            packed_at_[v] = static_cast<std::uint32_t>(calm_vms_.size()) | kCalm;
+            calm_vms_.push_back(packed);
+            calm_factors_.push_back(factor);
+        } else {
+            packed_at_[v] = static_cast<std::uint32_t>(careful_vms_.size());
+            careful_vms_.push_back(packed);
+            careful_factors_.push_back(factor);
+            careful_caps_.push_back({load4(vm.allocation)});
+        }
     }
-    for (std::size_t h = hosts_.size(); h > 0; --h) standing_begin_[h] = standing_begin_[h - 1];
-    standing_begin_[0] = 0;
+    if (packed_whole_) {
+        calm_factors_.clear();
+        careful_factors_.clear();
+    }
+    packed_ = true;
+    packed_hosts_ = false;
+}
+
+// Sorts the hosts into quiet ones and others.
+void Simulator::repack_hosts() {
+    quiet_hosts_.clear();
+    other_hosts_.clear();
+    packed_gpus_.clear();
     const bool gpus = plant_->work.n_gpu_series > 0;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const auto host = static_cast<std::int32_t>(h);
-        if (hosts_[h].state != HostState::on || hosts_[h].special > 0 || hidden_factor_ != 1.0F) {
+        const HostTruth& truth = hosts_[h];
+        if (truth.state != HostState::on || truth.special > 0 || hidden_factor_ != 1.0F) {
             other_hosts_.push_back(host);
             continue;
         }
+        const auto n = static_cast<float>(truth.n_vms);
         PackedHost& packed = quiet_hosts_.emplace_back();
-        const auto n = static_cast<float>(hosts_[h].n_vms);
         packed.overhead = Vec4{n * plant_->hosts[h].vm_cpu_mhz, n * plant_->hosts[h].vm_memory_mib, 0.0F, 0.0F};
         packed.host = host;
+        packed.gpu_begin = packed.gpu_end = 0;
+        if (!gpus) continue;
+        standing_.clear();
+        for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next)
+            standing_.push_back(v);
+        std::sort(standing_.begin(), standing_.end());
         packed.gpu_begin = static_cast<std::uint32_t>(packed_gpus_.size());
-        for (std::size_t k = standing_begin_[h]; k < standing_begin_[h + 1] && gpus; ++k) {
-            const Vm& vm = vms_[static_cast<std::size_t>(standing_[k])];
+        for (const std::int32_t v : standing_) {
+            const Vm& vm = vms_[static_cast<std::size_t>(v)];
             const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
             if (const std::int32_t column = plant_->work.gpu_column[series]; column >= 0)
                 packed_gpus_.push_back({static_cast<std::uint32_t>(column), vm.share, vm.allocation[4]});
         }
         packed.gpu_end = static_cast<std::uint32_t>(packed_gpus_.size());
     }
-    for (std::size_t begin = 0; begin < quiet_hosts_.size(); begin += kBlock)
-        pack_block(begin, std::min(begin + kBlock, quiet_hosts_.size()));
-    if (whole) {
-        calm_factors_.clear();
-        careful_factors_.clear();
-    }
-    packed_whole_ = whole;
-    packed_ = true;
+    packed_hosts_ = true;
 }
 
-void Simulator::pack_block(std::size_t begin, std::size_t end) {
-    PackedBlock& block = packed_blocks_.emplace_back();
-    block.host_begin = static_cast<std::uint32_t>(begin);
-    block.host_end = static_cast<std::uint32_t>(end);
-    block.calm_begin = static_cast<std::uint32_t>(calm_vms_.size());
-    block.careful_begin = static_cast<std::uint32_t>(careful_vms_.size());
-    // Where allocations may change no VM is calm for good, and a new cap is one number to overwrite.
-    const bool resizes = (plant_->allowed >> static_cast<unsigned>(ActionKind::reshape) & 1U) != 0;
-    std::array<std::uint32_t, kBlock> next{}, last{};
-    for (std::size_t i = begin; i < end; ++i) {
-        const auto h = static_cast<std::size_t>(quiet_hosts_[i].host);
-        next[i - begin] = standing_begin_[h];
-        last[i - begin] = standing_begin_[h + 1];
+// A VM has another host or none, another share of its application's load, or another allocation.
+void Simulator::repack_vm(std::int32_t id) {
+    if (!packed_) return;
+    const Vm& vm = vms_[static_cast<std::size_t>(id)];
+    const std::uint32_t at = packed_at_[static_cast<std::size_t>(id)];
+    if (at == kNotPacked) {
+        packed_ = vm.host < 0;
+        return;
     }
-    for (bool any = true; any;) {
-        any = false;
-        for (std::size_t slot = 0; slot < end - begin; ++slot) {
-            if (next[slot] == last[slot]) continue;
-            const auto id = static_cast<std::size_t>(standing_[next[slot]++]);
-            const Vm& vm = vms_[id];
-            any = true;
-            const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
-            const Vec4 factor{vm.share, vm.memory, vm.share, vm.share};
-            const Vec4 allocation = load4(vm.allocation);
-            const Vec4 peak = resizes ? allocation : plant_->series_peak[series] * factor;
-            const bool calm =
-                !resizes && peak[0] <= plant_->spec.knee * allocation[0] && all_served(peak, peak, peak, allocation);
-            const PackedVm packed{static_cast<std::uint32_t>(series * kDense),
-                                  static_cast<std::uint32_t>(slot * sizeof(Sums))};
-            if (!calm) packed_at_[id] = static_cast<std::uint32_t>(careful_vms_.size());
-            (calm ? calm_vms_ : careful_vms_).push_back(packed);
-            (calm ? calm_factors_ : careful_factors_).push_back({factor});
-            if (!calm) careful_caps_.push_back({allocation});
-        }
-    }
-    block.calm_end = static_cast<std::uint32_t>(calm_vms_.size());
-    block.careful_end = static_cast<std::uint32_t>(careful_vms_.size());
-}
-
-// A VM that is packed has another allocation.
-void Simulator::repack_cap(std::int32_t vm) {
-    const auto v = static_cast<std::size_t>(vm);
-    if (packed_ && packed_at_[v] != kNotPacked) careful_caps_[packed_at_[v]].allocation = load4(vms_[v].allocation);
+    const bool was_calm = (at & kCalm) != 0;
+    const std::size_t i = at & ~kCalm;
+    PackedVm& packed = was_calm ? calm_vms_[i] : careful_vms_[i];
+    packed.sums = sums_of(vm);
+    if (vm.host < 0) return;
+    const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
+    packed.series = static_cast<std::uint32_t>(series * kDense); // another VM may have taken the slot
+    if (!was_calm) careful_caps_[i].allocation = load4(vm.allocation);
+    if ((packed_whole_ && (vm.share != 1.0F || vm.memory != 1.0F)) || calm(vm) != was_calm)
+        packed_ = false;
+    else if (!packed_whole_)
+        (was_calm ? calm_factors_[i] : careful_factors_[i]).of = Vec4{vm.share, vm.memory, vm.share, vm.share};
 }
 
 // The load that follows from the sums over a host's VMs; false where somebody is short of something.
@@ -165,16 +171,15 @@ void Simulator::repack_cap(std::int32_t vm) {
 
 // Calls sink(packed host, load, served) for every quiet host. Whole: every factor is 1 and none is stored.
 template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
+    thread_local std::vector<Sums> sums; // its contents do not outlive the call
+    sums.assign(hosts_.size() + 1, Sums{});
     const float* const demand_row = row();
     const float knee = plant_->spec.knee;
     const Vec4 knee4{knee, knee, knee, knee};
     const Vec4 zero{};
-    alignas(64) std::array<Sums, kBlock> sums;
     auto* const base = reinterpret_cast<char*>(sums.data()); // an index in bytes saves a multiplication a VM
-    for (const PackedBlock& block : packed_blocks_) {
-        const std::size_t n = block.host_end - block.host_begin;
-        std::fill_n(sums.begin(), n, Sums{});
-        for (std::size_t i = block.calm_begin; i < block.calm_end; ++i) {
+    if (!calm_vms_.empty()) {
+        for (std::size_t i = 0; i < calm_vms_.size(); ++i) {
             const PackedVm vm = calm_vms_[i];
             Vec4& wanted = reinterpret_cast<Sums*>(base + vm.sums)->wanted;
             const Vec4 demand = load4(demand_row + vm.series);
@@ -183,29 +188,29 @@ template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
             else
                 wanted += demand * calm_factors_[i].of;
         }
-        for (std::size_t slot = 0; slot < n; ++slot) sums[slot].used = sums[slot].wanted;
-        for (std::size_t i = block.careful_begin; i < block.careful_end; ++i) {
-            const PackedVm vm = careful_vms_[i];
-            Sums& host = *reinterpret_cast<Sums*>(base + vm.sums);
-            const Vec4 demand = [&] {
-                const Vec4 whole = load4(demand_row + vm.series);
-                if constexpr (Whole)
-                    return whole;
-                else
-                    return whole * careful_factors_[i].of;
-            }();
-            const Vec4 allocation = careful_caps_[i].allocation;
-            const Vec4 capped = min4(demand, allocation);
-            host.wanted += demand;
-            host.used += capped;
-            host.tight += max4(capped - knee4 * allocation, zero);
-        }
-        for (std::size_t slot = 0; slot < n; ++slot) {
-            Load load;
-            const PackedHost& packed = quiet_hosts_[block.host_begin + slot];
-            const bool served = finish_load(packed, sums[slot].wanted, sums[slot].used, sums[slot].tight, load);
-            sink(packed, load, served);
-        }
+        for (Sums& host : sums) host.used = host.wanted;
+    }
+    for (std::size_t i = 0; i < careful_vms_.size(); ++i) {
+        const PackedVm vm = careful_vms_[i];
+        Sums& host = *reinterpret_cast<Sums*>(base + vm.sums);
+        const Vec4 demand = [&] {
+            const Vec4 whole = load4(demand_row + vm.series);
+            if constexpr (Whole)
+                return whole;
+            else
+                return whole * careful_factors_[i].of;
+        }();
+        const Vec4 allocation = careful_caps_[i].allocation;
+        const Vec4 capped = min4(demand, allocation);
+        host.wanted += demand;
+        host.used += capped;
+        host.tight += max4(capped - knee4 * allocation, zero);
+    }
+    for (const PackedHost& packed : quiet_hosts_) {
+        const Sums& of = sums[static_cast<std::size_t>(packed.host)];
+        Load load;
+        const bool served = finish_load(packed, of.wanted, of.used, of.tight, load);
+        sink(packed, load, served);
     }
 }
 
@@ -216,27 +221,50 @@ template <class Sink> void Simulator::each_quiet_host(Sink&& sink) {
         each_quiet_host<false>(sink);
 }
 
-// A tick in which nothing happens: the sums of the hosts that are served go straight to the accounts.
-void Simulator::play_quiet_tick() {
-    // Single precision holds the sum of a few dozen hosts; longer sums would lose the small terms.
-    constexpr std::size_t kFlush = 32;
-    const double dt = plant_->spec.tick_s;
+// Sums over hosts that are served. Single precision holds the sum of a few dozen; longer sums would lose small terms.
+struct Simulator::Account {
+    static constexpr std::size_t kFlush = 32;
     Vec4 demand{};
     Vec4 other{}; // power, late, used cpu, usable cpu
     double gpu = 0.0;
-    std::size_t calm = 0;
+    std::size_t hosts = 0;
     std::array<double, kDense> demand_sum{};
     std::array<double, kDense> other_sum{};
-    const auto flush = [&] {
+
+    void add(Vec4 wanted, Vec4 rest, float gpus) {
+        demand += wanted;
+        other += rest;
+        if (gpus > 0.0F) gpu += static_cast<double>(gpus);
+        if (++hosts % kFlush == 0) flush();
+    }
+    void flush() {
         for (std::size_t r = 0; r < kDense; ++r) {
             demand_sum[r] += static_cast<double>(demand[r]);
             other_sum[r] += static_cast<double>(other[r]);
         }
         demand = other = Vec4{};
-    };
+    }
+};
+
+void Simulator::book(Account& account) {
+    account.flush();
+    const double dt = plant_->spec.tick_s;
+    tick_totals_.host_j += account.other_sum[0] * dt;
+    tick_totals_.late += account.other_sum[1] * dt;
+    tick_totals_.used_cpu += account.other_sum[2] * dt;
+    tick_totals_.capacity_cpu += account.other_sum[3] * dt;
+    tick_totals_.on_s += static_cast<double>(account.hosts) * dt;
+    for (std::size_t r = 0; r < kDense; ++r) tick_totals_.demand[r] += account.demand_sum[r] * dt;
+    tick_totals_.demand[4] += account.gpu * dt;
+}
+
+// A tick in which nothing happens: the sums of the hosts that are served go straight to the accounts.
+void Simulator::play_quiet_tick() {
+    Account account;
     each_quiet_host([&](const PackedHost& packed, const Load& load, bool served) {
         const auto h = static_cast<std::size_t>(packed.host);
         if (!served) {
+            hosts_[static_cast<std::size_t>(packed.host)].stale = true; // it is another tick's demand
             evaluate_slow(packed.host);
             open_slice(packed.host);
             return;
@@ -247,40 +275,53 @@ void Simulator::play_quiet_tick() {
         rates.power_w = load.power_w;
         rates.late = load.late;
         rates.contention = 0.0F;
-        demand += load.demand;
-        other += Vec4{load.power_w, load.late, load.used[0], plant_->hosts[h].usable[0]};
-        if (load.gpu > 0.0F) gpu += static_cast<double>(load.gpu);
-        if (++calm % kFlush == 0) flush();
+        account.add(load.demand, Vec4{load.power_w, load.late, load.used[0], plant_->hosts[h].usable[0]}, load.gpu);
     });
-    flush();
-    tick_totals_.host_j += other_sum[0] * dt;
-    tick_totals_.late += other_sum[1] * dt;
-    tick_totals_.used_cpu += other_sum[2] * dt;
-    tick_totals_.capacity_cpu += other_sum[3] * dt;
-    tick_totals_.on_s += static_cast<double>(calm) * dt;
-    for (std::size_t r = 0; r < kDense; ++r) tick_totals_.demand[r] += demand_sum[r] * dt;
-    tick_totals_.demand[4] += gpu * dt;
-    for (const std::int32_t host : other_hosts_) evaluate(host);
+    book(account);
+    for (const std::int32_t host : other_hosts_) {
+        hosts_[static_cast<std::size_t>(host)].stale = true;
+        evaluate(host);
+    }
 }
 
-// The start of a tick in which something happens: every host gets a slice that events can close.
+// The start of a tick in which something happens: every host has rates. What events touch gets a slice that they can
+// close (touch()), the rest is booked at the tick's end.
 void Simulator::open_all_hosts() {
     each_quiet_host([this](const PackedHost& packed, const Load& load, bool served) {
         if (!served) {
+            hosts_[static_cast<std::size_t>(packed.host)].stale = true; // it is another tick's demand
             evaluate_slow(packed.host);
-        } else {
-            HostRates& rates = rates_[static_cast<std::size_t>(packed.host)];
-            rates = HostRates{};
-            rates.used = load.used;
-            rates.used_gpu = load.gpu;
-            rates.power_w = load.power_w;
-            rates.late = load.late;
-            for (std::size_t r = 0; r < kDense; ++r) rates.demand[r] = load.demand[r];
-            rates.demand[4] = load.gpu;
+            open_slice(packed.host);
+            return;
         }
-        open_slice(packed.host);
+        HostRates& rates = rates_[static_cast<std::size_t>(packed.host)];
+        rates.used = load.used;
+        rates.used_gpu = load.gpu;
+        rates.power_w = load.power_w;
+        rates.late = load.late;
+        rates.contention = 0.0F;
+        rates.overloaded = rates.any_unmet = rates.roomy = false; // what is unmet is looked at where there is any
+        __builtin_memcpy(rates.demand, &load.demand, sizeof(load.demand));
+        rates.demand[4] = load.gpu;
     });
-    for (const std::int32_t host : other_hosts_) evaluate(host);
+    for (const std::int32_t host : other_hosts_) {
+        hosts_[static_cast<std::size_t>(host)].stale = true;
+        evaluate(host);
+    }
+    opened_ = true;
+}
+
+// The hosts that nothing has touched, for the whole tick.
+void Simulator::book_untouched() {
+    Account account;
+    for (const PackedHost& packed : quiet_hosts_) {
+        const auto h = static_cast<std::size_t>(packed.host);
+        if (hosts_[h].open) continue;
+        const HostRates& rates = rates_[h];
+        account.add(load4(rates.demand), Vec4{rates.power_w, rates.late, rates.used[0], plant_->hosts[h].usable[0]},
+                    rates.demand[4]);
+    }
+    book(account);
 }
 
 } // namespace foreshade

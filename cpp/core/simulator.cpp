@@ -1,6 +1,7 @@
 #include "core/simulator.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -80,7 +81,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     tick_ = start_tick_ = start_tick;
     played_ = -1;
     now_ = static_cast<double>(tick_) * spec.tick_s;
-    in_tick_ = packed_ = false;
+    in_tick_ = packed_ = packed_hosts_ = opened_ = false;
     hidden_factor_ = 1.0F;
     order_ = 0;
     births_ = 0;
@@ -89,6 +90,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     history_.clear();
     events_.clear();
     migrations_.clear();
+    begun_known_ = false;
     waiting_.clear();
     dark_apps_.clear();
     crashed_.clear();
@@ -96,6 +98,9 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     open_hosts_.clear();
     touched_vms_.clear();
     vms_.assign(work.n_vms() + spec.spare_slots, Vm{});
+    last_move_s_.assign(vms_.size(), -std::numeric_limits<double>::infinity());
+    changed_.clear();
+    shown_played_ = -1;
     affinity_ = AffinityBook(spec.affinity);
     if (affinity_) affinity_.clear(vms_.size());
     apps_.assign(work.n_apps(), App{});
@@ -189,12 +194,16 @@ void Simulator::advance() {
     start_queued();
     if (!migrations_.empty()) replan_links();
     if (!packed_) repack();
+    if (!packed_hosts_) repack_hosts();
+    tick_start_s_ = now_;
     const bool eventful = !migrations_.empty() || (!events_.empty() && events_.front().time <= end);
     if (eventful)
         play_events(end);
     else
         play_quiet_tick();
     now_ = end;
+    if (opened_) book_untouched();
+    opened_ = false;
     for (const std::int32_t host : open_hosts_) {
         close(host);
         hosts_[at(host)].open = false;
@@ -270,11 +279,10 @@ std::size_t Simulator::memory_bytes() const {
     return sizeof(*this) + vms_.capacity() * sizeof(Vm) + apps_.capacity() * sizeof(App) +
            hosts_.capacity() * (sizeof(HostTruth) + sizeof(HostRates)) +
            (calm_vms_.capacity() + careful_vms_.capacity()) * (sizeof(PackedVm) + sizeof(PackedFactor)) +
-           careful_caps_.capacity() * sizeof(PackedCap) + packed_blocks_.capacity() * sizeof(PackedBlock) +
-           quiet_hosts_.capacity() * sizeof(PackedHost) + packed_gpus_.capacity() * sizeof(PackedGpu) +
-           events_.capacity() * sizeof(Event) + migrations_.capacity() * sizeof(Migration) +
-           history_.capacity() * sizeof(TickRecord) + portions_.capacity() * sizeof(Portion) +
-           (packed_at_.capacity() + standing_begin_.capacity()) * sizeof(std::uint32_t) +
+           careful_caps_.capacity() * sizeof(PackedCap) + quiet_hosts_.capacity() * sizeof(PackedHost) +
+           packed_gpus_.capacity() * sizeof(PackedGpu) + events_.capacity() * sizeof(Event) +
+           migrations_.capacity() * sizeof(Migration) + history_.capacity() * sizeof(TickRecord) +
+           portions_.capacity() * sizeof(Portion) + packed_at_.capacity() * sizeof(std::uint32_t) +
            (standing_.capacity() + free_slots_.capacity() + dark_apps_.capacity() + waiting_.capacity() +
             dirty_.capacity() + touched_vms_.capacity() + arrivals_.capacity() + departures_.capacity()) *
                sizeof(std::int32_t) +

@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/action.hpp"
@@ -80,6 +81,9 @@ class Simulator {
     void prepare(ClusterState& state) const;
     // Fills the state with what telemetry shows at the end of the last tick.
     void observe(ClusterState& state);
+    // The same for a state that was filled by this simulator before, and of which only the VMs `booked` were written to
+    // since by others. Costs what has changed, and usage and demand of all.
+    void observe_again(ClusterState& state, std::span<const std::int32_t> booked);
 
     const Totals& last_tick() const { return last_totals_; }
     const Totals& totals() const { return totals_; }
@@ -94,7 +98,7 @@ class Simulator {
     // for tests of what a policy can know.
     void perturb_hidden_demand(float factor) {
         hidden_factor_ = factor;
-        packed_ = false;
+        packed_hosts_ = false;
     }
     // Delays every failure drawn so far that has no precursor; likewise.
     void postpone_silent_failures(double by_s);
@@ -133,6 +137,7 @@ class Simulator {
         bool touched = false;    // unmet demand in this tick
         bool is_special = false; // as counted by its host
         bool crashed = false;    // its host failed, and it does not run yet
+        bool changed = false;    // in changed_
         bool spare = false;      // pauses once it has booted, until it is resumed
         std::int32_t app = -1;
         std::int32_t host = -1;
@@ -153,15 +158,15 @@ class Simulator {
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
         std::uint32_t birth = 0;                     // tells apart the VMs that use one slot
         double crashed_s = 0.0;                      // up to when its outage was booked
-        double last_move_s = -std::numeric_limits<double>::infinity();
-        double cumulative_mark = 0.0; // of its series, where `demand` was last brought up to date
-        double demand = 0.0;          // cpu MHz·s
-        double unmet = 0.0;           // cpu MHz·s
+        double cumulative_mark = 0.0;                // of its series, where `demand` was last brought up to date
+        double demand = 0.0;                         // cpu MHz·s
+        double unmet = 0.0;                          // cpu MHz·s
     };
     struct HostTruth {
         HostState state = HostState::on;
         bool open = false;  // its slice belongs to this tick
         bool dirty = false; // to be evaluated again after the current event
+        bool stale = true;  // something but the traffic of migrations has changed since it was solved
         std::uint8_t alarms = 0;
         bool noticed = false;               // its provider wants it back
         std::int32_t first = -1, last = -1; // VMs
@@ -195,6 +200,10 @@ class Simulator {
         float migration_unmet = 0.0F;
         bool overloaded = false;
         bool any_unmet = false;
+        // Sums over its VMs, of what they get where nobody is short of what their caps leave them.
+        bool roomy = false; // holds
+        Vec4 got{};
+        float got_gpu = 0.0F, capped_cpu = 0.0F, wanted_cpu = 0.0F, served_cpu = 0.0F, tight_cpu = 0.0F;
     };
     struct App {
         std::int32_t first = -1;
@@ -218,20 +227,15 @@ class Simulator {
         double downtime_s = 0.0;
         double next_s = std::numeric_limits<double>::infinity();
     };
-    // What the fast path reads (quiet.cpp): hosts in blocks whose sums stay in the nearest cache.
+    // What the fast path reads (quiet.cpp).
     struct PackedHost {
         Vec4 overhead; // of the hypervisor, for all its VMs
         std::uint32_t gpu_begin, gpu_end;
         std::int32_t host;
     };
-    struct PackedBlock { // ranges of the hosts and of the VMs below
-        std::uint32_t host_begin, host_end;
-        std::uint32_t calm_begin, calm_end;
-        std::uint32_t careful_begin, careful_end;
-    };
     struct PackedVm {
         std::uint32_t series; // offset into a demand row, in floats
-        std::uint32_t sums;   // where its host's sums lie in the block's, in bytes
+        std::uint32_t sums;   // where its host's sums lie, in bytes
     };
     struct alignas(16) PackedFactor {
         Vec4 of; // of the series: share, memory, share, share
@@ -247,7 +251,8 @@ class Simulator {
     // What one VM of a host wants and gets; scratch of solve().
     struct Portion {
         std::int32_t vm;
-        bool useful;
+        bool useful; // it serves
+        bool moving; // it migrates
         float demand[kResources];
         float capped[kResources];
         float got[kResources];
@@ -255,6 +260,9 @@ class Simulator {
     };
 
     // observe.cpp
+    void show_vm(VmColumns& vms, std::size_t v) const;
+    void show(ClusterState& state);
+    void note_change(std::int32_t vm);
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
 
@@ -268,10 +276,15 @@ class Simulator {
     void show_forecasts(ForecastColumns& out);
 
     // quiet.cpp
-    struct Load; // of a host whose VMs all get what they want
+    struct Load;    // of a host whose VMs all get what they want
+    struct Account; // of several of them
+    void book(Account& account);
+    void book_untouched();
     void repack();
-    void pack_block(std::size_t begin, std::size_t end);
-    void repack_cap(std::int32_t vm);
+    void repack_hosts();
+    std::uint32_t sums_of(const Vm& vm) const;
+    bool calm(const Vm& vm) const;
+    void repack_vm(std::int32_t vm);
     template <bool Whole, class Sink> void each_quiet_host(Sink&& sink);
     template <class Sink> void each_quiet_host(Sink&& sink);
     bool finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, Vec4 tight, Load& load) const;
@@ -283,12 +296,17 @@ class Simulator {
     void open_slice(std::int32_t host);
     void play_events(double end);
     void evaluate_slow(std::int32_t host);
-    void solve(std::int32_t host);
+    void sum_portions(std::int32_t host);
+    void finish_rates(std::int32_t host);
+    bool roomy(std::int32_t host, Vec4 wanted, float wanted_gpu) const;
+    bool solve(std::int32_t host);
     Portion portion_of(const Vm& vm, std::int32_t id) const;
+    Portion portion_of(const Vm& vm, std::int32_t id, const float* demand_row) const;
     void fair_share(Resource resource, float wanted, float capacity);
     float host_power(std::int32_t host, float used_cpu, float used_gpu) const;
     void close(std::int32_t host);
     void touch(std::int32_t host);
+    void touch_link(std::int32_t host);
     void settle();
     void kill_for_memory();
 
@@ -304,7 +322,9 @@ class Simulator {
     void refresh_app(std::int32_t app);
     void bank_demand(Vm& vm);
     void close_dark(std::int32_t app);
-    bool serves(const Vm& vm) const;
+    static bool serves(const Vm& vm) {
+        return (vm.state == VmState::running || vm.state == VmState::migrating) && vm.weight > 0.0F && vm.share > 0.0F;
+    }
     bool owns_load(const Vm& vm) const;
     bool special(const Vm& vm) const;
     void recount_special(Vm& vm);
@@ -335,7 +355,8 @@ class Simulator {
     void finish_migration(std::size_t index);
     void cancel_migrations_of(std::int32_t host);
     void cancel_migration(std::size_t index);
-    std::size_t next_migration() const;
+    std::size_t next_migration();
+    const std::vector<std::uint32_t>& begun_migrations();
 
     // actions.cpp
     ActionResult act_spawn(const Action& action);
@@ -364,13 +385,19 @@ class Simulator {
     std::int64_t start_tick_ = 0;
     std::int64_t played_ = -1; // the tick whose demand is in force, -1 before the first
     double now_ = 0.0;
+    double tick_start_s_ = 0.0; // of the tick that is played
     bool in_tick_ = false;
-    bool packed_ = false;
+    bool packed_ = false;       // the list of VMs holds
+    bool packed_hosts_ = false; // the lists of hosts hold
+    bool opened_ = false;       // in a tick with events: every host has rates
     bool recording_ = false;
     float hidden_factor_ = 1.0F;
     std::uint64_t order_ = 0;
     std::uint32_t births_ = 0;
     std::vector<Vm> vms_;
+    std::vector<double> last_move_s_;   // (n_vms,) end of its last migration, -inf = never
+    std::vector<std::int32_t> changed_; // VMs that observe_again() has to show anew
+    std::int64_t shown_played_ = -1;    // played_ when it was called last
     std::vector<std::int32_t> free_slots_;
     std::vector<App> apps_;
     std::vector<std::int32_t> dark_apps_;
@@ -384,6 +411,8 @@ class Simulator {
     std::vector<std::int32_t> rack_copying_; // migrations over the uplink
     std::vector<float> planned_mbit_s_;      // (n_hosts,) scratch of replan_links()
     std::vector<Migration> migrations_;
+    std::vector<std::uint32_t> begun_; // of them, those that wait for no place; where begun_known_
+    bool begun_known_ = false;
     std::vector<Event> events_; // a heap
     std::vector<std::int32_t> dirty_;
     std::vector<std::int32_t> open_hosts_; // with a slice in this tick
@@ -392,16 +421,14 @@ class Simulator {
     std::size_t next_arrival_ = 0;
     std::vector<std::int32_t> departures_; // workload VMs by departure tick
     std::size_t next_departure_ = 0;
-    std::vector<PackedBlock> packed_blocks_;
     std::vector<PackedVm> calm_vms_;            // can never reach a cap or the knee
     std::vector<PackedFactor> calm_factors_;    // (calm_vms_,) empty where every factor is 1
     std::vector<PackedVm> careful_vms_;         // all others
     std::vector<PackedFactor> careful_factors_; // likewise
     std::vector<PackedCap> careful_caps_;
-    std::vector<std::uint32_t> standing_begin_; // (n_hosts + 1,) where each host's VMs begin in the next; of repack()
-    std::vector<std::int32_t> standing_;        // VMs by host, ascending
-    std::vector<std::uint32_t> packed_at_;      // (n_vms,) place among the careful ones, kNotPacked = not there
-    static constexpr std::uint32_t kNotPacked = ~0U;
+    std::vector<std::int32_t> standing_;   // VMs of a host, ascending; scratch
+    std::vector<std::uint32_t> packed_at_; // (n_vms,) place among the careful or, marked, the calm ones
+    static constexpr std::uint32_t kNotPacked = ~0U, kCalm = 1U << 31U;
     bool packed_whole_ = false; // every factor is 1
     std::vector<PackedGpu> packed_gpus_;
     std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs

@@ -93,11 +93,12 @@ void DecisionEnv::begin(std::uint64_t seed) {
     if (knobs_.scattered) simulator_.schedule();
     sums_ = {};
     proposer_.reset(factors_);
-    look();
+    simulator_.observe(state_);
+    proposer_.observe(state_);
 }
 
 void DecisionEnv::look() {
-    simulator_.observe(state_);
+    simulator_.observe_again(state_, proposer_.booked());
     proposer_.observe(state_);
 }
 

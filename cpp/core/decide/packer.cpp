@@ -141,6 +141,7 @@ Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::
     packing_knobs_.horizon_h = static_cast<float>(horizon_h_);
     packing_knobs_.drain_horizon_h = static_cast<float>(drain_h_);
     packing_knobs_.margin_usd = static_cast<float>(knobs_.margin_usd);
+    packing_knobs_.near = knobs_.near;
     packing_knobs_.peaks = knobs_.peaks;
     packing_knobs_.fullest = knobs_.fullest;
     packing_knobs_.z = static_cast<float>(knobs_.z);

@@ -27,6 +27,7 @@ struct PackerKnobs {
     std::size_t drain_hosts = 10'000;  // hosts emptied in a tick at most
     std::size_t drain_trials = 10'000; // hosts looked at for it
     std::size_t drain_misses = 10'000; // hosts in a row that come to nothing, after which no more are looked at
+    std::size_t near = 0;              // hosts with room that a VM's places are sought among; 0 = all
     double reserve = 1.0;              // room kept for arrivals, times the most that came in one tick of the last hours
     double failover = 1.0;             // room kept for the fullest host's failure, where hosts fail; times its memory
     double grace_s = 600.0;            // a host that has come up is left on so long

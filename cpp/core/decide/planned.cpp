@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "core/decide/assumed.hpp"
@@ -11,6 +12,7 @@ namespace foreshade {
 
 namespace {
 
+constexpr std::size_t kNear = 8;       // hosts with room that a VM's places are sought among
 constexpr float kSlack = 1.0F + 5e-7F; // of limits: half the world's, so that rounding is never its refusal
 
 std::size_t at(std::int32_t i) {
@@ -52,11 +54,12 @@ Planned::Planned(std::shared_ptr<const Site> site, std::shared_ptr<const Expecte
     takes_.resize(n_hosts_);
     n_here_.resize(n_hosts_);
     limit_.resize(n_hosts_ * kResources);
-    for (std::uint32_t h = 0; h < n_hosts_; h += 4) fours_.push_back(h);
+    for (std::uint32_t h = 0; h < n_hosts_; ++h) all_.push_back(h);
 }
 
 void Planned::begin(ClusterState& state, const DemandView& demand, const Restraint& restraint) {
     state_ = &state;
+    booked_.clear();
     const HostColumns& hosts = state.hosts;
     const VmColumns& vms = state.vms;
     const std::size_t n_vms = state.n_vms();
@@ -68,19 +71,26 @@ void Planned::begin(ClusterState& state, const DemandView& demand, const Restrai
     new_shadow_at_.assign(n_vms, -1);
     reshaped_.assign(n_vms, 0);
     first_.assign(n_hosts_ + 1, 0);
-    for (std::size_t v = 0; v < n_vms; ++v) {
-        if (vms.state[v] == VmState::absent) continue;
-        Load& load = load_[v];
-        for (std::size_t r = 0; r < kDense; ++r) {
-            load.mean[r] = demand.mean[v * kResources + r];
-            load.variance[r] = demand.variance[v * kResources + r];
+    {
+        const VmState* const states = vms.state.data();
+        const std::int32_t *const places = vms.host.data(), *const destinations = vms.destination.data();
+        const std::int32_t* const primaries = vms.primary.data();
+        const float *const means = demand.mean.data(), *const variances = demand.variance.data();
+        const float* const credits = vms.credit.data();
+        Load* const loads = load_.data();
+        std::int32_t *const standing = at_.data(), *const count = first_.data() + 1;
+        for (std::size_t v = 0; v < n_vms; ++v) {
+            if (states[v] == VmState::absent) continue;
+            Load& load = loads[v];
+            std::memcpy(load.mean.data(), means + v * kResources, sizeof(load.mean));
+            std::memcpy(load.variance.data(), variances + v * kResources, sizeof(load.variance));
+            load.credit = load.mean[0] * credits[v];
+            if (primaries[v] >= 0) shadow_of_[at(primaries[v])] = static_cast<std::int32_t>(v);
+            const std::int32_t h = destinations[v] >= 0 ? destinations[v] : places[v];
+            if (h < 0 || !has_load(states[v])) continue;
+            standing[v] = h;
+            ++count[h];
         }
-        load.credit = load.mean[0] * vms.credit[v];
-        if (vms.primary[v] >= 0) shadow_of_[at(vms.primary[v])] = static_cast<std::int32_t>(v);
-        const std::int32_t h = vms.destination[v] >= 0 ? vms.destination[v] : vms.host[v];
-        if (h < 0 || !has_load(vms.state[v])) continue;
-        at_[v] = h;
-        ++first_[at(h) + 1];
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         n_here_[h] = first_[h + 1];
@@ -219,46 +229,58 @@ bool Planned::allows(const Action& action) const {
     return true;
 }
 
-float Planned::leaving_saves(std::size_t v) const {
-    const std::size_t h = at(at_[v]);
-    return now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
+void Planned::leaving_saves(std::size_t h, std::span<const std::int32_t> vms, std::vector<float>& out) const {
+    out.resize(vms.size());
+    if (vms.empty()) return;
+    cost_->of_host_each(hosts_, h, vms, load_, -1.0F, out);
+    for (float& usd_h : out) usd_h = now_[h] - usd_h;
 }
 
-std::int32_t Planned::best_of(std::span<const std::uint32_t> fours, std::size_t v, std::int32_t except,
-                              const Search& on, float& added_usd_h) {
+// Among `hosts`, of which at most `most` with room are looked at.
+std::int32_t Planned::best_of(std::span<const std::uint32_t> hosts, std::size_t most, std::size_t v,
+                              std::int32_t except, const Search& on, float& added_usd_h) {
+    const Amounts need = need_of(v);
+    const bool alone = new_shadow_at_[v] < 0 && state_->vms.primary[v] < 0 && shadow_of_[v] < 0;
+    const float* const promised = state_->hosts.allocated.data();
     std::int32_t best = -1;
     added_usd_h = std::numeric_limits<float>::infinity();
-    for (const std::uint32_t i : fours) {
-        bool priced = false; // where nothing has room there is nothing to price
-        for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h) {
-            if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except || (on.busy && n_here_[h] == 0)) continue;
-            if (!fits(v, h)) continue;
-            if (!priced) cost_->with_vm(on.loads, load_[v], {&i, 1}, after_);
-            priced = true;
-            const float added = after_[h] - on.now[h] + affinity_usd_h(v, h);
-            if (added >= added_usd_h) continue;
+    std::array<std::uint32_t, 4> four{};
+    std::size_t n = 0;
+    const auto look = [&] {
+        for (std::size_t k = n; k < 4; ++k) four[k] = four[n - 1];
+        cost_->with_vm_at(on.loads, load_[v], four, after_);
+        for (std::size_t k = 0; k < n; ++k) {
+            const auto host = static_cast<std::int32_t>(four[k]);
+            const float added = after_[four[k]] - on.now[four[k]] + affinity_usd_h(v, four[k]);
+            if (added > added_usd_h || (added == added_usd_h && host > best)) continue;
             added_usd_h = added;
-            best = static_cast<std::int32_t>(h);
+            best = host;
         }
+        n = 0;
+    };
+    std::size_t looked_at = 0;
+    for (const std::uint32_t h : hosts) {
+        // Memory first: it is what most hosts are short of.
+        if (promised[h * kResources + 1] + need[1] > limit_[h * kResources + 1]) continue;
+        if (takes_[h] == 0 || static_cast<std::int32_t>(h) == except || (on.busy && n_here_[h] == 0)) continue;
+        if (!holds(need, h) || !(alone || apart(v, h)) || !permits(v, h)) continue;
+        four[n++] = h;
+        if (n == 4) look();
+        if (++looked_at == most) break;
     }
+    if (n > 0) look();
     return best;
 }
 
-std::int32_t Planned::best_near(std::size_t v, std::int32_t except, const Search& on, float& added_usd_h) {
-    const std::int32_t best = best_of(near_, v, except, on, added_usd_h);
-    return best >= 0 ? best : best_of(fours_, v, except, on, added_usd_h);
-}
-
 std::int32_t Planned::cheapest(std::size_t v, std::int32_t except, float& added_usd_h) {
-    return best_of(fours_, v, except, {hosts_, now_, false}, added_usd_h);
+    return best_of(all_, n_hosts_, v, except, {hosts_, now_, false}, added_usd_h);
 }
 
 std::int32_t Planned::cheapest_near(std::size_t v, std::int32_t except, float& added_usd_h) {
-    return best_near(v, except, {hosts_, now_, false}, added_usd_h);
+    return best_of(by_price_, kNear, v, except, {hosts_, now_, false}, added_usd_h);
 }
 
 void Planned::look_around() {
-    constexpr std::size_t kNear = 6; // blocks of four hosts
     Load typical;
     float n = 0.0F;
     for (std::size_t h = 0; h < n_hosts_; ++h) {
@@ -277,19 +299,14 @@ void Planned::look_around() {
     typical.credit *= share;
     cost_->with_vm(hosts_, typical, after_);
     priced_.clear();
-    for (const std::uint32_t i : fours_) {
-        float least = std::numeric_limits<float>::infinity();
-        for (std::size_t h = i; h < std::min<std::size_t>(i + 4, n_hosts_); ++h)
-            if (takes_[h] != 0 && n_here_[h] > 0) least = std::min(least, after_[h] - now_[h]);
-        if (least < std::numeric_limits<float>::infinity()) priced_.push_back({least, i});
-    }
-    const auto less = [](const Priced& a, const Priced& b) {
-        return a.added != b.added ? a.added < b.added : a.four < b.four;
-    };
-    const std::size_t kept = std::min(kNear, priced_.size());
-    std::partial_sort(priced_.begin(), priced_.begin() + static_cast<std::ptrdiff_t>(kept), priced_.end(), less);
-    near_.clear();
-    for (std::size_t k = 0; k < kept; ++k) near_.push_back(priced_[k].four);
+    for (std::uint32_t h = 0; h < n_hosts_; ++h) // empty ones last
+        if (takes_[h] != 0) priced_.push_back({n_here_[h] == 0, after_[h] - now_[h], h});
+    std::sort(priced_.begin(), priced_.end(), [](const Priced& a, const Priced& b) {
+        if (a.empty != b.empty) return b.empty;
+        return a.added != b.added ? a.added < b.added : a.host < b.host;
+    });
+    by_price_.clear();
+    for (const Priced& one : priced_) by_price_.push_back(one.host);
 }
 
 std::int32_t Planned::cheapest(const Load& load, const Amounts& allocation, std::int32_t except, std::int32_t app,
@@ -310,6 +327,16 @@ std::int32_t Planned::cheapest(const Load& load, const Amounts& allocation, std:
 bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added_usd_h) {
     const std::size_t begin = out.size();
     added_usd_h = 0.0F;
+    float needed_mib = 0.0F, room_mib = 0.0F;
+    for (const std::int32_t vm : residents(host)) {
+        if (at_[at(vm)] != static_cast<std::int32_t>(host)) continue;
+        if (!movable(at(vm))) return false;
+        needed_mib += state_->vms.allocation[at(vm) * kResources + 1];
+    }
+    for (std::size_t h = 0; h < n_hosts_; ++h)
+        if (takes_[h] != 0 && h != host && n_here_[h] > 0)
+            room_mib += std::max(0.0F, limit(h, 1) - state_->hosts.allocated[h * kResources + 1]);
+    if (needed_mib > room_mib) return false; // wherever they go
     trial_.copy_loads(hosts_);
     trial_now_ = now_;
     trial_allocated_ = state_->hosts.allocated;
@@ -321,7 +348,8 @@ bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added
         found = movable(v);
         if (!found) break;
         float least = 0.0F;
-        const std::int32_t best = best_near(v, static_cast<std::int32_t>(host), {trial_, trial_now_, true}, least);
+        const std::int32_t best =
+            best_of(by_price_, kNear, v, static_cast<std::int32_t>(host), {trial_, trial_now_, true}, least);
         found = best >= 0;
         if (!found) break;
         added_usd_h += least;
@@ -367,6 +395,7 @@ void Planned::book(const Action& action) {
     VmColumns& vms = state_->vms;
     const auto v = at(action.vm);
     const auto h = at(action.host);
+    if (action.vm >= 0) booked_.push_back(action.vm);
     switch (action.kind) {
     case ActionKind::wait:
         break;

@@ -40,6 +40,7 @@ class Planned {
     void begin(ClusterState& state, const DemandView& demand, const Restraint& restraint = {});
 
     void book(const Action& action);
+    std::span<const std::int32_t> booked() const { return booked_; } // VMs that were written to
 
     const ClusterState& state() const { return *state_; }
     ClusterState& mutable_state() { return *state_; } // for planners that read a state
@@ -71,16 +72,16 @@ class Planned {
     float affinity_usd_h(std::size_t v, std::size_t h) const;
     float limit(std::size_t h, std::size_t r) const { return limit_[h * kResources + r]; }
 
-    // USD/h that its host costs less without it.
-    float leaving_saves(std::size_t v) const;
+    // USD/h that host `h` costs less without each of `vms`, which stand there.
+    void leaving_saves(std::size_t h, std::span<const std::int32_t> vms, std::vector<float>& out) const;
     // The cheapest host that takes VMs, has room and is none of `except` and `away`; -1 = none. What it adds in USD/h.
     std::int32_t cheapest(std::size_t v, std::int32_t except, float& added_usd_h);
     std::int32_t cheapest(const Load& load, const Amounts& allocation, std::int32_t except, std::int32_t app,
                           VmKind kind, float& added_usd_h); // of a VM that there is not yet
 
-    // The same among the hosts where a VM of mean size adds least, and among all where none of them has room.
+    // The same among eight with room, those first where a VM of mean size adds least, empty ones last.
     std::int32_t cheapest_near(std::size_t v, std::int32_t except, float& added_usd_h);
-    void look_around(); // which hosts those are, from now on
+    void look_around(); // which come first, from now on
 
     // Every move of `host`'s VMs elsewhere, in `out`; false where one finds no room or has to stay. USD/h added there.
     bool empty_out(std::size_t host, std::vector<Action>& out, float& added_usd_h);
@@ -91,9 +92,8 @@ class Planned {
         const std::vector<float>& now;
         bool busy;
     };
-    std::int32_t best_of(std::span<const std::uint32_t> fours, std::size_t v, std::int32_t except, const Search& on,
-                         float& added_usd_h);
-    std::int32_t best_near(std::size_t v, std::int32_t except, const Search& on, float& added_usd_h);
+    std::int32_t best_of(std::span<const std::uint32_t> hosts, std::size_t most, std::size_t v, std::int32_t except,
+                         const Search& on, float& added_usd_h);
     Amounts need_of(std::size_t v) const;
     bool takes_company(std::size_t v, std::size_t h) const;
     void stand(std::size_t v, std::size_t h, float sign);
@@ -106,10 +106,11 @@ class Planned {
     HostSet hosts_, trial_;
     std::vector<float> now_, after_, trial_now_; // (padded(n_hosts),) USD/h
     std::vector<float> limit_, trial_allocated_; // (n_hosts, 5)
-    std::vector<std::uint32_t> fours_, near_;    // first hosts of blocks of four: of all, of the cheapest
+    std::vector<std::uint32_t> all_, by_price_;  // hosts: ascending; those that take VMs, the cheapest first
     struct Priced {
+        bool empty;
         float added;
-        std::uint32_t four;
+        std::uint32_t host;
     };
     std::vector<Priced> priced_;                     // scratch
     mutable AffinityBook affinity_;                  // places as planned
@@ -121,6 +122,7 @@ class Planned {
     std::vector<std::int32_t> shadow_of_;            // (n_vms,) a shadow of this VM, -1 = none
     std::vector<std::int32_t> new_shadow_at_;        // (n_vms,) host of a shadow booked this tick, -1 = none
     std::vector<std::uint8_t> reshaped_;             // (n_vms,)
+    std::vector<std::int32_t> booked_;               // VMs, some several times
     std::vector<std::int32_t> first_, next_, order_; // VMs by host
 };
 

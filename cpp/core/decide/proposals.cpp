@@ -9,6 +9,14 @@
 
 namespace foreshade {
 
+namespace {
+
+constexpr std::int64_t kDrainTicks =
+    6; // after which a host whose emptying finds no room or does not pay is looked at again
+constexpr float kSurelyFar = 31.0F; // in squares of sigma: beyond it expected_excess() is 0
+
+} // namespace
+
 // Price of migrating a VM: the declared one and its slow-down; its downtime apart.
 float Proposer::move_usd(std::size_t v, float& dark_usd) const {
     const Economy& e = priced_->economy;
@@ -26,13 +34,17 @@ float Proposer::boot_usd(std::size_t h) const {
 }
 
 // Expected price of what a VM wants beyond an allocation, USD/h.
-float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const {
+[[gnu::always_inline]] inline float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const {
     const Load& load = planned_->load(v);
     float mean = load.mean[r];
-    float sigma = std::sqrt(std::max(0.0F, load.variance[r]));
     const VmColumns& vms = planned_->state().vms;
     const float newest = vms.demand[v * kResources + r];
     const float now = vms.allocation[v * kResources + r];
+    if (newest < kSaturated * now) {
+        const float room = (r == 0 ? kKnee : 1.0F) * allocation - mean;
+        if (room > 0.0F && room * room > kSurelyFar * load.variance[r]) return 0.0F; // most VMs
+    }
+    float sigma = std::sqrt(std::max(0.0F, load.variance[r]));
     if (newest >= kSaturated * now) { // it is seen at its limit: what it wants is above
         mean = std::max(mean, newest);
         sigma = std::max(sigma, 0.15F * now);
@@ -104,12 +116,14 @@ void Proposer::relieve() {
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t host = crowded_[i].id;
         ranked_.clear();
+        leavers_.clear();
         for (const std::int32_t vm : planned_->residents(at(host)))
-            if (planned_->place(at(vm)) == host && planned_->movable(at(vm))) {
-                float dark = 0.0F;
-                const float gain = planned_->leaving_saves(at(vm)) * horizon_h_ - move_usd(at(vm), dark);
-                ranked_.push_back({gain, vm});
-            }
+            if (planned_->place(at(vm)) == host && planned_->movable(at(vm))) leavers_.push_back(vm);
+        planned_->leaving_saves(at(host), leavers_, saves_);
+        for (std::size_t k = 0; k < leavers_.size(); ++k) {
+            float dark = 0.0F;
+            ranked_.push_back({saves_[k] * horizon_h_ - move_usd(at(leavers_[k]), dark), leavers_[k]});
+        }
         const std::size_t m = std::min(knobs_.leavers, ranked_.size());
         std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(), worse);
         for (std::size_t j = 0; j < m; ++j) {
@@ -138,12 +152,13 @@ void Proposer::drain() {
     const float off_h = static_cast<float>(knobs_.off_ticks) * site_->tick_s / 3600.0F;
     for (std::size_t i = 0; i < n; ++i) {
         const auto h = at(idle_[i].id);
-        if (!planned_->takes(h) || planned_->here(h) == 0) continue;
+        if (!planned_->takes(h) || planned_->here(h) == 0 || planned_->state().tick < drain_again_[h]) continue;
         Candidate& c = offer(CandidateKind::drain);
         c.source = idle_[i].id;
         float added = 0.0F;
         if (!planned_->empty_out(h, actions_, added)) {
             pool_.pop_back();
+            drain_again_[h] = planned_->state().tick + kDrainTicks;
             continue;
         }
         c.n_actions = static_cast<std::uint32_t>(actions_.size()) - c.first_action;
@@ -160,6 +175,7 @@ void Proposer::drain() {
         }
         c.host = actions_[c.first_action].host;
         c.ready_h = site_->tick_s / 3600.0F;
+        if (c.score() <= 0.0F) drain_again_[h] = planned_->state().tick + kDrainTicks;
     }
 }
 
@@ -238,30 +254,8 @@ void Proposer::switches() {
     }
 }
 
-// Whether a VM is so close to what it may use that it may want more, or that its answers are late.
-bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const {
-    return vms.demand[v * kResources + r] >= (r == 0 ? kKnee : kSaturated) * vms.allocation[v * kResources + r];
-}
-
-// To what a VM's allocation may be cut. Memory: a headroom over its peak. Of the others, peaks say less, as they jump:
-// if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w
-// costs p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p *
-// price).
-float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const {
-    const float now = vms.allocation[v * kResources + r];
-    const float flavour = vms.flavour[v * kResources + r];
-    const float peak = peak_[v * kDense + r];
-    if (r == 1) return std::clamp(headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
-    const float least = std::max(knobs_.slack * peak, knobs_.slack_floor * flavour);
-    if (knobs_.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
-    const Economy& e = priced_->economy;
-    const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
-    const float likely = knobs_.unseen / static_cast<float>(samples_[v] + 1);
-    return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
-}
-
 // What the VM is seen to need: more where it is at its limit, less where it never used it.
-bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) const {
+[[gnu::always_inline]] inline bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) const {
     const VmColumns& vms = planned_->state().vms;
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;

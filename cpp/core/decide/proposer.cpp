@@ -29,6 +29,11 @@ bool is_move_or_size(CandidateKind kind) {
            kind == CandidateKind::shrink;
 }
 
+// Whether it gives a VM that there is another host.
+bool places(const Action& action) {
+    return action.vm >= 0 && (action.kind == ActionKind::migrate || action.kind == ActionKind::spawn);
+}
+
 bool makes_vm(const Action& action) {
     return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
            (action.kind == ActionKind::spawn && action.vm < 0 && !resumes(action));
@@ -47,6 +52,7 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     for (const float headroom : knobs_.headrooms) least_headroom_ = std::min(least_headroom_, headroom);
     rows_.assign(knobs_.k * feature::count, 0.0F);
     stale_.assign(knobs_.k, 1);
+    filled_.assign(knobs_.k, 0);
     reset({});
 }
 
@@ -104,6 +110,7 @@ void Proposer::begin(const ClusterState& state) {
     peak_.assign(state.n_vms() * kDense, 0.0F);
     samples_.assign(state.n_vms(), 0);
     owner_.assign(state.n_vms(), -1);
+    drain_again_.assign(state.n_hosts(), 0);
     float idle_w = 0.0F;
     std::size_t ours = 0;
     for (std::size_t h = 0; h < state.n_hosts(); ++h)
@@ -112,6 +119,17 @@ void Proposer::begin(const ClusterState& state) {
             ++ours;
         }
     unit_usd_ = std::max(1e-9F, idle_w / static_cast<float>(std::max<std::size_t>(ours, 1)) * 1e-3F * mean_usd_kwh_);
+}
+
+// Whether it is at a limit, or holds what it never used by a headroom, as room was worth a tick ago.
+[[gnu::always_inline]] inline bool Proposer::may_resize(const VmColumns& vms, std::size_t v, float headroom) const {
+    if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) return false;
+    const float* const now = vms.allocation.data() + v * kResources;
+    const float* const flavour = vms.flavour.data() + v * kResources;
+    for (std::size_t r = 0; r < kDense; ++r)
+        if (is_tight(vms, v, r) || now[r] - least_of(vms, v, r, headroom) >= knobs_.least_change * flavour[r])
+            return true;
+    return false;
 }
 
 // Decayed peaks of what VMs use: the basis of their size (in the manner of Rzadca et al., "Autopilot", EuroSys 2020).
@@ -155,17 +173,6 @@ void Proposer::learn(const ClusterState& state) {
     }
 }
 
-// Whether it is at a limit, or holds what it never used by a headroom, as room was worth a tick ago.
-bool Proposer::may_resize(const VmColumns& vms, std::size_t v, float headroom) const {
-    if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(knobs_.settle_ticks)) return false;
-    const float* const now = vms.allocation.data() + v * kResources;
-    const float* const flavour = vms.flavour.data() + v * kResources;
-    for (std::size_t r = 0; r < kDense; ++r)
-        if (is_tight(vms, v, r) || now[r] - least_of(vms, v, r, headroom) >= knobs_.least_change * flavour[r])
-            return true;
-    return false;
-}
-
 void Proposer::observe(ClusterState& state) {
     if (!began_) begin(state);
     usd_kwh_ = mean_price(ahead_, state.tick, knobs_.horizon_ticks);
@@ -206,6 +213,13 @@ bool Proposer::is_dark(std::int32_t rack) const {
         if (action->kind == ActionKind::power && action->rack == rack)
             return action->value != static_cast<float>(PowerTarget::on);
     return dark_[at(rack)] != 0;
+}
+
+// Whether what was planned when the tick began holds: while nothing was booked that changes where load is.
+bool Proposer::stands(const PlanKnobs& plan) const {
+    return plan.eager && std::all_of(plan_.begin(), plan_.end(), [&](const Action& action) {
+               return action.kind == ActionKind::reshape && plan.every_ticks > 1;
+           });
 }
 
 void Proposer::fill_plan(Candidate& c) {
@@ -383,7 +397,7 @@ void Proposer::generate() {
         if (site_->can(ActionKind::migrate)) {
             planned_->look_around();
             relieve();
-            drain();
+            if (!whole_) drain(); // the plan has looked at all of them
         }
         switches();
         if (site_->can(ActionKind::reshape)) reshape();
@@ -547,15 +561,16 @@ void Proposer::choose(std::size_t index) {
         throw std::invalid_argument("choose: expected a candidate that is possible and not wait, found " +
                                     std::to_string(index));
     const std::size_t begin = plan_.size();
-    if (shown_[index].kind == CandidateKind::plan) {
+    const bool of_plan = shown_[index].kind == CandidateKind::plan;
+    if (of_plan) {
         whole_ = true;
-        // What was planned when the tick began holds while nothing else was booked.
-        if (begin > 0 || !knobs_.plans[at(shown_[index].plan)].eager) fill_plan(shown_[index]);
+        if (!stands(knobs_.plans[at(shown_[index].plan)])) fill_plan(shown_[index]);
     }
     if (shown_[index].kind == CandidateKind::right_size) allocated_ = planned_->state().hosts.allocated;
     for (const Action& action : actions_of(index)) {
         // Of several actions, some may have lost their room or their VM to what was booked since they were planned.
         if (!planned_->allows(action)) continue;
+        if (begin > 0 && of_plan && places(action) && !planned_->fits(at(action.vm), at(action.host))) continue;
         plan_.push_back(action);
         planned_->book(action);
         if (makes_vm(action)) --free_slots_;
@@ -736,8 +751,9 @@ void Proposer::write(float* context_out, float* candidates, float* mask) const {
         if (stale_[i] == 0) continue;
         stale_[i] = 0;
         float* const row = rows_.data() + i * feature::count;
-        std::fill_n(row, feature::count, 0.0F);
-        if (possible(i)) write_row(shown_[i], row);
+        if (filled_[i] != 0) std::fill_n(row, feature::count, 0.0F);
+        filled_[i] = possible(i) ? 1 : 0;
+        if (filled_[i] != 0) write_row(shown_[i], row);
     }
     std::memcpy(candidates, rows_.data(), sizeof(float) * rows_.size());
 }

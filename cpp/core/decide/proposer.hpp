@@ -6,6 +6,7 @@
 // (unmet demand avoided; energy and hire saved; what the transition costs; lateness and downtime that it adds).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "core/cluster_state.hpp"
+#include "core/decide/assumed.hpp"
 #include "core/decide/columns.hpp"
 #include "core/decide/packer.hpp"
 #include "core/decide/plan_watch.hpp"
@@ -133,6 +135,8 @@ class Proposer {
     bool possible(std::size_t index) const { return index < shown_.size() && shown_[index].possible; }
     std::size_t preferred() const; // arg-max of preference, ties to the lower index
     std::span<const Action> plan() const { return plan_; }
+    // VMs whose columns of the state were written to since observe().
+    std::span<const std::int32_t> booked() const { return planned_->booked(); }
     std::size_t decisions_left() const { return left_; }
     double expected_usd_h() const { return planned_->total_usd_h(); } // of the cluster as planned
     float unit_usd() const { return unit_usd_; }                      // an idle host hour: what features are scaled by
@@ -159,6 +163,7 @@ class Proposer {
     bool stands(const Offer& offer) const;
     bool is_dark(std::int32_t rack) const;
     void fill_plan(Candidate& c);
+    bool stands(const PlanKnobs& plan) const;
     void make_plans();
     bool waits_in_vain();
     void remember_racks(const ClusterState& state);
@@ -234,10 +239,37 @@ class Proposer {
     std::vector<float> allocated_;                  // (n_hosts, 5) before VMs were right-sized
     // Rows as they were written last, and which of them (k,) hold no more.
     mutable std::vector<float> rows_;
-    mutable std::vector<std::uint8_t> stale_;
-    std::vector<float> room_; // (n_hosts, 5) scratch
+    mutable std::vector<std::uint8_t> stale_, filled_; // filled: not all zeros
+    std::vector<float> room_;                          // (n_hosts, 5) scratch
     std::vector<Ranked> crowded_, idle_, ranked_;
+    std::vector<std::int64_t> drain_again_; // (n_hosts,) tick from which its emptying is looked at
+    std::vector<std::int32_t> leavers_;     // VMs of a host that may move, and what each saves there; scratch
+    std::vector<float> saves_;
     std::array<float, context::count> context_{};
 };
+
+// Asked for every VM at every tick.
+
+// Whether a VM is so close to what it may use that it may want more, or that its answers are late.
+inline bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const {
+    return vms.demand[v * kResources + r] >= (r == 0 ? kKnee : kSaturated) * vms.allocation[v * kResources + r];
+}
+
+// To what a VM's allocation may be cut. Memory: a headroom over its peak. Of the others, peaks say less, as they jump:
+// if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w
+// costs p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p *
+// price).
+inline float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const {
+    const float now = vms.allocation[v * kResources + r];
+    const float flavour = vms.flavour[v * kResources + r];
+    const float peak = peak_[v * kDense + r];
+    if (r == 1) return std::clamp(headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
+    const float least = std::max(knobs_.slack * peak, knobs_.slack_floor * flavour);
+    if (knobs_.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
+    const Economy& e = priced_->economy;
+    const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
+    const float likely = knobs_.unseen / static_cast<float>(samples_[v] + 1);
+    return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
+}
 
 } // namespace foreshade
