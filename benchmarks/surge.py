@@ -57,7 +57,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "forecastable": FORECASTABLE,
     **{kind: (kind,) for kind in KINDS},
 }
-REACTIVE = (0.1, 0.15, 0.3, 0.45, 0.85)  # of what can be served: thresholds of use
+REACTIVE = (0.1, 0.15, 0.3, 0.85)  # of what can be served: thresholds of use
 HOUR, LEAD = 12, 2  # ticks
 
 
@@ -320,7 +320,7 @@ def main() -> None:
     args = parser.parse_args()
     seeds = range(args.first, args.first + args.seeds)
     theirs = [f"usage-{threshold:g}" for threshold in REACTIVE]
-    alone = ["forecast+shadows", "usage-0.3+shadows"]
+    alone = ["forecast+shadows"]
     labels = args.labels or ["none", "forecast", *theirs, *alone]
     by = kept(args.kept)
     left = [(seed, label) for seed in seeds for label in labels if (label, seed) not in by]
