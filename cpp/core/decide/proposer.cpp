@@ -15,28 +15,11 @@ namespace foreshade {
 
 namespace {
 
-constexpr float kDaySeconds = 86'400.0F;
 constexpr std::size_t kMuch = 5; // actions of a plan after which the next tick looks again
-
-// A spare that is resumed has its slot and its room already.
-bool resumes(const Action& action) {
-    return action.kind == ActionKind::spawn && action.vm < 0 && action.value == static_cast<float>(BootPath::spare);
-}
-
-// Whose score follows from the planned state as it is now.
-bool is_move_or_size(CandidateKind kind) {
-    return kind == CandidateKind::migrate || kind == CandidateKind::place || kind == CandidateKind::grow ||
-           kind == CandidateKind::shrink;
-}
 
 // Whether it gives a VM that there is another host.
 bool places(const Action& action) {
     return action.vm >= 0 && (action.kind == ActionKind::migrate || action.kind == ActionKind::spawn);
-}
-
-bool makes_vm(const Action& action) {
-    return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
-           (action.kind == ActionKind::spawn && action.vm < 0 && !resumes(action));
 }
 
 } // namespace
@@ -93,14 +76,6 @@ void Proposer::reset(const PriceFactors& factors) {
     made_.assign(knobs_.plans.size(), {});
     dark_.assign(site_->rack_w.size(), 0);
     restraint_ = {};
-}
-
-// Mean price of `ticks` from `tick` on; the last price holds after the end.
-static float mean_price(const std::vector<float>& sums, std::int64_t tick, std::size_t ticks) {
-    const std::size_t n = sums.size() - 1;
-    const std::size_t from = std::min(static_cast<std::size_t>(std::max<std::int64_t>(tick, 0)), n - 1);
-    const std::size_t to = std::min(n, from + std::max<std::size_t>(ticks, 1));
-    return (sums[to] - sums[from]) / static_cast<float>(to - from);
 }
 
 void Proposer::begin(const ClusterState& state) {
@@ -175,7 +150,8 @@ void Proposer::learn(const ClusterState& state) {
 
 void Proposer::observe(ClusterState& state) {
     if (!began_) begin(state);
-    usd_kwh_ = mean_price(ahead_, state.tick, knobs_.horizon_ticks);
+    tick_ = state.tick;
+    usd_kwh_ = mean_price(knobs_.horizon_ticks);
     cost_->set_energy_price(usd_kwh_);
     memory_->observe(state);
     remember_racks(state);
@@ -278,101 +254,6 @@ void Proposer::offer_plans() {
     }
 }
 
-void Proposer::survey() {
-    const ClusterState& state = planned_->state();
-    const HostColumns& hosts = state.hosts;
-    const HostSet& loads = planned_->loads();
-    context_.fill(0.0F);
-    std::array<float, kDense> wanted{}, there{};
-    float ours = 0.0F, on = 0.0F, coming = 0.0F, asleep = 0.0F, hot = 0.0F, hazard = 0.0F, unmet = 0.0F;
-    std::array<float, kDense> promised{}, promisable{};
-    float n_on = 0.0F, idle_w = 0.0F;
-    crowded_.clear();
-    idle_.clear();
-    alarmed_ = false;
-    for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
-        const float cpu = hosts.capacity[h * kResources];
-        alarmed_ = alarmed_ || hosts.hazard_per_h[h] > kThreatPerH;
-        if (site_->rented[h] == 0) {
-            ours += cpu;
-            const HostState s = hosts.state[h];
-            if (s == HostState::booting || s == HostState::waking) coming += cpu;
-            if (s == HostState::asleep) asleep += cpu;
-        }
-        if (hosts.state[h] != HostState::on) continue;
-        if (site_->rented[h] == 0) on += cpu;
-        n_on += 1.0F;
-        hazard += hosts.hazard_per_h[h];
-        idle_w += hosts.idle_w[h];
-        for (std::size_t r = 0; r < kDense; ++r) {
-            wanted[r] += loads.mean[r][h];
-            there[r] += hosts.capacity[h * kResources + r];
-        }
-        for (std::size_t r = 0; r < kDense; ++r) {
-            promised[r] += hosts.allocated[h * kResources + r];
-            promisable[r] += planned_->limit(h, r);
-        }
-        if (planned_->here(h) == 0) continue;
-        const float sigma = std::sqrt(std::max(0.0F, loads.variance[0][h]));
-        const float excess = expected_excess(loads.mean[0][h] - loads.capacity[0][h], sigma);
-        unmet += excess;
-        const float memory_sigma = std::sqrt(std::max(0.0F, loads.variance[1][h]));
-        const float crowd = std::max((loads.mean[0][h] + 2.0F * sigma) * loads.inverse_cpu[h],
-                                     (loads.mean[1][h] + 2.0F * memory_sigma) / loads.capacity[1][h]);
-        if (crowd > 1.0F) hot += 1.0F;
-        crowded_.push_back({crowd + excess * loads.inverse_cpu[h], static_cast<std::int32_t>(h)});
-        // What it draws for what it carries: a candidate to be emptied.
-        idle_.push_back(
-            {loads.mean[0][h] * loads.inverse_cpu[h] + hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
-             static_cast<std::int32_t>(h)});
-    }
-    const float cpu_share = wanted[0] / std::max(there[0], 1.0F);
-    // Room is worth what idle hosts cost where promises, and not the CPU that is used, keep them on.
-    const auto promised_share = [&](std::size_t r) { return promised[r] / std::max(promisable[r], 1.0F); };
-    for (std::size_t r = 0; r < kDense; ++r)
-        room_usd_h_[r] = idle_w * 1e-3F * usd_kwh_ / std::max(promisable[r], 1.0F) *
-                         std::clamp((promised_share(r) - cpu_share) * 2.0F, 0.0F, 1.0F);
-    std::uint32_t n_absent = 0, n_waiting = 0, n_migrating = 0;
-    for (const VmState said : state.vms.state) {
-        n_absent += said == VmState::absent ? 1U : 0U;
-        n_waiting += said == VmState::pending || said == VmState::failed ? 1U : 0U;
-        n_migrating += said == VmState::migrating ? 1U : 0U;
-    }
-    const auto n_vms = static_cast<float>(state.n_vms() - n_absent);
-    const auto waiting = static_cast<float>(n_waiting), migrating = static_cast<float>(n_migrating);
-    const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
-    const float week =
-        static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) / (7.0F * kDaySeconds);
-    constexpr float kTurn = 2.0F * std::numbers::pi_v<float>;
-    auto& c = context_;
-    c[context::day_sin] = std::sin(kTurn * day);
-    c[context::day_cos] = std::cos(kTurn * day);
-    c[context::week_sin] = std::sin(kTurn * week);
-    c[context::week_cos] = std::cos(kTurn * week);
-    const float mean = std::max(mean_usd_kwh_, 1e-12F);
-    const auto hour = static_cast<std::size_t>(std::max(1.0F, 3600.0F / site_->tick_s));
-    c[context::price_now] = clip(mean_price(ahead_, state.tick, 1) / mean);
-    c[context::price_1h] = clip(mean_price(ahead_, state.tick, hour) / mean);
-    c[context::price_6h] = clip(mean_price(ahead_, state.tick, 6 * hour) / mean);
-    c[context::hosts_on] = on / std::max(ours, 1.0F);
-    c[context::hosts_coming] = coming / std::max(ours, 1.0F);
-    c[context::hosts_asleep] = asleep / std::max(ours, 1.0F);
-    for (std::size_t r = 0; r < kDense; ++r)
-        c[context::cpu_used + r] = clip_share(wanted[r] / std::max(there[r], 1.0F));
-    c[context::memory_reserved] = clip_share(promised_share(1));
-    c[context::waiting] = waiting / std::max(n_vms, 1.0F);
-    c[context::migrating] = migrating / std::max(n_vms, 1.0F);
-    c[context::unmet] = clip_share(100.0F * unmet / std::max(wanted[0], 1.0F));
-    c[context::hot] = hot / std::max(n_on, 1.0F);
-    c[context::hazard] = clip(100.0F * hazard / std::max(n_on, 1.0F));
-    c[context::growth] = clip(10.0F * (expected_mhz_ - newest_mhz_) / std::max(there[0], 1.0F));
-    c[context::drift] = -c[context::growth];
-    c[context::energy_price] = std::log(factors_.energy);
-    c[context::unmet_price] = std::log(factors_.unmet);
-    c[context::migration_price] = std::log(factors_.migration);
-    c[context::boot_price] = std::log(factors_.boot);
-}
-
 Candidate& Proposer::offer(CandidateKind kind) {
     Candidate& c = pool_.emplace_back();
     c.kind = kind;
@@ -471,66 +352,6 @@ void Proposer::show_offers() {
     }
 }
 
-float Proposer::squash(float usd) const {
-    const float x = usd / unit_usd_;
-    return x / (1.0F + std::abs(x) / kLargest);
-}
-
-// What the rules take is above 0 by a step, what they leave below by the same: a policy that starts as the rules and
-// draws at random departs from them rarely. A plan is taken as it is: placing what waits and switching off what is
-// empty earn nothing by its measure.
-float Proposer::stepped(float score, bool taken) const {
-    constexpr float kStep = 0.7F;
-    return taken ? kStep + std::max(score, 0.0F) / kLargest : -kStep + std::min(score, 0.0F) / kLargest;
-}
-
-float Proposer::preference_of(const Candidate& c) const {
-    if (c.kind == CandidateKind::wait) return 0.0F;
-    const float score = squash(c.score() - knobs_.threshold * unit_usd_);
-    bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
-    if (c.kind == CandidateKind::right_size) taken = taken && c.z == knobs_.headroom;
-    if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
-    if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
-    return stepped(score, taken);
-}
-
-// The preference, and what the rules that people wrote make of it.
-void Proposer::prefer(Candidate& c) const {
-    c.preference = preference_of(c);
-    c.rule = -1;
-    if (knobs_.rules.empty() || c.kind == CandidateKind::wait) return;
-    constexpr float kFirst = 5.0F; // above any step and score, below the largest
-    const ClusterState& state = planned_->state();
-    std::array<float, rule_feature::count> x{};
-    std::memcpy(x.data(), context_.data(), sizeof(float) * context::count);
-    x[context::planned] = whole_ ? 1.0F : 0.0F;
-    x[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
-    write_row(c, x.data() + rule_feature::first_candidate);
-    constexpr double kDay = kDaySeconds;
-    x[rule_feature::hour] = static_cast<float>(std::fmod(state.time_s, kDay) / 3600.0);
-    x[rule_feature::weekday] = static_cast<float>(std::fmod(state.time_s, 7.0 * kDay) / kDay);
-    x[rule_feature::vm] = static_cast<float>(c.vm);
-    x[rule_feature::app] = c.vm >= 0 ? static_cast<float>(state.vms.app[at(c.vm)]) : -1.0F;
-    x[rule_feature::host] = static_cast<float>(c.host);
-    x[rule_feature::source] = static_cast<float>(c.source);
-    const RuleNode& leaf = leaf_of(knobs_.rules, c.kind, x.data());
-    c.rule = leaf.rule;
-    const float score = squash(c.score() - knobs_.threshold * unit_usd_);
-    switch (leaf.verdict) {
-    case RuleVerdict::never:
-        c.preference = -kLargest;
-        break;
-    case RuleVerdict::score:
-        c.preference = std::clamp(stepped(score, score > 0.0F) + leaf.value, -kLargest, kLargest);
-        break;
-    case RuleVerdict::first:
-        c.preference = kFirst + score / kLargest;
-        break;
-    default:
-        c.preference = std::clamp(c.preference + leaf.value, -kLargest, kLargest);
-    }
-}
-
 void Proposer::show() {
     for (Candidate& c : pool_) prefer(c);
     std::fill(stale_.begin(), stale_.end(), std::uint8_t{1});
@@ -603,75 +424,6 @@ void Proposer::choose(std::size_t index) {
         if (c.possible) prefer(c);
 }
 
-// After a single action: only what shares its VM or hosts has another score now.
-void Proposer::settle(const Candidate& chosen, std::size_t index) {
-    const auto touches = [&](std::int32_t vm, std::int32_t host) {
-        return (vm >= 0 && vm == chosen.vm) || (host >= 0 && (host == chosen.host || host == chosen.source));
-    };
-    for (std::size_t i = 1; i < shown_.size(); ++i) {
-        Candidate& c = shown_[i];
-        if (!c.possible) continue;
-        if (c.offered >= 0 && offers_[at(c.offered)].taken) {
-            c.possible = false;
-            stale_[i] = 1;
-            continue;
-        }
-        bool same = i == index || touches(c.vm, c.host) || touches(-1, c.source) ||
-                    (free_slots_ == 0 && c.n_actions == 1 && makes_vm(actions_[c.first_action]));
-        for (std::uint32_t k = 0; k < c.n_actions && !same; ++k) {
-            const Action& action = actions_[c.first_action + k];
-            same = touches(action.vm, action.host);
-        }
-        if (!same) continue;
-        stale_[i] = 1;
-        if (c.offered >= 0) {
-            c.possible = i != index && stands(offers_[at(c.offered)]);
-            continue;
-        }
-        c.possible = i != index && c.n_actions == 1 && is_move_or_size(c.kind) && evaluate(c);
-        if (c.possible) prefer(c);
-    }
-}
-
-// After VMs were right-sized: what they want is what it was, so only room has changed, and what could be sized.
-void Proposer::settle_sizes() {
-    const ClusterState& state = planned_->state();
-    resized_.assign(state.n_hosts(), 0);
-    grown_.assign(state.n_hosts(), 0);
-    for (const auto* vms : {&resizable_, &resizable_otherwise_})
-        for (const std::int32_t vm : *vms) {
-            if (!planned_->reshaped(at(vm)) || state.vms.host[at(vm)] < 0) continue;
-            resized_[at(state.vms.host[at(vm)])] = 1;
-        }
-    for (std::size_t h = 0; h < state.n_hosts(); ++h)
-        for (std::size_t r = 0; r < kResources && resized_[h] != 0; ++r)
-            if (state.hosts.allocated[h * kResources + r] > allocated_[h * kResources + r]) grown_[h] = 1;
-    const auto in = [](const std::vector<std::uint8_t>& hosts, std::int32_t h) { return h >= 0 && hosts[at(h)] != 0; };
-    for (std::size_t i = 1; i < shown_.size(); ++i) {
-        Candidate& c = shown_[i];
-        if (!c.possible) continue;
-        if (in(resized_, c.host) || in(resized_, c.source)) stale_[i] = 1;
-        if (c.offered >= 0) {
-            c.possible = !offers_[at(c.offered)].taken && stands(offers_[at(c.offered)]);
-        } else if (c.kind == CandidateKind::right_size) {
-            c.possible = false;
-        } else if (is_move_or_size(c.kind)) {
-            if (stale_[i] == 0) continue;
-            c.possible = evaluate(c);
-            if (c.possible) prefer(c);
-        } else if (c.kind != CandidateKind::plan) { // a plan is made anew when it is chosen
-            for (std::uint32_t k = 0; k < c.n_actions && c.possible; ++k) {
-                const Action& action = actions_[c.first_action + k];
-                const bool grew =
-                    action.vm >= 0 && planned_->reshaped(at(action.vm)) && in(grown_, state.vms.host[at(action.vm)]);
-                c.possible =
-                    !grew && !(action.host >= 0 && action.kind != ActionKind::power && in(grown_, action.host));
-            }
-        }
-        if (!c.possible) stale_[i] = 1;
-    }
-}
-
 std::string Proposer::reason(std::size_t index) const {
     const Candidate& c = shown_.at(index);
     if (c.offered >= 0) return offers_[at(c.offered)].reason;
@@ -685,77 +437,6 @@ std::string Proposer::reason(std::size_t index) const {
 std::string Proposer::by(std::size_t index) const {
     const Candidate& c = shown_.at(index);
     return c.offered < 0 ? "" : offers_[at(c.offered)].by;
-}
-
-void Proposer::write_row(const Candidate& c, float* row) const {
-    const ClusterState& state = planned_->state();
-    const HostSet& loads = planned_->loads();
-    const VmColumns& vms = state.vms;
-    row[feature::preference] = c.preference;
-    row[feature::score] = squash(c.score());
-    row[feature::performance] = squash(c.performance);
-    row[feature::utilisation] = squash(c.utilisation);
-    row[feature::cost] = squash(c.cost);
-    row[feature::latency] = squash(c.latency);
-    row[feature::first_kind + static_cast<std::size_t>(c.kind)] = 1.0F;
-    row[feature::z] = c.z;
-    row[feature::actions] = std::min(kLargest, std::log2(1.0F + static_cast<float>(c.n_actions)));
-    row[feature::boot] = clip(c.ready_h);
-    const auto margin = [&](std::size_t h) {
-        const float sigma = std::sqrt(std::max(loads.variance[0][h], 1.0F));
-        return clip((loads.capacity[0][h] - loads.mean[0][h]) / sigma);
-    };
-    const auto promised = [&](std::size_t h) {
-        return clip_share(state.hosts.allocated[h * kResources + 1] / std::max(planned_->limit(h, 1), 1.0F));
-    };
-    const std::int32_t concerns = c.source >= 0 ? c.source : c.host;
-    if (concerns >= 0) {
-        row[feature::hazard] = clip(100.0F * state.hosts.hazard_per_h[at(concerns)]);
-        row[feature::hold] = hours(state.hosts.since_s[at(concerns)]);
-    }
-    if (c.source >= 0) {
-        const std::size_t h = at(c.source);
-        row[feature::source_margin] = margin(h);
-        row[feature::source_memory] = promised(h);
-        const float sigma = std::sqrt(std::max(0.0F, loads.variance[0][h]));
-        row[feature::source_excess] =
-            clip(100.0F * expected_excess(loads.mean[0][h] - loads.capacity[0][h], sigma) * loads.inverse_cpu[h]);
-        row[feature::source_idle] = std::clamp(cost_->idle_usd_h(h) / std::max(planned_->usd_h(h), 1e-9F), 0.0F, 1.0F);
-        if (c.vm >= 0)
-            row[feature::vm_share_of_variance] =
-                std::clamp(planned_->load(at(c.vm)).variance[0] / std::max(loads.variance[0][h], 1.0F), 0.0F, 1.0F);
-    }
-    if (c.host >= 0) {
-        const std::size_t h = at(c.host);
-        row[feature::target_margin] = margin(h);
-        row[feature::target_memory] = promised(h);
-        row[feature::target_cpu] = clip_share(loads.mean[0][h] * loads.inverse_cpu[h]);
-    }
-    if (c.vm >= 0) {
-        const std::size_t v = at(c.vm);
-        const Load& load = planned_->load(v);
-        const float allocation = std::max(vms.allocation[v * kResources], 1.0F);
-        row[feature::vm_cpu] = clip(load.mean[0] / allocation);
-        row[feature::vm_memory] = clip(load.mean[1] / std::max(vms.allocation[v * kResources + 1], 1.0F));
-        row[feature::trend] = clip((vms.demand[v * kResources] - load.mean[0]) / allocation);
-        row[feature::since_move] = hours(vms.since_move_s[v]);
-    }
-}
-
-void Proposer::write(float* context_out, float* candidates, float* mask) const {
-    std::memcpy(context_out, context_.data(), sizeof(float) * context::count);
-    context_out[context::planned] = whole_ ? 1.0F : 0.0F;
-    context_out[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
-    for (std::size_t i = 0; i < knobs_.k; ++i) {
-        mask[i] = possible(i) ? 1.0F : 0.0F;
-        if (stale_[i] == 0) continue;
-        stale_[i] = 0;
-        float* const row = rows_.data() + i * feature::count;
-        if (filled_[i] != 0) std::fill_n(row, feature::count, 0.0F);
-        filled_[i] = possible(i) ? 1 : 0;
-        if (filled_[i] != 0) write_row(shown_[i], row);
-    }
-    std::memcpy(candidates, rows_.data(), sizeof(float) * rows_.size());
 }
 
 } // namespace foreshade

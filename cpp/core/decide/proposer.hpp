@@ -149,7 +149,8 @@ class Proposer {
     static std::size_t width(std::size_t k) { return context::count + k * (feature::count + 1); }
 
   private:
-    Proposer(const Proposer&) = default; // shares what it books on: for the copy above
+    float mean_price(std::size_t ticks) const; // USD/kWh from now on; the last price holds after the end
+    Proposer(const Proposer&) = default;       // shares what it books on: for the copy above
     void begin(const ClusterState& state);
     void learn(const ClusterState& state);
     bool may_resize(const VmColumns& vms, std::size_t v, float headroom) const;
@@ -210,6 +211,7 @@ class Proposer {
     std::vector<std::uint8_t> dark_; // (n_racks,) racks that are switched off
     float unit_usd_ = 1.0F;
     float usd_kwh_ = 0.0F;
+    std::int64_t tick_ = 0;    // of the state
     std::vector<float> ahead_; // (n_ticks + 1,) running sums of usd_kwh
     float mean_usd_kwh_ = 0.0F;
     float horizon_h_ = 2.0F;

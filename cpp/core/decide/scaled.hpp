@@ -1,4 +1,5 @@
-// Small steps that the files of the proposer share: indices, and numbers brought into the range of features.
+// Small steps that the files of the proposer share: indices, kinds of actions, numbers brought into the range of
+// features.
 #pragma once
 
 #include <algorithm>
@@ -6,10 +7,13 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/action.hpp"
 #include "core/cluster_state.hpp"
+#include "core/spec.hpp"
 
 namespace foreshade {
 
+inline constexpr float kDaySeconds = 86'400.0F;
 inline constexpr float kLargest = 10.0F; // of every feature
 
 inline std::size_t at(std::int32_t i) {
@@ -31,6 +35,16 @@ inline float clip_share(float x) {
 
 inline float hours(float seconds) {
     return clip_share(seconds / 3600.0F);
+}
+
+// A spare that is resumed has its slot and its room already.
+inline bool resumes(const Action& action) {
+    return action.kind == ActionKind::spawn && action.vm < 0 && action.value == static_cast<float>(BootPath::spare);
+}
+
+inline bool makes_vm(const Action& action) {
+    return action.kind == ActionKind::shadow || action.kind == ActionKind::microvm ||
+           (action.kind == ActionKind::spawn && action.vm < 0 && !resumes(action));
 }
 
 } // namespace foreshade

@@ -1,0 +1,213 @@
+// Hosts that are emptied, and hosts that others make room on: trials that are booked when they pay.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <queue>
+#include <stdexcept>
+
+#include "core/packing.hpp"
+
+namespace foreshade {
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::size_t at(std::int32_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+// Moves of a trial are booked with the rules about places, so that they see each other; at its end they are not.
+struct TrialPlaces {
+    AffinityBook& book;
+    const std::vector<Move>& moves;
+    ~TrialPlaces() {
+        if (book)
+            for (const Move& move : moves) book.move(at(move.vm), move.source, -1);
+    }
+};
+
+} // namespace
+
+void Packing::begin_trial() {
+    trial_.copy_loads(hosts_);
+    trial_now_ = now_;
+    trial_reserved_ = reserved_;
+    trial_moves_.clear();
+}
+
+void Packing::book_trial(std::size_t v, std::size_t to) {
+    trial_.add(to, ExpectedCost::standing(trial_, to, load_[v]));
+    trial_now_[to] = after_[to];
+    if (affinity_) {
+        trial_now_[to] -= affinity_.usd_h(v, to); // what the rules ask is not the host's
+        affinity_.move(v, at_[v], static_cast<std::int32_t>(to));
+    }
+    for (std::size_t r = 0; r < kResources; ++r) trial_reserved_[to * kResources + r] += reservation(v, to, r);
+    trial_moves_.push_back({static_cast<std::int32_t>(v), at_[v], static_cast<std::int32_t>(to)});
+}
+
+// The VMs that hold most of what is short leave, one after the other, until enough has left.
+bool Packing::try_make_room(std::size_t v, std::size_t h, std::size_t most, float& paid_usd) {
+    if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
+    if (!closed_.empty() && closed_[h] != 0) return false;
+    if (affinity_ && !affinity_.allows(v, h)) return false;
+    const bool first = affinity_ && affinity_.is_first(v);
+    Amounts lacking;
+    for (std::size_t r = 0; r < kResources; ++r) {
+        const float need = reservation(v, h, r) + (first ? company_need_[v][r] : 0.0F);
+        if (need > limit_[h * kResources + r]) return false;
+        lacking[r] = reserved_[h * kResources + r] + need - limit_[h * kResources + r];
+    }
+    begin_trial();
+    const TrialPlaces places{affinity_, trial_moves_};
+    paid_usd = 0.0F;
+    std::vector<std::int32_t> left;
+    for (const std::int32_t vm : largest_first(h))
+        if (fixed_[at(vm)] == 0 && at_[at(vm)] == static_cast<std::int32_t>(h)) left.push_back(vm);
+    while (std::any_of(lacking.begin(), lacking.end(), [](float x) { return x > 0.0F; })) {
+        if (trial_moves_.size() == most) return false;
+        float largest = 0.0F;
+        auto chosen = left.end();
+        for (auto vm = left.begin(); vm != left.end(); ++vm) {
+            float share = 0.0F;
+            for (std::size_t r = 0; r < kResources; ++r)
+                if (lacking[r] > 0.0F) share += std::min(1.0F, reservation(at(*vm), h, r) / lacking[r]);
+            if (share <= largest) continue;
+            largest = share;
+            chosen = vm;
+        }
+        if (chosen == left.end()) return false;
+        const std::size_t leaver = at(*chosen);
+        left.erase(chosen);
+        const std::int32_t to = cheapest(leaver, trial_, trial_now_, trial_reserved_, static_cast<std::int32_t>(h));
+        if (to < 0) continue;
+        paid_usd += (after_[at(to)] - trial_now_[at(to)]) * knobs_.horizon_h + move_usd_[leaver];
+        book_trial(leaver, at(to));
+        for (std::size_t r = 0; r < kResources; ++r) lacking[r] -= reservation(leaver, h, r);
+    }
+    return !trial_moves_.empty();
+}
+
+bool Packing::make_room(std::int32_t vm, std::size_t most) {
+    float least = kInfinity;
+    std::vector<Move> best;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (use_[h] != HostUse::target || away_from_[at(vm)] == static_cast<std::int32_t>(h)) continue;
+        float paid_usd = 0.0F;
+        if (!try_make_room(at(vm), h, most, paid_usd) || paid_usd >= least) continue;
+        least = paid_usd;
+        best = trial_moves_;
+    }
+    for (const Move& move : best) book(at(move.vm), at(move.destination));
+    return !best.empty();
+}
+
+bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
+    begin_trial();
+    const TrialPlaces places{affinity_, trial_moves_};
+    float added_usd_h = 0.0F;
+    float paid_usd = price_usd;
+    for (const std::int32_t vm : largest_first(h)) {
+        const std::size_t v = at(vm);
+        if (at_[v] != static_cast<std::int32_t>(h)) continue;
+        const std::int32_t to = cheapest(v, trial_, trial_now_, trial_reserved_, static_cast<std::int32_t>(h));
+        if (to < 0) return false;
+        const std::size_t t = at(to);
+        added_usd_h += after_[t] - trial_now_[t];
+        if (affinity_) added_usd_h -= affinity_.usd_h(v, h);
+        paid_usd += move_usd_[v] + knobs_.margin_usd;
+        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
+        book_trial(v, t);
+    }
+    gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;
+    return gain > 0.0F;
+}
+
+// Whether a host's drain came to nothing a while ago, and nothing has happened since that could change this: where only
+// some places are looked at anyway, it is not tried again.
+bool Packing::missed_lately(std::size_t h, float room_mib) const {
+    constexpr std::int64_t kTicks = 24;
+    constexpr float kChange = 0.03F;
+    const Miss& miss = missed_[h];
+    return knobs_.near > 0 && miss.here >= 0 && tick_ - miss.tick < kTicks && n_here_[h] >= miss.here &&
+           hosts_.mean[0][h] >= miss.mean_mhz * (1.0F - kChange) && room_mib <= miss.room_mib * (1.0F + kChange);
+}
+
+std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<const float> price_usd,
+                                         std::span<const float> kept_usd_h, const Amounts& sample, std::size_t reserve,
+                                         float free_mib) {
+    if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
+        throw std::invalid_argument("drain: expected prices for every host");
+    struct Offer {
+        float gain; // at most, until it was tried
+        std::int32_t host;
+        bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : host > other.host; }
+    };
+    // First by what they would gain if their VMs cost nothing elsewhere: many VMs to move count against a host.
+    std::vector<Offer> hopes;
+    const float room_mib = this->free_mib();
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
+        float paid = price_usd[h], least_usd_h = 0.0F, needed_mib = 0.0F;
+        for (const std::int32_t vm : largest_first(h)) { // in this order, whatever the sum's bits would be in another
+            const std::size_t v = at(vm);
+            if (at_[v] != static_cast<std::int32_t>(h)) continue;
+            paid += move_usd_[v] + knobs_.margin_usd;
+            least_usd_h += load_[v].mean[0] * cost_->least_usd_mhz_h();
+            needed_mib += allocation_[v * kResources + 1];
+        }
+        const float free_here = limit_[h * kResources + 1] - reserved_[h * kResources + 1];
+        const float room_elsewhere = room_mib - (use_[h] == HostUse::target ? std::max(0.0F, free_here) : 0.0F);
+        if ((now_[h] - kept_usd_h[h] - least_usd_h) * knobs_.drain_horizon_h <= paid || needed_mib > room_elsewhere)
+            continue; // neither pays nor fits, wherever its VMs go
+        hopes.push_back(
+            {(cost_->idle_usd_h(h) - kept_usd_h[h]) * knobs_.drain_horizon_h - paid, static_cast<std::int32_t>(h)});
+    }
+    std::sort(hopes.begin(), hopes.end(), [](const Offer& a, const Offer& b) { return b < a; });
+    if (hopes.size() > budget.trials) hopes.resize(budget.trials);
+    std::priority_queue<Offer> offers;
+    std::size_t misses = 0;
+    for (const Offer& hope : hopes) {
+        float gain = 0.0F;
+        const std::size_t h = at(hope.host);
+        const bool pays = !missed_lately(h, room_mib) && try_drain(h, price_usd[h], kept_usd_h[h], gain);
+        if (pays)
+            offers.push({gain, hope.host});
+        else if (!missed_lately(h, room_mib))
+            missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
+        misses = pays ? 0 : misses + 1;
+        if (misses >= budget.misses) break;
+    }
+    std::vector<std::int32_t> drained;
+    while (drained.size() < budget.hosts && !offers.empty()) {
+        const Offer offer = offers.top();
+        offers.pop();
+        const std::size_t h = at(offer.host);
+        if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
+        const HostUse was = use_[h];
+        float gain = 0.0F;
+        if (!try_drain(h, price_usd[h], kept_usd_h[h], gain)) continue;
+        if (!offers.empty() && gain < offers.top().gain && gain < offer.gain) { // another may pay more by now
+            offers.push({gain, offer.host});
+            continue;
+        }
+        if ((reserve > 0 || free_mib > 0.0F) && was != HostUse::leaving) {
+            std::swap(reserved_, trial_reserved_);
+            use_[h] = HostUse::leaving;
+            const bool enough = room_for(sample) >= reserve && this->free_mib() >= free_mib;
+            std::swap(reserved_, trial_reserved_);
+            use_[h] = was;
+            if (!enough) continue;
+        }
+        const std::vector<Move> plan = trial_moves_;
+        for (const Move& move : plan) book(at(move.vm), at(move.destination));
+        use_[h] = HostUse::leaving;
+        list_targets();
+        gain_usd_ += gain;
+        drained.push_back(offer.host);
+    }
+    return drained;
+}
+
+} // namespace foreshade
