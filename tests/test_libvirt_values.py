@@ -240,6 +240,10 @@ def test_ssh_never_asks_a_person(uri: str, opened: str) -> None:
             "expected a template of apps.s, found none named",
         ),
         ("hosts: []", "x.yaml:1: hosts: .*at least 1 item"),
+        (
+            "hosts: [{name: a, uri: u:///}]\nmigration: {mode: tunnelled, tls: true}",
+            "x.yaml:2: migration: expected mode peer or direct with tls, found tunnelled",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(text: str, says: str) -> None:

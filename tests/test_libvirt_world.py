@@ -20,6 +20,7 @@ libvirt = libvirt_hosts.needs_libvirt
 
 from foreshade.adapters.clouds import FakeCloud, Lease, Node  # noqa: E402
 from foreshade.adapters.libvirt_world.connection import MOST_STUCK  # noqa: E402
+from foreshade.adapters.libvirt_world.incoming import definition_of  # noqa: E402
 from foreshade.adapters.libvirt_world.record import NAMESPACE, Record  # noqa: E402
 from foreshade.adapters.libvirt_world.world import LibvirtWorld  # noqa: E402
 from foreshade.adapters.power import FakePower, PowerState  # noqa: E402
@@ -232,3 +233,58 @@ def test_what_the_driver_cannot_do_leaves_the_capabilities(alone: LibvirtWorld) 
     assert ActionKind.MIGRATE not in alone.capabilities
     result = alone.carry_out(alone.order(migrate(slot, 1), "k"), 2.0)
     assert (result.standing, bool(result.error)) == (Standing.UNTOUCHED, True)
+
+
+def test_copy_that_is_coming_in_is_known_without_its_xml_which_would_block() -> None:
+    class Coming:
+        def name(self) -> str:
+            return "web-1"
+
+        def UUIDString(self) -> str:  # noqa: N802
+            return "u-1"
+
+        def info(self) -> list[int]:
+            return [libvirt.VIR_DOMAIN_PAUSED, 2 * 2**20, 2**20, 3, 0]
+
+        def metadata(self, *_: object) -> str:
+            return Record("shop", weight=0.5).element()
+
+        def XMLDesc(self, _flags: int) -> str:  # noqa: N802
+            raise AssertionError("libvirt answers when the whole of it is there")
+
+    said = definition_of(Coming(), libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_MIGRATION)
+    assert (said.name, said.uuid, said.vcpus, said.memory_mib, said.current_mib) == (
+        "web-1",
+        "u-1",
+        3,
+        2048.0,
+        1024.0,
+    )
+    assert said.record == Record("shop", weight=0.5)
+    with pytest.raises(AssertionError, match="the whole of it"):
+        definition_of(Coming(), libvirt.VIR_DOMAIN_RUNNING, 1)
+
+
+def test_error_about_another_host_is_not_held_against_the_one_that_was_asked(alone: LibvirtWorld) -> None:
+    live = alone.cluster.hosts["a"]
+
+    def ask(_conn: object) -> None:
+        libvirt.open("qemu+unix:///system?socket=/no/such/socket")  # as a migration's destination is opened
+
+    with pytest.raises(libvirt.libvirtError, match="Failed to connect socket"):
+        live.connection.call("move", ask, 5.0)
+    assert live.connection.connected
+    assert live.connection.times_connected == 1
+
+
+def test_guest_is_not_reshaped_below_what_its_template_needs(tmp_path: Path) -> None:
+    said = libvirt_hosts.settings(tmp_path, {"a": {"web-1": Record("shop", template="web")}})
+    template = said.templates["web"].model_copy(update={"least_mib": 256.0})
+    world = libvirt_hosts.world(said.model_copy(update={"templates": {"web": template}}))
+    slot = world.inventory().vm_slot["web-1"]
+    now = world.observe().vms.allocation[slot].tolist()
+    order = world.order(reshape(slot, (500.0, 43.0, 0.0, 0.0, 0.0)), "small")
+    assert order.allocation == (500.0, 256.0, 0.0, 0.0, 0.0)
+    with pytest.raises(ActionError, match="expected another size, found what web-1 has already"):
+        world.order(reshape(slot, (now[0], now[1] * 1.001, *now[2:])), "same")
+    world.close()
