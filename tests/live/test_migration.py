@@ -104,7 +104,7 @@ WAYS: dict[str, tuple[dict[str, Any], Callable[[Seen], bool]]] = {
     "parallel": ({"parallel": 2, "bandwidth_mib_s": 64.0}, lambda seen: seen.connections >= 3),
     "post-copy": (
         {"post_copy": True, "post_copy_after_s": 0.5, "bandwidth_mib_s": 16.0},
-        lambda seen: any("runs by post-copy" in event for event in seen.events),
+        lambda seen: any("by post-copy" in event for event in seen.events),
     ),
 }
 
