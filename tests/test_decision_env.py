@@ -86,6 +86,21 @@ def _outside(env: DataCenterEnv, seen: dict[str, Any]) -> list[str]:
     return found
 
 
+def test_no_drain_is_offered_of_a_host_that_holds_only_what_this_tick_put_there() -> None:
+    env = DataCenterEnv(world=tiny())
+    env.reset(seed=1)
+    placed = 0
+    for _ in range(3):
+        rows = [env.describe(int(i)) for i in np.flatnonzero(env.action_masks())]
+        plans = [k for k, row in enumerate(rows) if row["kind"] == "plan"]
+        env.step(int(np.flatnonzero(env.action_masks())[plans[-1]]) if plans else 0)
+        placed += bool(plans)
+        shown = [env.describe(int(i)) for i in np.flatnonzero(env.action_masks())]
+        assert all(row["actions"] > 0 for row in shown if row["kind"] == "drain")
+        env.step(0)
+    assert placed > 0
+
+
 def test_the_same_seed_gives_the_same_run() -> None:
     runs = []
     for _ in range(2):

@@ -156,7 +156,8 @@ void Proposer::drain() {
         Candidate& c = offer(CandidateKind::drain);
         c.source = idle_[i].id;
         float added = 0.0F;
-        if (!planned_->empty_out(h, actions_, added)) {
+        // What was booked onto an empty host in this tick cannot leave it in the same: then nothing is to be moved.
+        if (!planned_->empty_out(h, actions_, added) || actions_.size() == c.first_action) {
             pool_.pop_back();
             drain_again_[h] = planned_->state().tick + kDrainTicks;
             continue;
