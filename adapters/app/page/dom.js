@@ -20,7 +20,11 @@ export function number(value, digits = 0) {
   return formats.get(digits).format(value);
 }
 export const percent = (share, digits = 0) => `${number(share * 100, digits)} %`;
-export const usd = (value, digits = 2) => (value == null ? "–" : `${value < 0 ? "−" : ""}$${number(Math.abs(value), value !== 0 && Math.abs(value) < 0.1 ? 4 : digits)}`);
+export const usd = (value, digits = 2) => {
+  if (value == null) return "–";
+  const small = value !== 0 && Math.abs(value) < 0.1 ? 4 : digits;
+  return `${value < 0 ? "−" : ""}$${Math.abs(value).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: small })}`;
+};
 export const clock = (time) => new Date(time).toISOString().slice(0, 16).replace("T", " ");
 
 export function span(seconds) {

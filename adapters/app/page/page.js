@@ -72,6 +72,8 @@ async function onEvent(event) {
     if (event.kind === "tick") {
       moments.push(event.data.moment);
       if (moments.length > KEPT) moments.shift();
+      header(); // what the event itself says is shown at once
+      tiles();
       await fresh();
       later(newPlans);
       later(charts);
