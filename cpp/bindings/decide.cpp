@@ -190,7 +190,11 @@ void register_decide(py::module_& module) {
         .def(
             "observe",
             [](HeldProposer& self, const py::object& state) {
-                self.observe(state.cast<ClusterState&>());
+                ClusterState& seen = state.cast<ClusterState&>();
+                {
+                    const py::gil_scoped_release release;  // half a second at 10,000 VMs: the API answers meanwhile
+                    self.observe(seen);
+                }
                 self.held = state;
             },
             py::arg("state"), "A tick begins; the state is booked on until the next call.")
