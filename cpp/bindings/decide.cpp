@@ -192,7 +192,7 @@ void register_decide(py::module_& module) {
             [](HeldProposer& self, const py::object& state) {
                 ClusterState& seen = state.cast<ClusterState&>();
                 {
-                    const py::gil_scoped_release release;  // half a second at 10,000 VMs: the API answers meanwhile
+                    const py::gil_scoped_release release; // half a second at 10,000 VMs: the API answers meanwhile
                     self.observe(seen);
                 }
                 self.held = state;
