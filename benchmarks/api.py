@@ -308,7 +308,9 @@ def _beside(without: list[float], with_load: list[float]) -> dict:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    ordered = sorted(values) or [0.0]
+    if not values:
+        return {}
+    ordered = sorted(values)
     at = lambda share: round(1000.0 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2)  # noqa: E731
     return {"median": at(0.5), "p95": at(0.95), "p99": at(0.99), "most": at(1.0)}
 
