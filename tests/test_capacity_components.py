@@ -14,17 +14,20 @@ from foreshade.agents.managers.members import BootTimes, Members
 from foreshade.agents.managers.need import TriggerKnobs, needs, spare, worth
 from foreshade.agents.managers.outlook import LEVELS, MASS, Outlook, View
 from foreshade.agents.managers.registry import load_components
+from foreshade.agents.managers.room import Room
 from foreshade.agents.managers.shadows import Shadows, ShadowsKnobs
 from foreshade.agents.managers.spawning import Spawning
 from foreshade.agents.shadow.machine import State
 from foreshade.envs.errors import InputError
-from foreshade.envs.model.action import ActionKind, Boot, Plan, place, spawn
+from foreshade.envs.model.action import ActionKind, Boot, Plan, PowerTarget, place, power, power_rack, spawn
 from foreshade.envs.model.state import VmState
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.site import Site, site_of
 from foreshade.envs.templates.template import Template, templates
 from tests.golden._stage import App, foreseen, workload
 from tests.golden.capacity import rules, surge, world
+from tests.tiny_world import MACHINE, scenario
+from tests.tiny_world import workload as tiny_workload
 
 GHZ = 1_000.0
 
@@ -251,3 +254,25 @@ def test_nobody_offers_what_the_scenario_forbids() -> None:
     played(agent, there, 30)
     assert agent.tally.summary().by_component == {}
     assert there.metrics().counts["refused"] == 0
+
+
+def test_a_dark_rack_is_woken_last_and_with_what_it_draws_itself() -> None:
+    fleet = ({"zone": "a", "racks": 2, "hosts": ({**MACHINE, "count": 2},)},)
+    world = SimulatedWorld(scenario(2, fleet=fleet), tiny_workload([500.0]))
+    off = [power(host, PowerTarget.OFF) for host in (1, 2, 3)]
+    world.execute(Plan(0, [place(0, 0), *off]))
+    world.advance()
+    world.execute(Plan(1, [power_rack(1, PowerTarget.OFF)]))
+    site, state = site_of(world, 0), world.observe()
+    room = Room(site)
+    room.look(state)
+    asked = (100.0, 100.0, 0.0, 0.0, 0.0)
+    near, far = (room.find(asked, apart, wake=True) for apart in ([0], [0, 1]))
+    assert near is not None
+    assert far is not None
+    assert (near.host, far.host) == (1, 2)
+    assert site.rack_w is not None
+    assert site.rack_w[1] > 0.0
+    watts = float(state.hosts.idle_w[2]) + float(site.rack_w[1])
+    assert far.usd_h == pytest.approx(watts * 1e-3 * room.usd_kwh)
+    assert near.usd_h == pytest.approx(float(state.hosts.idle_w[1]) * 1e-3 * room.usd_kwh)

@@ -27,7 +27,9 @@ class Place:
     """A host for a VM of some allocation."""
 
     host: int
-    usd_h: float  # of its share of the host's idle power, or of all of it where the host is woken for it
+    usd_h: (
+        float  # of its share of the host's idle power, or of all of it (and a dark rack's) where it is woken
+    )
     ready_s: float = 0.0  # until the host is up; 0 = it is
     wake: tuple[Action, ...] = ()  # what brings it up; empty = it is up
     wake_usd: float = 0.0  # of the boot
@@ -102,7 +104,8 @@ class Room:
         if not sleeps.any():
             return None
         ready = np.where(self._state == HostState.ASLEEP, self._wake_s, self._boot_s)
-        order = np.lexsort((self._idle_w, ready))
+        racks_up = self._rack[~np.isin(self._state, _ASLEEP)]
+        order = np.lexsort((self._idle_w, ready, ~np.isin(self._rack, racks_up)))  # dark racks last
         host = int(next(h for h in order if sleeps[h]))
         cold = self._state[host] == HostState.OFF
         prices = self._site.economy
@@ -110,13 +113,19 @@ class Room:
         rack = int(self._rack[host])
         dark = bool(np.isin(self._state[self._rack == rack], _ASLEEP).all())
         lights = (power_rack(rack, PowerTarget.ON),) if dark else ()
+        watts = float(self._idle_w[host]) + (self._rack_w(rack) if dark else 0.0)
         return Place(
             host,
-            float(self._idle_w[host]) * 1e-3 * self.usd_kwh,
+            watts * 1e-3 * self.usd_kwh,
             float(ready[host]),
             (*lights, power(host, PowerTarget.ON)),
             boot_usd if cold else 0.0,
         )
+
+    def _rack_w(self, rack: int) -> float:
+        """What a rack draws by itself once it is on."""
+        said = self._site.rack_w
+        return float(said[rack]) if said is not None and rack < len(said) else 0.0
 
     def take(self, host: int, allocation: Allocation) -> None:
         """What was offered there is no room for the next offer of the tick."""
