@@ -2,9 +2,10 @@
 
     python benchmarks/rack_power.py [--seeds 5] [--days 2]
 
-Five ways of running the scenario `racks`, each on the same workloads: every host on; hosts consolidated and switched
+Six ways of running the scenario `racks`, each on the same workloads: every host on; hosts consolidated and switched
 off one by one, racks left on; the same with racks switched off where they happen to come empty, as `expected-cost`
-ships; and the component `rack_power` beside host consolidation, by the demand of now and by the forecast.
+ships; and the component `rack_power` beside host consolidation, by the demand of now, by the
+forecast, and by the forecast with hosts that keep more room to spare.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from foreshade.agents.episode import play
 from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import PLACEMENT, PlanKnobs
-from foreshade.envs.packers import EXPECTED_COST
+from foreshade.envs.packers import EXPECTED_COST, PackerKnobs
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.spec import load_workload
 
 HOSTS = replace(EXPECTED_COST, racks=False, rack_credit=0.0)
+ROOMY = replace(HOSTS, sigma_scale=3.0, reserve=3.0)  # hosts are filled as if demand varied thrice as much
 
 
-def consolidating(*managers: RackPower) -> Rules:
+def consolidating(*managers: RackPower, packer: PackerKnobs = HOSTS) -> Rules:
     """Placement and power of hosts by `expected-cost`, racks left alone, and components beside it."""
-    plan = PlanKnobs(name="hosts", packer=HOSTS, preferred=True, eager=True)
+    plan = PlanKnobs(name="hosts", packer=packer, preferred=True, eager=True)
     return Rules(PLACEMENT.model_copy(update={"plans": (plan,)}), managers)
 
 
@@ -43,6 +45,7 @@ WAYS: dict[str, Callable[[], Agent]] = {
     "racks that happen to come empty": lambda: make_agent("expected-cost"),
     "rack_power, by now": lambda: consolidating(RackPower(RackPowerKnobs(foresee=False))),
     "rack_power, by forecast": lambda: consolidating(RackPower()),
+    "the same with room to spare": lambda: consolidating(RackPower(), packer=ROOMY),
 }
 
 
