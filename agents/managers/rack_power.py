@@ -46,12 +46,12 @@ class RackPowerKnobs(ManagerKnobs):
     """When a rack goes and comes."""
 
     target: Annotated[float, Field(gt=0, le=1)] = (
-        0.75  # use of CPU up to which the racks that stay are planned
+        0.6  # use of CPU up to which the racks that stay are planned
     )
     #: Likewise share of what those may promise: the rules take back what is not used once room is scarce.
     promised: Annotated[float, Field(gt=0)] = 1.15
-    full: Annotated[float, Field(gt=0, le=1)] = 0.9  # use of CPU of what is on beyond which more is woken
-    z: Annotated[float, Field(ge=0)] = 2.0  # standard deviations of the upper edge
+    full: Annotated[float, Field(gt=0, le=1)] = 0.7  # use of CPU of what is on beyond which more is woken
+    z: Annotated[float, Field(ge=0)] = 0.0  # standard deviations of the upper edge: the shares leave room
     sustain_ticks: Annotated[int, Field(ge=1)] = 3  # that a rack is not needed before it is vacated
     off_ticks: Annotated[int, Field(ge=1)] = 12  # that a rack will at least not be needed for
     stays_ticks: Annotated[int, Field(ge=1)] = 144  # that it is reckoned to stay off
