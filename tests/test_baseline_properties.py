@@ -43,7 +43,7 @@ def run(label: str, enterprise: tuple[Scenario, Workload]) -> tuple[list[tuple[A
         for action in plan.actions:
             if action.kind == ActionKind.MIGRATE:
                 assert movable[action.vm]
-            if action.kind == ActionKind.POWER and action.value == PowerTarget.OFF:
+            if action.kind == ActionKind.POWER and action.host >= 0 and action.value == PowerTarget.OFF:
                 assert before[action.host] == HostState.ON
         refused = [o.error for o in world.execute(plan) if not o.accepted]
         assert refused == []

@@ -214,9 +214,11 @@ bool Planned::allows(const Action& action) const {
         if (action.kind == ActionKind::microvm) return permits_new(action.app, VmKind::micro, h);
         if (action.kind == ActionKind::shadow) return permits_new(state_->vms.app[v], VmKind::shadow, h);
     }
-    if (action.kind == ActionKind::power && action.rack < 0 && action.value == static_cast<float>(PowerTarget::on)) {
+    if (action.kind == ActionKind::power && action.rack < 0) {
         const HostState now = state_->hosts.state[at(action.host)];
-        return now == HostState::off || now == HostState::asleep;
+        if (action.value == static_cast<float>(PowerTarget::on))
+            return now == HostState::off || now == HostState::asleep;
+        return now == HostState::on || now == HostState::asleep; // a sleeping host may go off
     }
     if (action.kind != ActionKind::reshape) return true;
     if (!settled(v) || reshaped(v)) return false;

@@ -182,6 +182,14 @@ void Proposer::remember_racks(const ClusterState& state) {
     }
 }
 
+// Whether this tick's choices have switched the rack so already.
+bool Proposer::switched(const Action& action) const {
+    return action.kind == ActionKind::power && action.rack >= 0 &&
+           std::any_of(plan_.begin(), plan_.end(), [&](const Action& before) {
+               return before.kind == ActionKind::power && before.rack == action.rack && before.value == action.value;
+           });
+}
+
 // Whether a rack is switched off once this tick's choices are carried out.
 bool Proposer::is_dark(std::int32_t rack) const {
     if (rack < 0 || at(rack) >= dark_.size()) return false;
@@ -390,7 +398,7 @@ void Proposer::choose(std::size_t index) {
     if (shown_[index].kind == CandidateKind::right_size) allocated_ = planned_->state().hosts.allocated;
     for (const Action& action : actions_of(index)) {
         // Of several actions, some may have lost their room or their VM to what was booked since they were planned.
-        if (!planned_->allows(action)) continue;
+        if (!planned_->allows(action) || switched(action)) continue;
         if (begin > 0 && of_plan && places(action) && !planned_->fits(at(action.vm), at(action.host))) continue;
         plan_.push_back(action);
         planned_->book(action);

@@ -163,6 +163,7 @@ class Proposer {
     bool admits(std::size_t host) const;
     bool stands(const Offer& offer) const;
     bool is_dark(std::int32_t rack) const;
+    bool switched(const Action& action) const;
     void fill_plan(Candidate& c);
     bool stands(const PlanKnobs& plan) const;
     void make_plans();
