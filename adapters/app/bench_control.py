@@ -91,7 +91,8 @@ def _measure(simulated: SimulatedWorld, folder: Path, ticks: int) -> dict[str, f
     for name in ("cpu", "wall"):
         said[f"slowest_observe_to_plan_{name}_s"] = max(parts[f"observe_to_plan_{name}_s"])
     said["memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-    said["actions_per_tick"] = float(np.mean([sum(t.choices[0].actions.values()) for t in kept.ticks(ticks)]))
+    decided = [t.choices[0] for t in kept.ticks(ticks) if t.choices]  # the first tick waits for samples
+    said["actions_per_tick"] = float(np.mean([sum(choice.actions.values()) for choice in decided]))
     world.close()
     store.close()
     return said
