@@ -135,21 +135,27 @@ def test_a_rack_goes_only_where_spare_proof_rules_and_heat_allow(
     assert switched_off(world, RackPower(RackPowerKnobs(**knobs))) == racks
 
 
-def test_a_dark_rack_stays_dark_until_a_vm_waits_for_room() -> None:
-    late = 30
-    load = workload([500.0] * 3, allocation=[8_000.0, 8_000.0, 60_000.0], arrival=[0, 0, late])
+@pytest.mark.parametrize(
+    ("late", "racks"), [(1, 1), (2, 2)]
+)  # the rack that is lit has room for one large VM more
+def test_a_dark_rack_stays_dark_until_a_vm_waits_for_room(late: int, racks: int) -> None:
+    n, comes = 2 + late, 30
+    load = workload(
+        [500.0] * n, allocation=[8_000.0] * 2 + [60_000.0] * late, arrival=[0, 0] + [comes] * late
+    )
     world = SimulatedWorld(scenario(2, **two_racks()), load)
     placed(world, [0, 2])
     agent = Rules(RULES, [RackPower(RackPowerKnobs(spare_hosts=0))])
     agent.reset(site_of(world, 0))
     lit = []
-    for _ in range(late + 10):
+    for _ in range(comes + 15):
         state = world.observe()
         lit.append(len(set(state.hosts.rack[state.hosts.state == HostState.ON].tolist())))
         world.execute(Plan(state.tick, agent.act(state)))
         world.advance()
-    assert lit[10:late] == [1] * (late - 10)
-    assert world.observe().vms.host[2] >= 0
+    assert lit[10:comes] == [1] * (comes - 10)
+    assert max(lit[comes:]) == racks
+    assert min(world.observe().vms.host[:n]) >= 0
 
 
 def test_freeze_holds_every_move() -> None:
