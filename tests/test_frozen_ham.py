@@ -61,6 +61,7 @@ def test_one_decision_is_that_of_the_batch(tmp_path: Path, backend: str, attenti
     batch = policy.choose_batch(flat)
     for i in range(400):
         one = policy.choose(flat[i])
+        assert one == policy.choose(flat[i], int(preferred(flat[i : i + 1])[0]))
         assert (one.candidate, one.out_of_range) == (batch.candidate[i], batch.out_of_range[i])
         assert one.confidence == pytest.approx(batch.confidence[i], abs=1e-4)
     assert batch.out_of_range[:50].all()
@@ -98,10 +99,11 @@ def test_range_is_that_of_training_with_slack_and_without_masked_candidates() ->
     assert policy.choose_batch(flat[None]).out_of_range.all()
 
 
-def test_doubt_names_a_low_confidence() -> None:
+def test_low_confidence_is_a_doubt_where_the_rules_choose_otherwise() -> None:
     policy = frozen_of(confidence_floor=0.2)
-    assert policy.doubt(Choice(1, 0.1, out_of_range=False)) == "confidence 0.100 below 0.2"
-    assert policy.doubt(Choice(1, 0.2, out_of_range=False)) is None
+    assert policy.doubt(Choice(1, 0.1, out_of_range=False, gain=0.5)) == "confidence 0.100 below 0.2"
+    assert policy.doubt(Choice(1, 0.2, out_of_range=False, gain=0.5)) is None
+    assert policy.doubt(Choice(1, 0.1, out_of_range=False)) is None  # they choose alike
     choices = policy.choose_batch(observations(200))
     assert 0 < policy.doubtful(choices).sum() < 200
 

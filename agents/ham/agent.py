@@ -76,7 +76,7 @@ class Ham(Decider):
         if self._untrained:
             return Taken(proposer.preferred, RULES, UNTRAINED)
         proposer.write(self._flat)
-        choice = self.policy.choose(self._flat)
+        choice = self.policy.choose(self._flat, proposer.preferred)
         if self.policy.doubt(choice) is None:
             return Taken(choice.candidate, HAM)
         return Taken(proposer.preferred, RULES, OUT_OF_RANGE if choice.out_of_range else UNSURE)

@@ -67,7 +67,7 @@ class FrozenPolicy:
         weights: by torch's names.
         low: (G + F,) smallest value of each column in training, the context's first.
         high: (G + F,) largest.
-        confidence_floor: below it a choice is in doubt.
+        confidence_floor: below it a choice that is not the rules' is in doubt.
         least_gain: logit that a choice must have above the rules', or it is in doubt.
         origin: scenario, seeds, revision, scores: whatever a person wants to know of its origin.
         where: how errors call it.
@@ -172,15 +172,17 @@ class FrozenPolicy:
         }
         return freeze(folder, FORMAT, files, manifest)
 
-    def choose(self, flat: F32) -> Choice:
+    def choose(self, flat: F32, rules: int | None = None) -> Choice:
         """Decide in one state: a flat observation (size,) float32; not for two threads at once.
 
         It is NumPy's on every backend: calling ONNX Runtime costs more than so small a network does.
+        ``rules`` is the rules' choice where the caller knows it; None = it is sought.
         """
         odds = self._actor.one(flat)
         best = int(odds.argmax())
         odds -= odds[best]
-        gain = self._gain(flat, odds, best) if self.least_gain > 0 else math.inf
+        rules = self._rules(flat) if rules is None else rules
+        gain = math.inf if rules == best else -float(odds[rules])
         np.exp(odds, out=odds)
         total = float(np.dot(odds, self._ones))
         odds[best] = 0.0
@@ -205,6 +207,8 @@ class FrozenPolicy:
         """Why the rules should decide instead; None = they need not."""
         if choice.out_of_range:
             return "input out of the trained range"
+        if choice.gain == math.inf:  # the rules would choose alike
+            return None
         if choice.confidence < self.confidence_floor:
             return f"confidence {choice.confidence:.3f} below {self.confidence_floor:g}"
         if choice.gain <= self.least_gain:
@@ -214,14 +218,12 @@ class FrozenPolicy:
     def doubtful(self, choices: Choices) -> npt.NDArray[np.bool_]:
         """(n,) whether the rules should decide instead."""
         unsure = (choices.confidence < self.confidence_floor) | (choices.gain <= self.least_gain)
-        return choices.out_of_range | unsure
+        return choices.out_of_range | (unsure & np.isfinite(choices.gain))
 
-    def _gain(self, flat: F32, logits: F32, best: int) -> float:
-        """Logit of the best above that of the rules' choice, the unmasked candidate of the highest preference."""
+    def _rules(self, flat: F32) -> int:
+        """The rules' choice: the unmasked candidate of the highest preference."""
         _, candidates, mask = self.schema.split(flat)
-        liked = candidates[:, 0] - (mask <= 0) * np.float32(1e9)
-        rules = int(liked.argmax())
-        return math.inf if rules == best else float(logits[best] - logits[rules])
+        return int((candidates[:, 0] - (mask <= 0) * np.float32(1e9)).argmax())
 
     def columns_out_of_range(self, flat: F32) -> tuple[str, ...]:
         """Names of the columns of one state (size,) that are out of the trained range."""
