@@ -84,9 +84,10 @@ std::int32_t Simulator::new_vm(std::int32_t app, VmKind kind, const float* alloc
     free_slots_.pop_back();
     Vm& vm = vms_[at(id)];
     const std::uint32_t epoch = vm.epoch;
-    const bool changed = vm.changed;
+    const bool changed = vm.changed, listed = vm.listed;
     vm = Vm{};
     vm.changed = changed;
+    vm.listed = listed;
     note_change(id);
     last_move_s_[at(id)] = -std::numeric_limits<double>::infinity();
     vm.epoch = epoch + 1;

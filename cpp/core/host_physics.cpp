@@ -16,6 +16,7 @@ constexpr std::size_t kDisk = 2;
 constexpr std::size_t kNetwork = 3;
 constexpr std::size_t kGpu = 4;
 
+constexpr std::int32_t kFew = 4;    // VMs
 constexpr float kBootCpu = 0.5F;    // of its allocation, what a booting VM wants
 constexpr float kBootMemory = 0.3F; // likewise
 
@@ -63,7 +64,7 @@ void Simulator::evaluate(std::int32_t host) {
     if (hosts_[h].state == HostState::on) {
         evaluate_slow(host);
     } else {
-        hosts_[h].stale = true;
+        hosts_[h].stale = false;
         rates_[h] = HostRates{};
         rates_[h].power_w = host_power(host, 0.0F, 0.0F);
     }
@@ -142,6 +143,30 @@ void Simulator::fair_share(Resource resource, float wanted, float capacity) {
     }
 }
 
+// What a VM wants, and gets where nobody is short of what their caps leave them.
+Simulator::Portion Simulator::uncontended(std::int32_t host, std::int32_t id) const {
+    Portion p = portion_of(vms_[static_cast<std::size_t>(id)], id);
+    const float cpu = p.moving ? 1.0F - profile(host).migration_slowdown : 1.0F;
+    store4(p.got, load4(p.capped) * Vec4{cpu, 1.0F, 1.0F, 1.0F});
+    p.got[kGpu] = p.capped[kGpu];
+    return p;
+}
+
+// The same on a host whatever happens there.
+Simulator::Portion Simulator::portion_at(std::int32_t host, std::int32_t id) {
+    if (keeps_sums(host)) return uncontended(host, id);
+    solve(host);
+    return *std::find_if(portions_.begin(), portions_.end(), [id](const Portion& p) { return p.vm == id; });
+}
+
+// Whether a VM that comes, goes or changes there is a term more or less in the sums over the host's VMs. Of a few VMs
+// they are made anew, so that no rounding is left of what has gone.
+bool Simulator::keeps_sums(std::int32_t host) const {
+    const HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
+    return opened_ && !truth.stale && truth.state == HostState::on && truth.n_vms > kFew &&
+           rates_[static_cast<std::size_t>(host)].roomy;
+}
+
 // Whether a host has room for what its VMs would get if nobody else were there.
 bool Simulator::roomy(std::int32_t host, Vec4 wanted, float wanted_gpu) const {
     const auto h = static_cast<std::size_t>(host);
@@ -149,7 +174,8 @@ bool Simulator::roomy(std::int32_t host, Vec4 wanted, float wanted_gpu) const {
     const HostTruth& truth = hosts_[h];
     const auto n = static_cast<float>(truth.n_vms);
     const float migration_cpu = truth.migration_mbit_s * profile(host).migration_cpu_mhz_per_mbit;
-    return wanted[kCpu] <= constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu &&
+    return wanted[kMemory] + n * constants.vm_memory_mib + truth.arriving_memory <= constants.usable[kMemory] &&
+           wanted[kCpu] <= constants.usable[kCpu] - n * constants.vm_cpu_mhz - migration_cpu &&
            wanted[kDisk] <= constants.usable[kDisk] &&
            wanted[kNetwork] <= constants.usable[kNetwork] - truth.migration_mbit_s &&
            wanted_gpu <= constants.usable_gpu;
@@ -211,41 +237,68 @@ void Simulator::evaluate_slow(std::int32_t host) {
 }
 
 void Simulator::sum_portions(std::int32_t host) {
-    const HypervisorProfile& hypervisor = profile(host);
-    const float knee = plant_->spec.knee;
+    HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
+    while (truth.short_first >= 0) unlist_short(host, truth.short_first);
+    for (const Portion& p : portions_) account(host, p, 1.0F);
+}
+
+// Adds a VM to the sums over its host's VMs (sign 1) or takes it away (-1).
+void Simulator::account(std::int32_t host, const Portion& p, float sign) {
     HostRates& rates = rates_[static_cast<std::size_t>(host)];
-    Vec4 got{}, demand{};
-    float capped = 0.0F, wanted = 0.0F, served = 0.0F, tight = 0.0F;
-    for (const Portion& p : portions_) {
-        Vm& vm = vms_[static_cast<std::size_t>(p.vm)];
-        got += load4(p.got);
-        rates.got_gpu += p.got[kGpu];
-        capped += p.capped[kCpu];
-        wanted += p.capped[kCpu] * (p.moving ? 1.0F - hypervisor.migration_slowdown : 1.0F);
-        vm.unmet_rate = 0.0F;
-        if (!p.useful) continue;
-        served += p.got[kCpu];
-        tight += std::max(0.0F, p.capped[kCpu] - knee * p.allocation[kCpu]);
-        if (p.moving) rates.migration_unmet += p.capped[kCpu] * hypervisor.migration_slowdown;
-        demand += load4(p.demand);
-        rates.demand[kGpu] += p.demand[kGpu];
-        if (same4(load4(p.got), load4(p.demand)) && p.got[kGpu] == p.demand[kGpu]) continue; // it lacks nothing
-        float usd = 0.0F;
-        for (std::size_t r = 0; r < kResources; ++r) {
-            const float unmet = std::max(0.0F, p.demand[r] - p.got[r]);
-            rates.unmet[r] += unmet;
-            usd += unmet * plant_->spec.prices.unmet_usd_h[r] * kPriceUnit[r];
-            if (unmet > 0.0F) rates.any_unmet = true;
-        }
-        rates.unmet_usd_s += usd * vm.credit;
-        vm.unmet_rate = std::max(0.0F, p.demand[kCpu] - p.got[kCpu]);
+    const float slowdown = profile(host).migration_slowdown;
+    const Vec4 sign4{sign, sign, sign, sign};
+    rates.got += sign4 * load4(p.got);
+    rates.got_gpu += sign * p.got[kGpu];
+    rates.capped_cpu += sign * p.capped[kCpu];
+    rates.wanted_cpu += sign * (p.capped[kCpu] * (p.moving ? 1.0F - slowdown : 1.0F));
+    if (!p.useful) return;
+    rates.served_cpu += sign * p.got[kCpu];
+    rates.tight_cpu += sign * std::max(0.0F, p.capped[kCpu] - plant_->spec.knee * p.allocation[kCpu]);
+    if (p.moving) rates.migration_unmet += sign * (p.capped[kCpu] * slowdown);
+    store4(rates.demand, load4(rates.demand) + sign4 * load4(p.demand));
+    rates.demand[kGpu] += sign * p.demand[kGpu];
+    if (same4(load4(p.got), load4(p.demand)) && p.got[kGpu] == p.demand[kGpu]) return; // it lacks nothing
+    note_unmet(host, p, sign);
+}
+
+// Likewise of what a VM lacks.
+void Simulator::note_unmet(std::int32_t host, const Portion& p, float sign) {
+    HostRates& rates = rates_[static_cast<std::size_t>(host)];
+    float usd = 0.0F;
+    bool lacks = false;
+    for (std::size_t r = 0; r < kResources; ++r) {
+        const float unmet = std::max(0.0F, p.demand[r] - p.got[r]);
+        rates.unmet[r] += sign * unmet;
+        usd += unmet * plant_->spec.prices.unmet_usd_h[r] * kPriceUnit[r];
+        lacks = lacks || unmet > 0.0F;
     }
-    rates.got = got;
-    rates.capped_cpu = capped;
-    rates.wanted_cpu = wanted;
-    rates.served_cpu = served;
-    rates.tight_cpu = tight;
-    store4(rates.demand, demand);
+    if (!lacks) return;
+    rates.unmet_usd_s += sign * usd * vms_[static_cast<std::size_t>(p.vm)].credit;
+    rates.lacks += sign > 0.0F ? 1 : -1;
+    if (sign < 0.0F)
+        unlist_short(host, p.vm);
+    else if (const float unmet = p.demand[kCpu] - p.got[kCpu]; unmet > 0.0F)
+        list_short(host, p.vm, unmet);
+}
+
+void Simulator::list_short(std::int32_t host, std::int32_t id, float unmet_rate) {
+    HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
+    Vm& vm = vms_[static_cast<std::size_t>(id)];
+    vm.unmet_rate = unmet_rate;
+    vm.short_next = truth.short_first;
+    truth.short_first = id;
+}
+
+void Simulator::unlist_short(std::int32_t host, std::int32_t id) {
+    for (std::int32_t* at = &hosts_[static_cast<std::size_t>(host)].short_first; *at >= 0;
+         at = &vms_[static_cast<std::size_t>(*at)].short_next) {
+        if (*at != id) continue;
+        Vm& vm = vms_[static_cast<std::size_t>(id)];
+        *at = vm.short_next;
+        vm.short_next = -1;
+        vm.unmet_rate = 0.0F;
+        return;
+    }
 }
 
 // What follows from the sums over its VMs and the traffic of its migrations.
@@ -257,6 +310,7 @@ void Simulator::finish_rates(std::int32_t host) {
     const auto n = static_cast<float>(truth.n_vms);
     const float migration_cpu = truth.migration_mbit_s * profile(host).migration_cpu_mhz_per_mbit;
     const float overhead = n * constants.vm_cpu_mhz + migration_cpu;
+    rates.any_unmet = rates.lacks > 0;
     rates.used = rates.got;
     rates.used_gpu = rates.got_gpu;
     rates.used[kCpu] = std::min(constants.usable[kCpu], rates.used[kCpu] + overhead);
@@ -265,9 +319,8 @@ void Simulator::finish_rates(std::int32_t host) {
     rates.used[kNetwork] = std::min(constants.usable[kNetwork], rates.used[kNetwork] + truth.migration_mbit_s);
     rates.power_w = host_power(host, rates.used[kCpu], rates.used_gpu);
     const float rho = rates.used[kCpu] * constants.inverse_cpu;
-    const auto model_id = static_cast<std::size_t>(plant_->spec.hosts[h].model);
-    rates.late = std::min(rates.served_cpu,
-                          plant_->late[model_id](rho) * rates.served_cpu + rates.tight_cpu * plant_->tight_factor);
+    rates.late =
+        std::min(rates.served_cpu, (*constants.late)(rho)*rates.served_cpu + rates.tight_cpu * plant_->tight_factor);
     rates.contention = rates.capped_cpu > 0.0F ? 1.0F - rates.got[kCpu] / rates.capped_cpu : 0.0F;
     rates.overloaded = rates.wanted_cpu > std::max(0.0F, constants.usable[kCpu] - overhead);
 }
@@ -292,9 +345,8 @@ void Simulator::close(std::int32_t host) {
     for (std::size_t r = 0; r < kResources; ++r) tick_totals_.unmet[r] += static_cast<double>(rates.unmet[r]) * dt;
     tick_totals_.migration_unmet += static_cast<double>(rates.migration_unmet) * dt;
     tick_totals_.cost[static_cast<std::size_t>(CostTerm::unmet)] += static_cast<double>(rates.unmet_usd_s) * dt;
-    for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
+    for (std::int32_t v = truth.short_first; v >= 0; v = vms_[static_cast<std::size_t>(v)].short_next) {
         Vm& vm = vms_[static_cast<std::size_t>(v)];
-        if (vm.unmet_rate <= 0.0F) continue;
         vm.unmet += static_cast<double>(vm.unmet_rate) * dt;
         vm.tick_unmet += vm.unmet_rate * static_cast<float>(dt);
         if (!vm.touched) {
@@ -340,13 +392,18 @@ void Simulator::settle() {
 // and memory to the other members of its application.
 void Simulator::kill_for_memory() {
     std::vector<std::int32_t> victims;
-    std::vector<std::int32_t> open = open_hosts_; // a quiet host has room for all
-    std::sort(open.begin(), open.end());
-    for (const std::int32_t host : open) {
+    std::vector<std::int32_t> full; // a quiet host has room for all
+    for (const std::int32_t host : open_hosts_) {
         const auto h = static_cast<std::size_t>(host);
         if (hosts_[h].state != HostState::on) continue;
+        if (rates_[h].used[kMemory] < plant_->hosts[h].usable[kMemory] * 0.999F)
+            continue; // rounding of a sum that fills the memory
+        full.push_back(host);
+    }
+    std::sort(full.begin(), full.end());
+    for (const std::int32_t host : full) {
+        const auto h = static_cast<std::size_t>(host);
         const float usable = plant_->hosts[h].usable[kMemory];
-        if (rates_[h].used[kMemory] < usable * 0.999F) continue; // rounding of a sum that fills the memory
         solve(host);
         const auto n = static_cast<float>(hosts_[h].n_vms);
         float memory = hosts_[h].arriving_memory + n * plant_->hosts[h].vm_memory_mib;

@@ -52,32 +52,38 @@ Amounts Simulator::need_of(std::int32_t id) const {
 }
 
 void Simulator::link_host(std::int32_t id, std::int32_t host) {
+    touch(host);
+    join_list(id, host);
+}
+
+void Simulator::unlink_host(std::int32_t id) {
+    touch(vms_[at(id)].host);
+    leave_list(id);
+}
+
+void Simulator::join_list(std::int32_t id, std::int32_t host) {
     Vm& vm = vms_[at(id)];
     HostTruth& truth = hosts_[at(host)];
-    touch(host);
     vm.host = host;
     vm.host_prev = truth.last;
     vm.host_next = -1;
     (truth.last >= 0 ? vms_[at(truth.last)].host_next : truth.first) = id;
     truth.last = id;
     ++truth.n_vms;
-    vm.is_special = special(vm);
-    truth.special += vm.is_special ? 1 : 0;
+    mark_special(vm, special(vm));
     repack_vm(id);
     note_place(id);
 }
 
-void Simulator::unlink_host(std::int32_t id) {
+void Simulator::leave_list(std::int32_t id) {
     Vm& vm = vms_[at(id)];
     HostTruth& truth = hosts_[at(vm.host)];
-    touch(vm.host);
     (vm.host_prev >= 0 ? vms_[at(vm.host_prev)].host_next : truth.first) = vm.host_next;
     (vm.host_next >= 0 ? vms_[at(vm.host_next)].host_prev : truth.last) = vm.host_prev;
     --truth.n_vms;
-    truth.special -= vm.is_special ? 1 : 0;
-    vm.is_special = false;
+    mark_special(vm, false);
+    if (vm.unmet_rate > 0.0F) unlist_short(vm.host, id);
     vm.host = vm.host_next = vm.host_prev = -1;
-    vm.unmet_rate = 0.0F;
     repack_vm(id);
     note_place(id);
 }
@@ -129,10 +135,16 @@ bool Simulator::special(const Vm& vm) const {
 }
 
 void Simulator::recount_special(Vm& vm) {
-    if (vm.host < 0) return;
-    const bool now_special = special(vm);
-    hosts_[at(vm.host)].special += (now_special ? 1 : 0) - (vm.is_special ? 1 : 0);
-    vm.is_special = now_special;
+    if (vm.host >= 0) mark_special(vm, special(vm));
+}
+
+// Call repack_vm() after it.
+void Simulator::mark_special(Vm& vm, bool is_special) {
+    hosts_[at(vm.host)].special += (is_special ? 1 : 0) - (vm.is_special ? 1 : 0);
+    vm.is_special = is_special;
+    if (!is_special || vm.listed) return;
+    vm.listed = true;
+    special_vms_.push_back(static_cast<std::int32_t>(&vm - vms_.data()));
 }
 
 // Cpu demand of the application's series from the trace's start to now, MHz·s.
@@ -279,7 +291,7 @@ void Simulator::leave_host(std::int32_t id) {
     Vm& vm = vms_[at(id)];
     if (vm.destination >= 0)
         for (std::size_t i = 0; i < migrations_.size(); ++i)
-            if (migrations_[i].vm == id) {
+            if (migrations_[i].vm == id && migrations_[i].phase != Phase::over) {
                 cancel_migration(i);
                 break;
             }

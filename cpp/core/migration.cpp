@@ -1,5 +1,6 @@
 // Live migration as iterative pre-copy over shared links: docs/physics.md, "Live migration".
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "core/simulator.hpp"
@@ -17,21 +18,11 @@ std::size_t at(std::int32_t index) {
 
 } // namespace
 
-// Those that have begun, the oldest first: where hosts are emptied by the dozen most wait, and every event asks.
-const std::vector<std::uint32_t>& Simulator::begun_migrations() {
-    if (begun_known_) return begun_;
-    begun_.clear();
-    for (std::size_t i = 0; i < migrations_.size(); ++i)
-        if (migrations_[i].phase != Phase::queued) begun_.push_back(static_cast<std::uint32_t>(i));
-    begun_known_ = true;
-    return begun_;
-}
-
 // The migration whose next point comes first, the oldest of several; their number where there is none.
-std::size_t Simulator::next_migration() {
+std::size_t Simulator::next_migration() const {
     std::size_t first = migrations_.size();
     double next = kNever;
-    for (const std::uint32_t i : begun_migrations())
+    for (const std::uint32_t i : begun_)
         if (migrations_[i].next_s < next) {
             next = migrations_[i].next_s;
             first = i;
@@ -39,91 +30,173 @@ std::size_t Simulator::next_migration() {
     return first;
 }
 
+// ---- those that wait ------------------------------------------------------------------------------------------------
+
+bool Simulator::may_start(const Migration& m) const {
+    return hosts_[at(m.source)].moving < profile(m.source).max_concurrent &&
+           hosts_[at(m.destination)].moving < profile(m.destination).max_concurrent;
+}
+
 // Starts waiting migrations, oldest first, where both ends have a place free.
 void Simulator::start_queued() {
-    for (Migration& m : migrations_) {
+    if (begun_.size() + n_ended_ == migrations_.size()) return;
+    for (std::uint32_t i = 0; i < migrations_.size(); ++i)
+        if (migrations_[i].phase == Phase::queued && may_start(migrations_[i])) start_migration(i);
+    list_queued();
+}
+
+// The queue of each host, for start_queued_at().
+void Simulator::list_queued() {
+    std::fill(queue_first_.begin(), queue_first_.end(), -1);
+    for (std::size_t i = migrations_.size(); i-- > 0;) {
+        Migration& m = migrations_[i];
         if (m.phase != Phase::queued) continue;
-        HostTruth& source = hosts_[at(m.source)];
-        HostTruth& destination = hosts_[at(m.destination)];
-        if (source.moving >= profile(m.source).max_concurrent ||
-            destination.moving >= profile(m.destination).max_concurrent)
-            continue;
-        const Vm& vm = vms_[at(m.vm)];
-        touch(m.source);
-        touch(m.destination);
-        solve(m.source);
-        const Portion p =
-            *std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& x) { return x.vm == m.vm; });
-        const HypervisorProfile& hypervisor = profile(m.source);
-        m.memory_mib = static_cast<double>(p.capped[1]);
-        const float busy = vm.allocation[0] > 0.0F ? p.got[0] / vm.allocation[0] : 0.0F;
-        m.dirty_mib_s = static_cast<double>(hypervisor.dirty_share_per_s) * m.memory_mib * static_cast<double>(busy);
-        m.working_set_mib = static_cast<double>(hypervisor.working_set) * m.memory_mib;
-        m.remaining_mib = m.memory_mib;
-        m.phase = Phase::setup;
-        begun_known_ = false;
-        m.next_s = now_ + static_cast<double>(hypervisor.migration_setup_s);
-        ++source.moving;
-        ++destination.moving;
-        ++source.special;
-        ++destination.special;
-        destination.arriving_memory += p.capped[1];
-        set_vm_state(m.vm, VmState::migrating);
+        const std::array<std::int32_t, 2> ends{m.source, m.destination};
+        for (std::size_t end = 0; end < 2; ++end) {
+            m.queued_next[end] = queue_first_[at(ends[end])];
+            queue_first_[at(ends[end])] = static_cast<std::int32_t>(i);
+        }
     }
 }
 
-// Shares the links anew among the migrations that are copying, and finds when each ends its round. What keeps its rate
-// goes on as it was: only hosts whose traffic changes are evaluated again.
-void Simulator::replan_links() {
-    planned_mbit_s_.resize(hosts_.size());
-    const std::vector<std::uint32_t>& begun = begun_migrations();
-    for (const std::uint32_t i : begun) {
-        const Migration& m = migrations_[i];
-        for (const std::int32_t host : {m.source, m.destination}) {
-            hosts_[at(host)].copying = 0;
-            planned_mbit_s_[at(host)] = 0.0F;
-        }
+// The same where places have come free at two hosts alone, since start_queued() was called last.
+void Simulator::start_queued_at(std::int32_t host, std::int32_t other) {
+    const auto next = [this](std::int32_t i, std::int32_t of) {
+        const Migration& m = migrations_[at(i)];
+        return m.queued_next[m.source == of ? 0 : 1];
+    };
+    const auto first_of = [&](std::int32_t of) { // what has started since is dropped
+        std::int32_t& first = queue_first_[at(of)];
+        while (first >= 0 && migrations_[at(first)].phase != Phase::queued) first = next(first, of);
+        return first;
+    };
+    const auto full = [this](std::int32_t h) { return hosts_[at(h)].moving >= profile(h).max_concurrent; };
+    std::int32_t a = first_of(host), b = first_of(other);
+    while (a >= 0 || b >= 0) {
+        if (full(host)) a = -1;
+        if (full(other)) b = -1;
+        const std::int32_t i = b < 0 || (a >= 0 && a < b) ? a : b; // the older one
+        if (i < 0) return;
+        if (migrations_[at(i)].phase == Phase::queued && may_start(migrations_[at(i)]))
+            start_migration(static_cast<std::uint32_t>(i));
+        if (a == i) a = next(a, host);
+        if (b == i) b = next(b, other);
     }
-    std::fill(rack_copying_.begin(), rack_copying_.end(), 0);
-    for (const std::uint32_t i : begun) {
-        const Migration& m = migrations_[i];
-        if (m.phase != Phase::copying) continue;
-        ++hosts_[at(m.source)].copying;
-        ++hosts_[at(m.destination)].copying;
-        const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
-        const std::int32_t to = plant_->spec.hosts[at(m.destination)].rack;
-        if (from == to) continue;
-        ++rack_copying_[at(from)];
-        ++rack_copying_[at(to)];
+}
+
+// From now on it takes a place at both ends. What its VM gets changes on its source alone.
+void Simulator::start_migration(std::uint32_t index) {
+    Migration& m = migrations_[index];
+    HostTruth& source = hosts_[at(m.source)];
+    HostTruth& destination = hosts_[at(m.destination)];
+    const Vm& vm = vms_[at(m.vm)];
+    const HypervisorProfile& hypervisor = profile(m.source);
+    touch_link(m.source);
+    touch_link(m.destination);
+    packed_hosts_ = false;
+    const Portion p = portion_at(m.source, m.vm);
+    m.memory_mib = static_cast<double>(p.capped[1]);
+    const float busy = vm.allocation[0] > 0.0F ? p.got[0] / vm.allocation[0] : 0.0F;
+    m.dirty_mib_s = static_cast<double>(hypervisor.dirty_share_per_s) * m.memory_mib * static_cast<double>(busy);
+    m.working_set_mib = static_cast<double>(hypervisor.working_set) * m.memory_mib;
+    m.remaining_mib = m.memory_mib;
+    m.phase = Phase::setup;
+    begun_.insert(std::upper_bound(begun_.begin(), begun_.end(), index), index);
+    m.next_s = now_ + static_cast<double>(hypervisor.migration_setup_s);
+    const bool keeps = keeps_sums(m.source);
+    if (keeps)
+        account(m.source, p, -1.0F);
+    else
+        source.stale = true;
+    ++source.moving;
+    ++destination.moving;
+    ++source.special;
+    ++destination.special;
+    destination.arriving_memory += p.capped[1];
+    set_moving(m.vm, true);
+    if (keeps) account(m.source, uncontended(m.source, m.vm), 1.0F);
+}
+
+// A VM that begins or ceases to be copied serves as before: its application's shares are what they were.
+void Simulator::set_moving(std::int32_t id, bool moving) {
+    Vm& vm = vms_[at(id)];
+    vm.state = moving ? VmState::migrating : VmState::running;
+    ++vm.epoch;
+    note_change(id);
+    recount_special(vm);
+    if (vm.host >= 0) repack_vm(id);
+}
+
+// ---- those that have begun ------------------------------------------------------------------------------------------
+
+float Simulator::link_mbit_s(const Migration& m) const {
+    const auto share = [this](std::int32_t host) {
+        return plant_->hosts[at(host)].link_mbit_s / static_cast<float>(hosts_[at(host)].copying);
+    };
+    float mbit_s = std::min(share(m.source), share(m.destination));
+    const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
+    const std::int32_t to = plant_->spec.hosts[at(m.destination)].rack;
+    if (from == to) return mbit_s;
+    for (const std::int32_t rack : {from, to})
+        mbit_s =
+            std::min(mbit_s, plant_->spec.racks[at(rack)].uplink_mbit_s / static_cast<float>(rack_copying_[at(rack)]));
+    return mbit_s;
+}
+
+// Shares the links anew where a migration begins or ceases to copy, and finds when each of those that share one with it
+// ends its round. What keeps its rate goes on as it was: only hosts whose traffic changes are evaluated again.
+void Simulator::replan_links(const Migration& changed, bool joins) {
+    const std::int32_t step = joins ? 1 : -1;
+    const std::int32_t from = plant_->spec.hosts[at(changed.source)].rack;
+    const std::int32_t to = plant_->spec.hosts[at(changed.destination)].rack;
+    hosts_[at(changed.source)].copying += step;
+    hosts_[at(changed.destination)].copying += step;
+    if (from != to) {
+        rack_copying_[at(from)] += step;
+        rack_copying_[at(to)] += step;
     }
-    for (const std::uint32_t i : begun) {
+    const auto shares_uplink = [&](const Migration& m) {
+        if (from == to) return false;
+        const std::int32_t a = plant_->spec.hosts[at(m.source)].rack;
+        const std::int32_t b = plant_->spec.hosts[at(m.destination)].rack;
+        return a != b && (a == from || a == to || b == from || b == to);
+    };
+    const auto ask = [this](std::int32_t host) {
+        if (planned_mbit_s_[at(host)] >= 0.0F) return;
+        planned_mbit_s_[at(host)] = 0.0F;
+        replanned_.push_back(host);
+    };
+    replanned_.clear();
+    ask(changed.source);
+    ask(changed.destination);
+    for (const std::uint32_t i : begun_) {
         Migration& m = migrations_[i];
         if (m.phase != Phase::copying) continue;
-        const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
-        const std::int32_t to = plant_->spec.hosts[at(m.destination)].rack;
-        float mbit_s = std::min(
-            plant_->hosts[at(m.source)].link_mbit_s / static_cast<float>(hosts_[at(m.source)].copying),
-            plant_->hosts[at(m.destination)].link_mbit_s / static_cast<float>(hosts_[at(m.destination)].copying));
-        if (from != to)
-            for (const std::int32_t rack : {from, to})
-                mbit_s = std::min(mbit_s, plant_->spec.racks[at(rack)].uplink_mbit_s /
-                                              static_cast<float>(rack_copying_[at(rack)]));
-        planned_mbit_s_[at(m.source)] += mbit_s;
-        planned_mbit_s_[at(m.destination)] += mbit_s;
-        const double rate_mib_s = static_cast<double>(mbit_s) * kMibPerMbit;
-        if (rate_mib_s == m.rate_mib_s) continue;
+        const bool shares = m.source == changed.source || m.destination == changed.destination ||
+                            m.source == changed.destination || m.destination == changed.source;
+        if (!shares && !shares_uplink(m)) continue;
+        const float mbit_s = link_mbit_s(m);
+        if (mbit_s == m.mbit_s) continue;
         m.remaining_mib -= m.rate_mib_s * (now_ - m.advanced_s);
         m.advanced_s = now_;
-        m.rate_mib_s = rate_mib_s;
+        m.mbit_s = mbit_s;
+        m.rate_mib_s = static_cast<double>(mbit_s) * kMibPerMbit;
         m.next_s = now_ + std::max(0.0, m.remaining_mib) / m.rate_mib_s;
+        ask(m.source);
+        ask(m.destination);
     }
-    for (const std::uint32_t i : begun) {
+    for (const std::uint32_t i : begun_) {
         const Migration& m = migrations_[i];
-        for (const std::int32_t host : {m.source, m.destination}) {
-            if (hosts_[at(host)].migration_mbit_s == planned_mbit_s_[at(host)]) continue;
-            touch_link(host);
-            hosts_[at(host)].migration_mbit_s = planned_mbit_s_[at(host)];
-        }
+        if (m.phase != Phase::copying) continue;
+        for (const std::int32_t host : {m.source, m.destination})
+            if (planned_mbit_s_[at(host)] >= 0.0F) planned_mbit_s_[at(host)] += m.mbit_s;
+    }
+    for (const std::int32_t host : replanned_) {
+        const float mbit_s = planned_mbit_s_[at(host)];
+        planned_mbit_s_[at(host)] = -1.0F;
+        if (hosts_[at(host)].migration_mbit_s == mbit_s) continue;
+        touch_link(host);
+        hosts_[at(host)].migration_mbit_s = mbit_s;
     }
 }
 
@@ -133,12 +206,14 @@ void Simulator::play_migration(std::size_t index) {
     const HypervisorProfile& hypervisor = profile(m.source);
     switch (m.phase) {
     case Phase::queued:
+    case Phase::over:
         return;
     case Phase::setup:
         m.phase = Phase::copying;
         m.round_start_s = m.advanced_s = now_;
         m.rate_mib_s = 0.0;
-        replan_links();
+        m.mbit_s = 0.0F;
+        replan_links(m, true);
         return;
     case Phase::copying: {
         const double next = std::min(m.dirty_mib_s * (now_ - m.round_start_s), m.working_set_mib);
@@ -152,7 +227,7 @@ void Simulator::play_migration(std::size_t index) {
         m.downtime_s = next / m.rate_mib_s + static_cast<double>(hypervisor.resume_s);
         m.phase = Phase::stopped;
         m.next_s = now_ + m.downtime_s;
-        replan_links(); // the others get its share
+        replan_links(m, false); // the others get its share
         return;
     }
     case Phase::stopped:
@@ -164,19 +239,18 @@ void Simulator::play_migration(std::size_t index) {
 void Simulator::finish_migration(std::size_t index) {
     const Migration m = migrations_[index];
     Vm& vm = vms_[at(m.vm)];
-    touch(m.source);
-    touch(m.destination);
+    touch_link(m.source);
+    touch_link(m.destination);
+    packed_hosts_ = false;
     // The downtime is over: what the VM got until then is what nobody got while it was switched over.
-    solve(m.source);
-    const auto portion =
-        std::find_if(portions_.begin(), portions_.end(), [&m](const Portion& p) { return p.vm == m.vm; });
-    if (portion->useful) {
+    const Portion p = portion_at(m.source, m.vm);
+    if (p.useful) {
         const Prices& prices = plant_->spec.prices;
-        const double unmet = static_cast<double>(portion->got[0]) * m.downtime_s;
+        const double unmet = static_cast<double>(p.got[0]) * m.downtime_s;
         double usd = 0.0;
         for (const std::size_t r :
              {std::size_t{0}, std::size_t{2}, std::size_t{3}, std::size_t{4}}) { // its memory stays filled
-            const double lost = static_cast<double>(portion->got[r]) * m.downtime_s;
+            const double lost = static_cast<double>(p.got[r]) * m.downtime_s;
             tick_totals_.unmet[r] += lost;
             usd += lost * static_cast<double>(prices.unmet_usd_h[r] * kPriceUnit[r]);
         }
@@ -194,49 +268,74 @@ void Simulator::finish_migration(std::size_t index) {
         tick_totals_.dark_s += m.downtime_s;
     }
     tick_totals_.downtime_s += m.downtime_s;
-    cancel_migration(index); // gives back everything but the VM's place
+    const bool leaves_sums = keeps_sums(m.source), joins_sums = keeps_sums(m.destination);
+    if (leaves_sums)
+        account(m.source, p, -1.0F);
+    else
+        hosts_[at(m.source)].stale = true;
+    end_migration(index); // gives back everything but the VM's place
     reserve(m.source, vm.allocation, -1.0F);
-    unlink_host(m.vm);
+    leave_list(m.vm);
     reserve(m.destination, vm.allocation, 1.0F);
-    link_host(m.vm, m.destination);
+    vm.state = VmState::running;
+    join_list(m.vm, m.destination);
+    set_moving(m.vm, false);
+    if (joins_sums)
+        account(m.destination, uncontended(m.destination, m.vm), 1.0F);
+    else
+        hosts_[at(m.destination)].stale = true;
     last_move_s_[at(m.vm)] = now_;
-    set_vm_state(m.vm, VmState::running);
-    start_queued();
-    replan_links();
+    start_queued_at(m.source, m.destination);
 }
 
-// Takes the migration out of the books; the VM goes on where it stands.
-void Simulator::cancel_migration(std::size_t index) {
-    const Migration m = migrations_[index];
+// Takes the migration out of the books.
+void Simulator::end_migration(std::size_t index) {
+    Migration& m = migrations_[index];
     Vm& vm = vms_[at(m.vm)];
     if (m.phase != Phase::queued) {
         for (const std::int32_t host : {m.source, m.destination}) {
-            touch(host);
             --hosts_[at(host)].moving;
             --hosts_[at(host)].special;
-            hosts_[at(host)].migration_mbit_s = 0.0F;
         }
         hosts_[at(m.destination)].arriving_memory -= static_cast<float>(m.memory_mib);
         if (hosts_[at(m.destination)].moving == 0) hosts_[at(m.destination)].arriving_memory = 0.0F;
+        std::erase(begun_, static_cast<std::uint32_t>(index));
     }
     --hosts_[at(m.destination)].arriving;
     reserve(m.destination, vm.allocation, -1.0F);
     vm.destination = -1;
     note_place(m.vm);
-    begun_known_ = false;
-    migrations_.erase(migrations_.begin() + static_cast<std::ptrdiff_t>(index));
-    if (vm.state == VmState::migrating) {
-        set_vm_state(m.vm, VmState::running);
-        replan_links();
+    m.phase = Phase::over;
+    ++n_ended_;
+}
+
+// The VM goes on where it stands.
+void Simulator::cancel_migration(std::size_t index) {
+    const Migration m = migrations_[index];
+    if (m.phase != Phase::queued) {
+        touch(m.source);
+        touch(m.destination);
     }
+    end_migration(index);
+    if (m.phase == Phase::copying) replan_links(m, false);
+    if (vms_[at(m.vm)].state == VmState::migrating) set_vm_state(m.vm, VmState::running);
 }
 
 void Simulator::cancel_migrations_of(std::int32_t host) {
     for (std::size_t i = migrations_.size(); i-- > 0;)
-        if (i < migrations_.size() && (migrations_[i].source == host || migrations_[i].destination == host)) {
+        if (migrations_[i].phase != Phase::over &&
+            (migrations_[i].source == host || migrations_[i].destination == host)) {
             ++tick_totals_.migrations_failed;
             cancel_migration(i);
         }
+}
+
+void Simulator::drop_ended_migrations() {
+    std::erase_if(migrations_, [](const Migration& m) { return m.phase == Phase::over; });
+    n_ended_ = 0;
+    begun_.clear();
+    for (std::uint32_t i = 0; i < migrations_.size(); ++i)
+        if (migrations_[i].phase != Phase::queued) begun_.push_back(i);
 }
 
 } // namespace foreshade

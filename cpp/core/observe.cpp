@@ -9,16 +9,6 @@
 
 namespace foreshade {
 
-namespace {
-
-// Whether any of four numbers is above its limit.
-bool above(Vec4 x, Vec4 limit) {
-    const auto over = x > limit;
-    return (over[0] | over[1] | over[2] | over[3]) != 0;
-}
-
-} // namespace
-
 void Simulator::prepare(ClusterState& state) const {
     const std::size_t n_hosts = hosts_.size();
     state.hosts.resize(n_hosts);
@@ -103,6 +93,63 @@ void Simulator::observe_again(ClusterState& state, std::span<const std::int32_t>
     shown_played_ = played_;
 }
 
+// What VMs use and are seen to want where their host has room for what their caps leave them: what solve() would come
+// to. The sums of that over each host's VMs beside it.
+void Simulator::show_uncontended(VmColumns& vms, std::vector<HostSums>& sums, std::vector<float>& gpus) {
+    if (!packed_) repack();
+    sums.assign(hosts_.size() + 1, HostSums{});
+    const WorkloadView& work = plant_->work;
+    gpus.assign(work.n_gpu_series > 0 ? hosts_.size() + 1 : 0, 0.0F);
+    const float* const demand_row = row();
+    const float* const gpu_row =
+        work.n_gpu_series > 0 ? work.gpu + static_cast<std::size_t>(played_) * work.n_gpu_series : nullptr;
+    auto* const base = reinterpret_cast<char*>(sums.data());
+    const auto nowhere = static_cast<std::uint32_t>(hosts_.size() * sizeof(HostSums));
+    const float* const caps = vms.allocation.data();
+    float *const usage = vms.usage.data(), *const demand = vms.demand.data();
+    const auto show_all = [&](const std::vector<PackedVm>& packed, const std::vector<PackedFactor>& factors,
+                              const std::vector<std::int32_t>& ids) {
+        for (std::size_t i = 0; i < packed.size(); ++i) {
+            const PackedVm vm = packed[i];
+            if (vm.sums == nowhere) continue;
+            const std::size_t first = static_cast<std::size_t>(ids[i]) * kResources;
+            Vec4 want = load4(demand_row + vm.series);
+            if (!packed_whole_) want = want * factors[i].of;
+            const Vec4 got = min4(load4(caps + first), want);
+            reinterpret_cast<HostSums*>(base + vm.sums)->used += got;
+            __builtin_memcpy(usage + first, &got, sizeof(got));
+            __builtin_memcpy(demand + first, &got, sizeof(got));
+            if (gpu_row == nullptr) continue;
+            if (const std::int32_t column = work.gpu_column[vm.series / kDense]; column >= 0) {
+                const float share = vms_[static_cast<std::size_t>(ids[i])].share;
+                const float used = std::min(share * gpu_row[column], caps[first + kDense]);
+                usage[first + kDense] = demand[first + kDense] = used;
+                gpus[vm.sums / sizeof(HostSums)] += used;
+            }
+        }
+    };
+    show_all(calm_vms_, calm_factors_, calm_ids_);
+    show_all(careful_vms_, careful_factors_, careful_ids_);
+    for (const std::int32_t v : special_vms_) {
+        const Vm& vm = vms_[static_cast<std::size_t>(v)];
+        if (!vm.is_special || hosts_[static_cast<std::size_t>(vm.host)].state != HostState::on) continue;
+        const Portion p = uncontended(vm.host, v);
+        show_portion(vms, p);
+        sums[static_cast<std::size_t>(vm.host)].used += load4(p.got);
+        if (!gpus.empty()) gpus[static_cast<std::size_t>(vm.host)] += p.got[kDense];
+    }
+}
+
+void Simulator::show_portion(VmColumns& vms, const Portion& p) {
+    const auto v = static_cast<std::size_t>(p.vm);
+    const Amounts estimate = estimated_demand(p);
+    vms.contention[v] = contention_of(p);
+    for (std::size_t r = 0; r < kResources; ++r) {
+        vms.usage[v * kResources + r] = p.got[r];
+        vms.demand[v * kResources + r] = estimate[r];
+    }
+}
+
 // What changes with every tick: hosts, and of VMs what they use.
 void Simulator::show(ClusterState& state) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -121,56 +168,10 @@ void Simulator::show(ClusterState& state) {
     HostColumns& hosts = state.hosts;
     VmColumns& vms = state.vms;
     for (std::size_t v = 0; v < vms_.size(); ++v) vms.since_move_s[v] = static_cast<float>(now_ - last_move_s_[v]);
-    // Where every VM of a host plainly runs and there is room for what their caps leave them, solve() would come to
-    // just that: usage is demand and nobody waits.
-    struct Plain {
-        Vec4 used{};
-        float gpu = 0.0F;
-        bool holds = false;
-    };
-    thread_local std::vector<Plain> plain; // its contents do not outlive the call
-    plain.assign(hosts_.size() + 1, Plain{});
-    for (std::size_t h = 0; h < hosts_.size(); ++h)
-        plain[h].holds = hosts_[h].state == HostState::on && played_ >= 0 && hosts_[h].special == 0 &&
-                         hosts_[h].migration_mbit_s <= 0.0F && hidden_factor_ == 1.0F;
-    const WorkloadView& work = plant_->work;
-    if (played_ >= 0) {
-        if (!packed_) repack();
-        const float* const demand_row = row();
-        const float* const gpu_row =
-            work.n_gpu_series > 0 ? work.gpu + static_cast<std::size_t>(played_) * work.n_gpu_series : nullptr;
-        const std::uint32_t* const packed_at = packed_at_.data();
-        const std::int32_t* const places = vms.host.data();
-        const PackedVm *const careful = careful_vms_.data(), *const calm_list = calm_vms_.data();
-        const PackedFactor *const careful_of = careful_factors_.data(), *const calm_of = calm_factors_.data();
-        const float* const caps = vms.allocation.data();
-        float *const usage = vms.usage.data(), *const demand = vms.demand.data();
-        Plain* const hosts_plain = plain.data();
-        const bool whole = packed_whole_;
-        const std::size_t n_vms = vms_.size();
-        for (std::size_t v = 0; v < n_vms; ++v) {
-            const std::uint32_t packed = packed_at[v];
-            if (packed == kNotPacked || places[v] < 0) continue;
-            Plain& host = hosts_plain[places[v]];
-            if (!host.holds) continue;
-            const std::size_t i = packed & ~kCalm;
-            const bool is_calm = (packed & kCalm) != 0;
-            const std::uint32_t series = (is_calm ? calm_list : careful)[i].series;
-            const float* const cap = caps + v * kResources;
-            Vec4 want = load4(demand_row + series);
-            if (!whole) want = want * (is_calm ? calm_of : careful_of)[i].of;
-            const Vec4 got = min4(load4(cap), want);
-            host.used += got;
-            __builtin_memcpy(usage + v * kResources, &got, sizeof(got));
-            __builtin_memcpy(demand + v * kResources, &got, sizeof(got));
-            if (gpu_row == nullptr) continue;
-            if (const std::int32_t column = work.gpu_column[series / kDense]; column >= 0) {
-                const float used = std::min(vms_[v].share * gpu_row[column], cap[kDense]);
-                vms.usage[v * kResources + kDense] = vms.demand[v * kResources + kDense] = used;
-                host.gpu += used;
-            }
-        }
-    }
+    thread_local std::vector<HostSums> sums;                   // its contents do not outlive the call
+    thread_local std::vector<float> gpus;                      // (n_hosts,) likewise; empty = there are none
+    const bool shown = played_ >= 0 && hidden_factor_ == 1.0F; // of hosts with room; else solve() has to tell
+    if (shown) show_uncontended(vms, sums, gpus);
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const HostTruth& truth = hosts_[h];
         const HostRates& rates = rates_[h];
@@ -197,22 +198,9 @@ void Simulator::show(ClusterState& state) {
                 show_vm(vms, static_cast<std::size_t>(v));
             continue;
         }
-        const Plant::HostConstants& constants = plant_->hosts[h];
-        const auto n = static_cast<float>(truth.n_vms);
-        const Vec4 room{constants.usable[0] - n * constants.vm_cpu_mhz,
-                        constants.usable[1] - n * constants.vm_memory_mib - truth.arriving_memory, constants.usable[2],
-                        constants.usable[3]};
-        if (plain[h].holds && !above(plain[h].used, room) && plain[h].gpu <= constants.usable_gpu) continue;
+        if (shown && roomy(static_cast<std::int32_t>(h), sums[h].used, gpus.empty() ? 0.0F : gpus[h])) continue;
         solve(static_cast<std::int32_t>(h));
-        for (const Portion& p : portions_) {
-            const auto v = static_cast<std::size_t>(p.vm);
-            const Amounts estimate = estimated_demand(p);
-            vms.contention[v] = contention_of(p);
-            for (std::size_t r = 0; r < kResources; ++r) {
-                vms.usage[v * kResources + r] = p.got[r];
-                vms.demand[v * kResources + r] = estimate[r];
-            }
-        }
+        for (const Portion& p : portions_) show_portion(vms, p);
     }
     show_inlets(hosts);
     show_forecasts(state.forecasts);

@@ -1,5 +1,7 @@
-// The fast path of a tick: hosts on which nothing happens and everybody gets what they want. Same laws, same sums and
-// the same order of addition on every machine and for any number of threads; host_physics.cpp has the general case.
+// The fast path of a tick: sums over the VMs of all hosts at once. Where everybody gets what they want, what a host
+// draws follows from the sums alone; VMs that do not plainly run, or lack something on a host with room for all, are
+// looked at one by one; host_physics.cpp has the general case. Same laws, same sums and the same order of addition on
+// every machine and for any number of threads.
 //
 // A tick of a quiet cluster is bound by memory and by mispredicted loop ends, so the VMs lie in one long list,
 // ascending, each with the place of its host's sums: a pass is one loop without branches, and a VM that goes to another
@@ -12,12 +14,6 @@
 namespace foreshade {
 
 namespace {
-
-struct Sums { // over the VMs of a host
-    Vec4 wanted;
-    Vec4 used;
-    Vec4 tight;
-};
 
 // Whether every VM got all it wanted (the sums are equal to the bit) and the host has room for all of it.
 bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
@@ -39,11 +35,11 @@ struct Simulator::Load {
     float late;
 };
 
-// Where the sums of a VM's host lie, in bytes; those of VMs without one lie behind the last host's and are not looked
-// at.
+// Where the sums of a VM's host lie, in bytes; those of VMs without one, or that do not plainly run, lie behind the
+// last host's and are not looked at.
 std::uint32_t Simulator::sums_of(const Vm& vm) const {
-    const std::size_t h = vm.host >= 0 ? static_cast<std::size_t>(vm.host) : hosts_.size();
-    return static_cast<std::uint32_t>(h * sizeof(Sums));
+    const std::size_t h = vm.host >= 0 && !vm.is_special ? static_cast<std::size_t>(vm.host) : hosts_.size();
+    return static_cast<std::uint32_t>(h * sizeof(HostSums));
 }
 
 // Whether a VM can never reach a cap or the knee. Where allocations may change no VM is calm for good, and a new cap is
@@ -60,9 +56,11 @@ bool Simulator::calm(const Vm& vm) const {
 void Simulator::repack() {
     calm_vms_.clear();
     calm_factors_.clear();
+    calm_ids_.clear();
     careful_vms_.clear();
     careful_factors_.clear();
     careful_caps_.clear();
+    careful_ids_.clear();
     packed_at_.assign(vms_.size(), kNotPacked);
     packed_whole_ = true;
     for (std::size_t v = 0; v < vms_.size(); ++v) {
@@ -75,12 +73,14 @@ void Simulator::repack() {
         if (calm(vm)) {
             packed_at_[v] = static_cast<std::uint32_t>(calm_vms_.size()) | kCalm;
             calm_vms_.push_back(packed);
+            calm_ids_.push_back(static_cast<std::int32_t>(v));
             calm_factors_.push_back(factor);
         } else {
             packed_at_[v] = static_cast<std::uint32_t>(careful_vms_.size());
             careful_vms_.push_back(packed);
             careful_factors_.push_back(factor);
             careful_caps_.push_back({load4(vm.allocation)});
+            careful_ids_.push_back(static_cast<std::int32_t>(v));
         }
     }
     if (packed_whole_) {
@@ -91,21 +91,26 @@ void Simulator::repack() {
     packed_hosts_ = false;
 }
 
-// Sorts the hosts into quiet ones and others.
+// Sorts the hosts into quiet ones, mixed ones and those that are not on, which draw what they drew.
 void Simulator::repack_hosts() {
     quiet_hosts_.clear();
-    other_hosts_.clear();
+    mixed_hosts_.clear();
     packed_gpus_.clear();
+    dark_w_.assign(hosts_.size(), 0.0F);
+    dark_total_w_ = 0.0;
     const bool gpus = plant_->work.n_gpu_series > 0;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const auto host = static_cast<std::int32_t>(h);
         const HostTruth& truth = hosts_[h];
-        if (truth.state != HostState::on || truth.special > 0 || hidden_factor_ != 1.0F) {
-            other_hosts_.push_back(host);
+        if (truth.state != HostState::on) {
+            if (truth.stale) evaluate(host);
+            dark_w_[h] = rates_[h].power_w;
+            dark_total_w_ += static_cast<double>(dark_w_[h]);
             continue;
         }
+        const bool mixed = truth.special > 0 || hidden_factor_ != 1.0F;
         const auto n = static_cast<float>(truth.n_vms);
-        PackedHost& packed = quiet_hosts_.emplace_back();
+        PackedHost& packed = (mixed ? mixed_hosts_ : quiet_hosts_).emplace_back();
         packed.overhead = Vec4{n * plant_->hosts[h].vm_cpu_mhz, n * plant_->hosts[h].vm_memory_mib, 0.0F, 0.0F};
         packed.host = host;
         packed.gpu_begin = packed.gpu_end = 0;
@@ -169,10 +174,8 @@ void Simulator::repack_vm(std::int32_t id) {
     return true;
 }
 
-// Calls sink(packed host, load, served) for every quiet host. Whole: every factor is 1 and none is stored.
-template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
-    thread_local std::vector<Sums> sums; // its contents do not outlive the call
-    sums.assign(hosts_.size() + 1, Sums{});
+// Whole: every factor is 1 and none is stored.
+template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const {
     const float* const demand_row = row();
     const float knee = plant_->spec.knee;
     const Vec4 knee4{knee, knee, knee, knee};
@@ -181,18 +184,18 @@ template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
     if (!calm_vms_.empty()) {
         for (std::size_t i = 0; i < calm_vms_.size(); ++i) {
             const PackedVm vm = calm_vms_[i];
-            Vec4& wanted = reinterpret_cast<Sums*>(base + vm.sums)->wanted;
+            Vec4& wanted = reinterpret_cast<HostSums*>(base + vm.sums)->wanted;
             const Vec4 demand = load4(demand_row + vm.series);
             if constexpr (Whole)
                 wanted += demand;
             else
                 wanted += demand * calm_factors_[i].of;
         }
-        for (Sums& host : sums) host.used = host.wanted;
+        for (HostSums& host : sums) host.used = host.wanted;
     }
     for (std::size_t i = 0; i < careful_vms_.size(); ++i) {
         const PackedVm vm = careful_vms_[i];
-        Sums& host = *reinterpret_cast<Sums*>(base + vm.sums);
+        HostSums& host = *reinterpret_cast<HostSums*>(base + vm.sums);
         const Vec4 demand = [&] {
             const Vec4 whole = load4(demand_row + vm.series);
             if constexpr (Whole)
@@ -206,19 +209,78 @@ template <bool Whole, class Sink> void Simulator::each_quiet_host(Sink&& sink) {
         host.used += capped;
         host.tight += max4(capped - knee4 * allocation, zero);
     }
-    for (const PackedHost& packed : quiet_hosts_) {
-        const Sums& of = sums[static_cast<std::size_t>(packed.host)];
-        Load load;
-        const bool served = finish_load(packed, of.wanted, of.used, of.tight, load);
-        sink(packed, load, served);
-    }
 }
 
-template <class Sink> void Simulator::each_quiet_host(Sink&& sink) {
+// Calls sink(packed host, its sums, its load) for every quiet host that is served; evaluates the others that are on.
+template <class Sink> void Simulator::evaluate_hosts(Sink&& sink) {
+    thread_local std::vector<HostSums> sums; // its contents do not outlive the call
+    sums.assign(hosts_.size() + 1, HostSums{});
     if (packed_whole_)
-        each_quiet_host<true>(sink);
+        sum_vms<true>(sums);
     else
-        each_quiet_host<false>(sink);
+        sum_vms<false>(sums);
+    const std::size_t n_mixed = mixed_hosts_.size();
+    for (const PackedHost& packed : quiet_hosts_) {
+        const HostSums& of = sums[static_cast<std::size_t>(packed.host)];
+        Load load;
+        if (finish_load(packed, of.wanted, of.used, of.tight, load))
+            sink(packed, of, load);
+        else
+            mixed_hosts_.push_back(packed);
+    }
+    if (!mixed_hosts_.empty()) evaluate_mixed(sums);
+    mixed_hosts_.resize(n_mixed);
+}
+
+// Hosts where some do not plainly run, or lack something. As long as there is room for what everybody's caps leave them
+// the sums hold, and only those are looked at; else all of the host's VMs are.
+void Simulator::evaluate_mixed(const std::vector<HostSums>& sums) {
+    is_mixed_.resize(hosts_.size() + 1);
+    bool capped = false;
+    for (const PackedHost& packed : mixed_hosts_) {
+        const auto h = static_cast<std::size_t>(packed.host);
+        HostTruth& truth = hosts_[h];
+        HostRates& rates = rates_[h];
+        truth.stale = hidden_factor_ != 1.0F || packed.gpu_begin != packed.gpu_end;
+        if (truth.stale) continue;
+        while (truth.short_first >= 0) unlist_short(packed.host, truth.short_first);
+        const HostSums& of = sums[h];
+        rates = HostRates{};
+        rates.roomy = true;
+        rates.got = of.used;
+        rates.capped_cpu = rates.wanted_cpu = rates.served_cpu = of.used[0];
+        rates.tight_cpu = of.tight[0];
+        __builtin_memcpy(rates.demand, &of.wanted, sizeof(of.wanted));
+        is_mixed_[h] = 1;
+        capped = capped || !all_served(of.wanted, of.used, of.used, of.used);
+    }
+    if (capped) {
+        const float* const demand_row = row();
+        for (std::size_t i = 0; i < careful_vms_.size(); ++i) {
+            Vec4 demand = load4(demand_row + careful_vms_[i].series);
+            if (!packed_whole_) demand = demand * careful_factors_[i].of;
+            const Vec4 allocation = careful_caps_[i].allocation;
+            if (all_served(demand, demand, demand, allocation)) continue;
+            const std::size_t h = careful_vms_[i].sums / sizeof(HostSums);
+            if (is_mixed_[h] == 0) continue;
+            const auto host = static_cast<std::int32_t>(h);
+            note_unmet(host, uncontended(host, careful_ids_[i]), 1.0F);
+        }
+    }
+    std::size_t left = 0;
+    for (const std::int32_t v : special_vms_) {
+        Vm& vm = vms_[static_cast<std::size_t>(v)];
+        vm.listed = vm.is_special;
+        if (!vm.is_special) continue;
+        special_vms_[left++] = v;
+        if (is_mixed_[static_cast<std::size_t>(vm.host)] != 0) account(vm.host, uncontended(vm.host, v), 1.0F);
+    }
+    special_vms_.resize(left);
+    for (const PackedHost& packed : mixed_hosts_) {
+        is_mixed_[static_cast<std::size_t>(packed.host)] = 0;
+        evaluate_slow(packed.host);
+        open_slice(packed.host);
+    }
 }
 
 // Sums over hosts that are served. Single precision holds the sum of a few dozen; longer sums would lose small terms.
@@ -261,14 +323,8 @@ void Simulator::book(Account& account) {
 // A tick in which nothing happens: the sums of the hosts that are served go straight to the accounts.
 void Simulator::play_quiet_tick() {
     Account account;
-    each_quiet_host([&](const PackedHost& packed, const Load& load, bool served) {
+    evaluate_hosts([&](const PackedHost& packed, const HostSums&, const Load& load) {
         const auto h = static_cast<std::size_t>(packed.host);
-        if (!served) {
-            hosts_[static_cast<std::size_t>(packed.host)].stale = true; // it is another tick's demand
-            evaluate_slow(packed.host);
-            open_slice(packed.host);
-            return;
-        }
         HostRates& rates = rates_[h];
         rates.used = load.used;
         rates.used_gpu = load.gpu;
@@ -278,50 +334,48 @@ void Simulator::play_quiet_tick() {
         account.add(load.demand, Vec4{load.power_w, load.late, load.used[0], plant_->hosts[h].usable[0]}, load.gpu);
     });
     book(account);
-    for (const std::int32_t host : other_hosts_) {
-        hosts_[static_cast<std::size_t>(host)].stale = true;
-        evaluate(host);
-    }
 }
 
 // The start of a tick in which something happens: every host has rates. What events touch gets a slice that they can
 // close (touch()), the rest is booked at the tick's end.
 void Simulator::open_all_hosts() {
-    each_quiet_host([this](const PackedHost& packed, const Load& load, bool served) {
-        if (!served) {
-            hosts_[static_cast<std::size_t>(packed.host)].stale = true; // it is another tick's demand
-            evaluate_slow(packed.host);
-            open_slice(packed.host);
-            return;
-        }
-        HostRates& rates = rates_[static_cast<std::size_t>(packed.host)];
+    evaluate_hosts([this](const PackedHost& packed, const HostSums& of, const Load& load) {
+        const auto h = static_cast<std::size_t>(packed.host);
+        HostTruth& truth = hosts_[h];
+        while (truth.short_first >= 0) unlist_short(packed.host, truth.short_first);
+        truth.stale = false;
+        HostRates& rates = rates_[h];
+        rates = HostRates{};
         rates.used = load.used;
-        rates.used_gpu = load.gpu;
         rates.power_w = load.power_w;
         rates.late = load.late;
-        rates.contention = 0.0F;
-        rates.overloaded = rates.any_unmet = rates.roomy = false; // what is unmet is looked at where there is any
+        rates.roomy = true;
+        rates.got = of.used;
+        rates.used_gpu = rates.got_gpu = load.gpu;
+        rates.capped_cpu = rates.wanted_cpu = rates.served_cpu = of.used[0];
+        rates.tight_cpu = of.tight[0];
         __builtin_memcpy(rates.demand, &load.demand, sizeof(load.demand));
         rates.demand[4] = load.gpu;
     });
-    for (const std::int32_t host : other_hosts_) {
-        hosts_[static_cast<std::size_t>(host)].stale = true;
-        evaluate(host);
-    }
     opened_ = true;
 }
 
-// The hosts that nothing has touched, for the whole tick.
-void Simulator::book_untouched() {
-    Account account;
-    for (const PackedHost& packed : quiet_hosts_) {
-        const auto h = static_cast<std::size_t>(packed.host);
-        if (hosts_[h].open) continue;
-        const HostRates& rates = rates_[h];
-        account.add(load4(rates.demand), Vec4{rates.power_w, rates.late, rates.used[0], plant_->hosts[h].usable[0]},
-                    rates.demand[4]);
+// The hosts that nothing has touched, for the whole tick; in a quiet tick those that are on have been booked.
+void Simulator::book_untouched(bool quiet) {
+    if (!quiet) {
+        Account account;
+        for (const PackedHost& packed : quiet_hosts_) {
+            const auto h = static_cast<std::size_t>(packed.host);
+            if (hosts_[h].open) continue;
+            const HostRates& rates = rates_[h];
+            account.add(load4(rates.demand), Vec4{rates.power_w, rates.late, rates.used[0], plant_->hosts[h].usable[0]},
+                        rates.demand[4]);
+        }
+        book(account);
     }
-    book(account);
+    double dark_w = dark_total_w_;
+    for (const std::int32_t host : open_hosts_) dark_w -= static_cast<double>(dark_w_[static_cast<std::size_t>(host)]);
+    tick_totals_.host_j += dark_w * plant_->spec.tick_s;
 }
 
 } // namespace foreshade

@@ -56,6 +56,7 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in,
         constants.metered = host.rented ? 0.0F : 1.0F;
         constants.gpu_idle_w = host.rented ? 0.0F : server.capacity[4] * server.gpu_idle_w;
         constants.gpu_slope_w = host.rented ? 0.0F : server.gpu_peak_w - server.gpu_idle_w;
+        constants.profile = &hypervisor;
         constants.power = &power[at(host.model)];
         constants.late = &late[at(host.model)];
         constants.vm_cpu_mhz = hypervisor.vm_cpu_mhz;
@@ -90,7 +91,11 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     history_.clear();
     events_.clear();
     migrations_.clear();
-    begun_known_ = false;
+    begun_.clear();
+    n_ended_ = 0;
+    queue_first_.assign(spec.hosts.size(), -1);
+    planned_mbit_s_.assign(spec.hosts.size(), -1.0F);
+    special_vms_.clear();
     waiting_.clear();
     dark_apps_.clear();
     crashed_.clear();
@@ -153,10 +158,6 @@ const float* Simulator::row() const {
     return played_ < 0 ? zeros(width) : plant_->work.demand + static_cast<std::size_t>(played_) * width;
 }
 
-const HypervisorProfile& Simulator::profile(std::int32_t host) const {
-    return plant_->spec.profiles[at(plant_->spec.hosts[at(host)].profile)];
-}
-
 const ServerModel& Simulator::model(std::int32_t host) const {
     return plant_->spec.models[at(plant_->spec.hosts[at(host)].model)];
 }
@@ -164,6 +165,8 @@ const ServerModel& Simulator::model(std::int32_t host) const {
 // Plays what happens until `end`, evaluating every host at the start and again where something touches it.
 void Simulator::play_events(double end) {
     open_all_hosts();
+    start_queued();
+    settle();
     for (;;) {
         const double event_s = events_.empty() ? end + 1.0 : events_.front().time;
         const std::size_t migration = next_migration();
@@ -191,8 +194,6 @@ void Simulator::advance() {
     const double end = static_cast<double>(tick_ + 1) * spec.tick_s;
     played_ = tick_;
     in_tick_ = true;
-    start_queued();
-    if (!migrations_.empty()) replan_links();
     if (!packed_) repack();
     if (!packed_hosts_) repack_hosts();
     tick_start_s_ = now_;
@@ -202,7 +203,7 @@ void Simulator::advance() {
     else
         play_quiet_tick();
     now_ = end;
-    if (opened_) book_untouched();
+    book_untouched(!eventful);
     opened_ = false;
     for (const std::int32_t host : open_hosts_) {
         close(host);
@@ -254,6 +255,7 @@ void Simulator::advance() {
     last_totals_ = tick_totals_;
     tick_totals_ = Totals{};
     in_tick_ = false;
+    if (n_ended_ > 0) drop_ended_migrations();
     if (online_) learn_demand();
     ++tick_;
     if (!done()) arrivals_and_departures();

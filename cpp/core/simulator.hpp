@@ -39,6 +39,7 @@ struct Plant {
         float gpu_slope_w; // for each GPU in use
         const PowerCurve* power;
         const LateCurve* late;
+        const HypervisorProfile* profile;
         float vm_cpu_mhz;
         float vm_memory_mib;
         float link_mbit_s;       // for migrations
@@ -136,6 +137,7 @@ class Simulator {
         VmKind kind = VmKind::production;
         bool touched = false;    // unmet demand in this tick
         bool is_special = false; // as counted by its host
+        bool listed = false;     // in special_vms_
         bool crashed = false;    // its host failed, and it does not run yet
         bool changed = false;    // in changed_
         bool spare = false;      // pauses once it has booted, until it is resumed
@@ -155,6 +157,7 @@ class Simulator {
         std::int64_t demand_tick = -1;
         std::uint32_t epoch = 0;
         std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
+        std::int32_t short_next = -1;                // of its host's, the next with an unmet_rate
         std::int32_t app_next = -1, app_prev = -1;   // members of an application
         std::uint32_t birth = 0;                     // tells apart the VMs that use one slot
         double crashed_s = 0.0;                      // up to when its outage was booked
@@ -170,6 +173,7 @@ class Simulator {
         std::uint8_t alarms = 0;
         bool noticed = false;               // its provider wants it back
         std::int32_t first = -1, last = -1; // VMs
+        std::int32_t short_first = -1;      // VMs with an unmet_rate
         std::int32_t n_vms = 0;
         std::int32_t arriving = 0; // VMs with room reserved here
         std::int32_t special = 0;  // VMs that are not plainly running, and migrations: the slow path
@@ -201,7 +205,8 @@ class Simulator {
         bool overloaded = false;
         bool any_unmet = false;
         // Sums over its VMs, of what they get where nobody is short of what their caps leave them.
-        bool roomy = false; // holds
+        bool roomy = false;     // holds
+        std::int32_t lacks = 0; // VMs with unmet demand
         Vec4 got{};
         float got_gpu = 0.0F, capped_cpu = 0.0F, wanted_cpu = 0.0F, served_cpu = 0.0F, tight_cpu = 0.0F;
     };
@@ -212,11 +217,13 @@ class Simulator {
         bool dark = false;
         double dark_since_s = 0.0;
     };
-    enum class Phase : std::uint8_t { queued, setup, copying, stopped };
+    enum class Phase : std::uint8_t { queued, setup, copying, stopped, over };
     struct Migration {
         std::int32_t vm, source, destination;
         Phase phase = Phase::queued;
         int round = 0;
+        std::int32_t queued_next[2] = {-1, -1}; // the next that waits and has the same source, the same destination
+        float mbit_s = 0.0F;                    // while it copies
         double remaining_mib = 0.0;
         double memory_mib = 0.0;
         double dirty_mib_s = 0.0;
@@ -248,6 +255,9 @@ class Simulator {
         float share;
         float allocation;
     };
+    struct HostSums { // over the plainly running VMs of a host
+        Vec4 wanted, used, tight;
+    };
     // What one VM of a host wants and gets; scratch of solve().
     struct Portion {
         std::int32_t vm;
@@ -262,6 +272,8 @@ class Simulator {
     // observe.cpp
     void show_vm(VmColumns& vms, std::size_t v) const;
     void show(ClusterState& state);
+    void show_uncontended(VmColumns& vms, std::vector<HostSums>& sums, std::vector<float>& gpus);
+    static void show_portion(VmColumns& vms, const Portion& p);
     void note_change(std::int32_t vm);
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
@@ -279,14 +291,15 @@ class Simulator {
     struct Load;    // of a host whose VMs all get what they want
     struct Account; // of several of them
     void book(Account& account);
-    void book_untouched();
+    void book_untouched(bool quiet);
     void repack();
     void repack_hosts();
     std::uint32_t sums_of(const Vm& vm) const;
     bool calm(const Vm& vm) const;
     void repack_vm(std::int32_t vm);
-    template <bool Whole, class Sink> void each_quiet_host(Sink&& sink);
-    template <class Sink> void each_quiet_host(Sink&& sink);
+    template <bool Whole> void sum_vms(std::vector<HostSums>& sums) const;
+    template <class Sink> void evaluate_hosts(Sink&& sink);
+    void evaluate_mixed(const std::vector<HostSums>& sums);
     bool finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, Vec4 tight, Load& load) const;
     void play_quiet_tick();
     void open_all_hosts();
@@ -300,6 +313,13 @@ class Simulator {
     void finish_rates(std::int32_t host);
     bool roomy(std::int32_t host, Vec4 wanted, float wanted_gpu) const;
     bool solve(std::int32_t host);
+    Portion uncontended(std::int32_t host, std::int32_t vm) const;
+    Portion portion_at(std::int32_t host, std::int32_t vm);
+    void account(std::int32_t host, const Portion& p, float sign);
+    void note_unmet(std::int32_t host, const Portion& p, float sign);
+    void list_short(std::int32_t host, std::int32_t vm, float unmet_rate);
+    void unlist_short(std::int32_t host, std::int32_t vm);
+    bool keeps_sums(std::int32_t host) const;
     Portion portion_of(const Vm& vm, std::int32_t id) const;
     Portion portion_of(const Vm& vm, std::int32_t id, const float* demand_row) const;
     void fair_share(Resource resource, float wanted, float capacity);
@@ -317,6 +337,8 @@ class Simulator {
     Amounts need_of(std::int32_t vm) const;
     void link_host(std::int32_t vm, std::int32_t host);
     void unlink_host(std::int32_t vm);
+    void join_list(std::int32_t vm, std::int32_t host);
+    void leave_list(std::int32_t vm);
     void link_app(std::int32_t vm, std::int32_t app);
     void unlink_app(std::int32_t vm);
     void refresh_app(std::int32_t app);
@@ -328,6 +350,7 @@ class Simulator {
     bool owns_load(const Vm& vm) const;
     bool special(const Vm& vm) const;
     void recount_special(Vm& vm);
+    void mark_special(Vm& vm, bool is_special);
     double cumulative(std::int32_t app) const;
     void leave_host(std::int32_t vm);
     void restart_rack(std::int32_t rack);
@@ -350,13 +373,20 @@ class Simulator {
 
     // migration.cpp
     void start_queued();
-    void replan_links();
+    void start_queued_at(std::int32_t host, std::int32_t other);
+    bool may_start(const Migration& m) const;
+    void start_migration(std::uint32_t index);
+    void set_moving(std::int32_t vm, bool moving);
+    void list_queued();
+    void replan_links(const Migration& changed, bool joins);
+    float link_mbit_s(const Migration& m) const;
     void play_migration(std::size_t index);
     void finish_migration(std::size_t index);
     void cancel_migrations_of(std::int32_t host);
     void cancel_migration(std::size_t index);
-    std::size_t next_migration();
-    const std::vector<std::uint32_t>& begun_migrations();
+    void end_migration(std::size_t index);
+    void drop_ended_migrations();
+    std::size_t next_migration() const;
 
     // actions.cpp
     ActionResult act_spawn(const Action& action);
@@ -377,7 +407,9 @@ class Simulator {
     Refusal can_hold(std::int32_t host, const float* allocation) const;
 
     const float* row() const;
-    const HypervisorProfile& profile(std::int32_t host) const;
+    const HypervisorProfile& profile(std::int32_t host) const {
+        return *plant_->hosts[static_cast<std::size_t>(host)].profile;
+    }
     const ServerModel& model(std::int32_t host) const;
 
     std::shared_ptr<const Plant> plant_;
@@ -409,11 +441,14 @@ class Simulator {
     std::vector<bool> rack_on_;
     std::vector<double> rack_ready_s_;
     std::vector<std::int32_t> rack_copying_; // migrations over the uplink
-    std::vector<float> planned_mbit_s_;      // (n_hosts,) scratch of replan_links()
-    std::vector<Migration> migrations_;
-    std::vector<std::uint32_t> begun_; // of them, those that wait for no place; where begun_known_
-    bool begun_known_ = false;
-    std::vector<Event> events_; // a heap
+    std::vector<float> planned_mbit_s_;      // (n_hosts,) scratch of replan_links(): below 0 = not asked for
+    std::vector<std::int32_t> replanned_;    // hosts; likewise
+    std::vector<Migration> migrations_;      // in the order in which they were asked for
+    std::vector<std::uint32_t> begun_;       // of them, those that wait for no place, the oldest first
+    std::size_t n_ended_ = 0;                // of them, those that are over
+    std::vector<std::int32_t> queue_first_;  // (n_hosts,) the oldest of those that wait, from or to there; -1 = none
+    std::vector<std::int32_t> special_vms_;  // that do not plainly run, some that do again
+    std::vector<Event> events_;              // a heap
     std::vector<std::int32_t> dirty_;
     std::vector<std::int32_t> open_hosts_; // with a slice in this tick
     std::vector<std::int32_t> touched_vms_;
@@ -421,8 +456,9 @@ class Simulator {
     std::size_t next_arrival_ = 0;
     std::vector<std::int32_t> departures_; // workload VMs by departure tick
     std::size_t next_departure_ = 0;
-    std::vector<PackedVm> calm_vms_;            // can never reach a cap or the knee
-    std::vector<PackedFactor> calm_factors_;    // (calm_vms_,) empty where every factor is 1
+    std::vector<PackedVm> calm_vms_;         // can never reach a cap or the knee
+    std::vector<PackedFactor> calm_factors_; // (calm_vms_,) empty where every factor is 1
+    std::vector<std::int32_t> calm_ids_, careful_ids_;
     std::vector<PackedVm> careful_vms_;         // all others
     std::vector<PackedFactor> careful_factors_; // likewise
     std::vector<PackedCap> careful_caps_;
@@ -432,7 +468,10 @@ class Simulator {
     bool packed_whole_ = false; // every factor is 1
     std::vector<PackedGpu> packed_gpus_;
     std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs
-    std::vector<std::int32_t> other_hosts_;
+    std::vector<PackedHost> mixed_hosts_; // on, all others
+    std::vector<std::uint8_t> is_mixed_;  // (n_hosts,) scratch: and those where somebody lacks something
+    std::vector<float> dark_w_;           // (n_hosts,) what those draw that were not on when the hosts were sorted
+    double dark_total_w_ = 0.0;
     std::vector<Portion> portions_;
     std::vector<std::size_t> sort_scratch_;
     std::optional<forecast::DemandForecaster> online_; // where the plant asks for it
