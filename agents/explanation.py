@@ -11,7 +11,7 @@ from foreshade import _core
 from foreshade.agents.decisions import HAM, Taken
 from foreshade.agents.ham.agent import Ham
 from foreshade.agents.rules.rules import Decider
-from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.candidates import CandidateKnobs, Sizing
 from foreshade.envs.features import F32
 from foreshade.envs.native_schema import native_schema
 
@@ -133,9 +133,13 @@ def _left_by_rules(said: _core.CandidateDict, knobs: CandidateKnobs) -> str:
         return "the rules follow another plan"
     if kind not in knobs.preferred:
         return f"the rules never {kind.replace('_', ' ')} by themselves"
-    if kind == "right_size" and said["z"] != np.float32(knobs.headroom):
-        return f"the rules keep a headroom of {knobs.headroom:g}"
+    if kind == "right_size" and said["plan"] >= 0:
+        return f"the rules size otherwise: {_sizing(knobs)}"
     return f"earns {said['score']:+.5f} USD, not above the threshold"
+
+
+def _sizing(sizing: Sizing) -> str:
+    return f"headroom {sizing.headroom:g}, CPU at least {sizing.slack_floor:.0%} of the flavour"
 
 
 def _words(said: _core.CandidateDict, knobs: CandidateKnobs) -> str:
@@ -143,5 +147,6 @@ def _words(said: _core.CandidateDict, knobs: CandidateKnobs) -> str:
         plan = knobs.plans[said["plan"]]
         return f"plan {plan.name}" if plan.eager else f"plan {plan.name}, made once taken"
     if said["kind"] == "right_size":
-        return f"right_size {said['actions']} VMs, headroom {said['z']:g}"
+        sizing = knobs if said["plan"] < 0 else knobs.sizings[said["plan"]]
+        return f"right_size {said['actions']} VMs, {_sizing(sizing)}"
     return said["reason"]

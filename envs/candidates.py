@@ -28,6 +28,24 @@ class PlanKnobs(Knobs):
     every_ticks: Annotated[int, Field(ge=1)] = 1
 
 
+class Sizing(Knobs):
+    """To what right-sizing takes back what VMs never used (docs/rules.md)."""
+
+    headroom: Annotated[float, Field(gt=0)] = 1.4  # memory over the decayed peak
+    #: CPU, disk and network over the decayed peak that a VM keeps when what it never used is taken back; 0 = none is.
+    slack: Annotated[float, Field(ge=0)] = 3.0
+    slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps, share of the flavour
+    unseen: Annotated[float, Field(ge=0)] = 0.2  # over its samples: how likely a tick brings a new peak
+    settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
+
+    def native_sizing(self) -> _core.Sizing:
+        """The same for the native generator."""
+        native = _core.Sizing()
+        for name in Sizing.model_fields:
+            setattr(native, name, getattr(self, name))
+        return native
+
+
 def _n_sigma(z: float) -> PlanKnobs:
     return PlanKnobs(name=f"n-sigma-{z:g}", packer=replace(N_SIGMA, z=z))
 
@@ -64,7 +82,10 @@ AT_ONCE = IdleIsOffKnobs(
 )
 
 
-class CandidateKnobs(Knobs):
+_CONVERTED = {"sizings", "window", "preferred", "plans", "idle_is_off", "rules", "tree", *Sizing.model_fields}
+
+
+class CandidateKnobs(Sizing):
     """How many candidates of each kind are looked at, how they are sized, and which the rules may take."""
 
     k: Annotated[int, Field(ge=2)] = 64  # candidates shown, `wait` included
@@ -80,18 +101,12 @@ class CandidateKnobs(Knobs):
     reshapes: Annotated[int, Field(ge=0)] = 4
     switches: Annotated[int, Field(ge=0)] = 2  # hosts to go off, to come on, to be hired
     helpers: Annotated[int, Field(ge=0)] = 2  # VMs that micro-VMs and shadows are weighed for
-    headroom: Annotated[float, Field(gt=0)] = 1.4  # allocation over the decayed peak
-    headrooms: tuple[float, ...] = ()  # others at which all VMs may be right-sized; never the rules' choice
+    sizings: tuple[Sizing, ...] = ()  # others by which all VMs may be right-sized; never the rules' choice
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1  # least allocation, share of the flavour
     ceiling: Annotated[float, Field(ge=1)] = 3.0  # most CPU
     memory_ceiling: Annotated[float, Field(gt=0)] = 1.0  # most memory: what a guest was booted with
     least_change: Annotated[float, Field(ge=0)] = 0.1  # of the flavour
     peak_ticks: Annotated[int, Field(ge=1)] = 1000  # time constant at which a peak is forgotten
-    #: CPU, disk and network over the decayed peak that a VM keeps when what it never used is taken back; 0 = none is.
-    slack: Annotated[float, Field(ge=0)] = 3.0
-    slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps, share of the flavour
-    unseen: Annotated[float, Field(ge=0)] = 0.2  # over its samples: how likely a tick brings a new peak
-    settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
     shadow_share: Annotated[float, Field(gt=0, le=1)] = 0.1  # of the primary's allocation
     micro_share: Annotated[float, Field(gt=0, le=1)] = 0.25  # likewise of a micro-VM
     micro_life_s: Annotated[float, Field(gt=0)] = 3600.0
@@ -121,8 +136,10 @@ class CandidateKnobs(Knobs):
         """The same knobs for the native generator."""
         native = _core.ProposerKnobs()
         for name in type(self).model_fields:
-            if name not in ("window", "preferred", "plans", "idle_is_off", "rules", "tree"):
+            if name not in _CONVERTED:
                 setattr(native, name, getattr(self, name))
+        native.sizing = self.native_sizing()
+        native.sizings = [sizing.native_sizing() for sizing in self.sizings]
         native.window = self.window.native()
         native.preferred = sum(1 << KINDS.index(kind) for kind in self.preferred)
         plans = []
@@ -146,9 +163,18 @@ def _expected_cost(sigma_scale: float) -> PlanKnobs:
 RULES = CandidateKnobs(idle_is_off=AT_ONCE)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
+#: For VMs whose demand says what they will want, for those that lie still and then jump, and between; with all of
+#: them a VM grows sooner than under the rules.
+TIGHT = Sizing(slack=2.0, slack_floor=0.25, settle_ticks=2)
+PROMPT = Sizing(slack_floor=0.6, settle_ticks=1)
+LOOSE = Sizing(headroom=2.0, slack_floor=0.7, unseen=0.3, settle_ticks=1)
+#: As the rules' plan, but a move must bring twice its price, and a drain pay within 20 hours.
+CALM_PLAN = PlanKnobs(
+    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, drain_ticks=240, move_weight=2.0)
+)
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     idle_is_off=AT_ONCE,
-    headrooms=(1.15, 2.0),
-    plans=(WATCHED_PLAN, _expected_cost(1.0), _expected_cost(3.0), _n_sigma(2.5)),
+    sizings=(TIGHT, PROMPT, LOOSE),
+    plans=(WATCHED_PLAN, CALM_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -81,6 +81,7 @@ class DataCenterVecEnv(VecEnv):
         self._batch = Batch(played, n_envs, said, seed=seed, threads=threads, dtype=dtype)
         self.schema = self._batch.schema
         self.decision = said
+        self.tick_s = float(played[0].tick_s)
         self.n_worlds = len(played)  # environment i plays world i modulo their number
         self._seed: int | None = seed
         self._began_s = time.perf_counter()

@@ -117,10 +117,10 @@ def test_every_reason_of_the_rules_is_true() -> None:
                 if "another plan" in why:
                     seen.add("plan")
                     assert not DEFAULT.plans[said["plan"]].preferred
-                if "headroom of" in why:
-                    seen.add("headroom")
-                    assert one.features["z"] != pytest.approx(DEFAULT.headroom)
-    assert seen == {"never", "threshold", "plan", "headroom"}
+                if "size otherwise" in why:
+                    seen.add("sizing")
+                    assert one.features["patience"] != pytest.approx(DEFAULT.slack_floor)
+    assert seen == {"never", "threshold", "plan", "sizing"}
 
 
 def test_probabilities_are_hams_and_sum_to_one(scenario: Scenario, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from foreshade.agents.ham.agent import Ham
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.frozen_network import ActorShape
 from foreshade.agents.rules.rules import Decider, Rules, load_rules
-from foreshade.envs.candidates import DEFAULT, PLACEMENT, RULES, CandidateKnobs
+from foreshade.envs.candidates import DEFAULT, PLACEMENT, RULES, CandidateKnobs, Sizing
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, Plan
 from foreshade.envs.native_schema import native_schema
@@ -123,11 +123,11 @@ def test_what_is_wrong_in_a_file_of_rules_is_said_in_one_line(tmp_path: Path) ->
 
 def test_knobs_that_are_natively_known_are_all_handed_over() -> None:
     native = CandidateKnobs(
-        k=7, headroom=1.7, headrooms=(1.1,), memory_ceiling=1.3, preferred=("grow",)
+        k=7, headroom=1.7, sizings=(Sizing(headroom=1.1, slack=2.5),), memory_ceiling=1.3, preferred=("grow",)
     ).native()
     assert (native.k, native.preferred) == (7, 1 << _core.candidate_kinds().index("grow"))
     assert native.memory_ceiling == pytest.approx(1.3)
-    assert native.headrooms == pytest.approx([1.1])
+    assert [(one.headroom, one.slack) for one in native.sizings] == [pytest.approx((1.1, 2.5))]
     assert len(native.plans) == 1
 
 

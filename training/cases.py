@@ -1,6 +1,7 @@
 """Named data centres for tuning, training and reports; `+spread`: the world has placed the VMs before.
 
-enterprise:SEED   planetlab:DAY   bitbrains:first|other:FROM_DAY
+enterprise:SEED[:PRESET]   planetlab:DAY[~SEED]   bitbrains:first|other:FROM_DAY[~SEED]
+`~`: its VMs drawn with replacement
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.from_trace import to_workload
-from foreshade.envs.workloads.selection import select
+from foreshade.envs.workloads.selection import resampled, select
 from foreshade.envs.workloads.spec import load_trace, load_workload
 from foreshade.envs.workloads.workload import Workload
 
@@ -44,22 +45,39 @@ HELD_OUT = (
 )
 BITBRAINS_DAYS = 4.0
 
+
+def _drawn(of: tuple[str, ...], seeds: range) -> tuple[str, ...]:
+    return tuple(f"{case}~{seed}" for seed in seeds for case in of)
+
+
+_PLANETLAB_DAYS = ("planetlab:20110306", "planetlab:20110309")
+_BITBRAINS_DAYS = ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8")
 #: What HAM is trained and judged on, by scenario; the days of HELD_OUT are in none of them.
 HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "enterprise": {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
-        "validate": tuple(f"enterprise:{seed}" for seed in range(200, 206)),
-        "gate": tuple(f"enterprise:{seed}" for seed in range(300, 308)),
+        "habits": (
+            *(f"enterprise:{seed}" for seed in range(2000, 2048)),
+            *(
+                f"enterprise:{seed}:{kind}"
+                for kind in ("batch", "daily", "surge")
+                for seed in range(2100, 2112)
+            ),
+        ),
+        "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(300, 348)),
     },
     "planetlab": {
-        "train": ("planetlab:20110306", "planetlab:20110309"),
-        "validate": ("planetlab:20110322",),
-        "gate": ("planetlab:20110322+spread",),
+        "train": _PLANETLAB_DAYS,
+        "habits": _drawn(_PLANETLAB_DAYS, range(24)),
+        "validate": _drawn(("planetlab:20110322",), range(12)),
+        "gate": _drawn(("planetlab:20110322",), range(100, 124)),
     },
     "bitbrains": {
-        "train": ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8"),
-        "validate": ("bitbrains:first:12",),
-        "gate": ("bitbrains:first:16",),
+        "train": _BITBRAINS_DAYS,
+        "habits": _drawn(tuple(f"bitbrains:first:{day}" for day in range(9)), range(6)),
+        "validate": _drawn(("bitbrains:first:12",), range(12)),
+        "gate": _drawn(("bitbrains:first:16",), range(100, 124)),
     },
 }
 #: All three together: the policy that comes with the package.
@@ -96,16 +114,21 @@ def bitbrains(part: str, from_day: int) -> Workload:
 @cache
 def world_of(case: str) -> Callable[[], SimulatedWorld]:
     """A maker of the case's world."""
+    case, _, drawn = case.partition("~")
     name, _, rest = case.partition(":")
     scenario = load_scenario(name)
     seed = 0
     if name == "enterprise":
-        seed = int(rest)
-        workload = load_workload("generated:enterprise", days=2, seed=seed)
+        said, _, preset = rest.partition(":")
+        seed = int(said)
+        workload = load_workload(f"generated:{preset or name}", days=2, seed=seed)
     elif name == "planetlab":
         workload = load_workload("planetlab", day=rest)
     else:
         part, from_day = rest.split(":")
         workload = bitbrains(part, int(from_day))
         scenario = scenario.model_copy(update={"days": BITBRAINS_DAYS})
+    if drawn:
+        seed = int(drawn)
+        workload = resampled(workload, seed)
     return lambda: SimulatedWorld(scenario, workload, seed)

@@ -95,6 +95,24 @@ class ImitationConfig(Entry):
     rollout: RolloutConfig = RolloutConfig()
 
 
+class HabitsConfig(Entry):
+    """Habits of the options beside the rules' own ways (``training.habits``); learn: false = left out."""
+
+    learn: bool = False
+    #: Columns of the context that savings are read from: what demand is like, whatever is done about it. Several
+    #: sets, tried on the evaluation's episodes as the margins are; an empty one = the same everywhere.
+    columns: tuple[tuple[str, ...], ...] = (
+        (),
+        ("new_peaks",),
+        ("jitter",),
+        ("new_peaks", "jitter"),
+        ("memory_of_flavour", "new_peaks"),
+        ("cpu_of_flavour", "memory_of_flavour", "new_peaks", "jitter"),
+    )
+    ridge: Positive = 1.0  # penalty on the weights of standardised columns, in workloads
+    margins: tuple[NotNegative, ...] = (0.0, 1.0)  # per cent to be saved at least
+
+
 class EvaluationConfig(Entry):
     """Paired evaluation of the frozen policy against the rules, on seeds that never train."""
 
@@ -104,6 +122,9 @@ class EvaluationConfig(Entry):
     gate_episodes: Annotated[int, Field(ge=2)] = (
         128  # on seeds of their own: the best was picked on the others
     )
+    #: Training workloads of each scenario that the policy plays with the default components before it is frozen: it
+    #: knows the states then that they lead to (``training.acquaint``).
+    with_components: Whole = 0
     confidence_floor: Share = 0.01  # below it the rules decide: the two best are as good as tied
     #: Logits that a choice must have above the rules'; which is best is tried on the evaluation's episodes.
     least_gains: tuple[NotNegative, ...] = (0.0,)
@@ -119,7 +140,14 @@ class TrainConfig(Entry):
     network: NetworkConfig = NetworkConfig()
     ppo: PpoConfig = PpoConfig()
     imitation: ImitationConfig = ImitationConfig()
+    habits: HabitsConfig = HabitsConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _one_start(self) -> TrainConfig:
+        if self.habits.learn and self.imitation.rounds:
+            raise ValueError("habits and imitation: expected one of them, as each makes the start of PPO")
+        return self
 
     def changed(self, **keys: Any) -> TrainConfig:
         """The same with other values, checked again; None leaves a value as it is.

@@ -44,6 +44,7 @@ def of_scenario(scenario: str) -> MakeEnvs:
     def make(purpose: Purpose, n_envs: int, *, float16: bool) -> VecEnv:
         dtype = np.float16 if float16 else np.float32
         decision = TRAINING if purpose == "train" else JUDGING
-        return cast(VecEnv, DataCenterVecEnv(worlds(purpose), n_envs, decision=decision, dtype=dtype))
+        played = worlds(purpose)
+        return cast(VecEnv, DataCenterVecEnv(played, n_envs or len(played), decision=decision, dtype=dtype))
 
     return make

@@ -3,7 +3,8 @@
     config.yaml         what was asked for, written first
     checkpoints/<decisions>/   state.pt and a manifest with its hash; renamed into place when whole
     labels/             what the expert said, a file for each round of imitation
-    choice.json         how much a choice must save to be taken, and what was tried
+    habits.json         what options cost on the training workloads
+    choice.json         how much a choice or a habit must save to be followed, and what was tried
     tensorboard/        curves
     gate.json           what came of it, written last: a run that has one is finished
     policy/             the frozen policy that the gate let through

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["train", "validate", "gate"]
+Purpose = Literal["train", "validate", "gate", "habits"]
 _SPAN = 1 << 29
-_FIRST: dict[Purpose, int] = {"train": 0, "validate": _SPAN, "gate": 2 * _SPAN}
+_FIRST: dict[Purpose, int] = {"train": 0, "validate": _SPAN, "gate": 2 * _SPAN, "habits": 3 * _SPAN}
 
 
 def first_seed(run_seed: int, purpose: Purpose, leg: int = 0) -> int:

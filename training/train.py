@@ -1,9 +1,9 @@
 """One training run from a configuration to a frozen policy that the gate let through.
 
-What candidates save, from an expert that plays them out, if asked for; the critic alone; PPO with checkpoints and
-paired evaluations, unless no decisions are asked for; then the gate on
-episodes that neither trained nor picked the best checkpoint. What does not beat the rules with its whole
-95 % interval does not ship: then the start does, and the outcome says so.
+Habits from whole episodes, or what candidates save, from an expert that plays them out, if asked for; the critic
+alone; PPO with checkpoints and paired evaluations, unless no decisions are asked for; then the gate on episodes that
+neither trained nor picked the best checkpoint. What does not beat the rules with its whole 95 % interval does not
+ship: then the start does, and the outcome says so.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.policy import HamPolicy
+from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
+from foreshade.training.acquaint import acquaint
 from foreshade.training.advantage import Expert, learn
 from foreshade.training.callbacks import Boundary, EpisodeCurves
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import Comparison, Evaluator
 from foreshade.training.freeze import Which, frozen
+from foreshade.training.habit_actor import write_habits
+from foreshade.training.habits import described, fitted, options_of, try_options, with_margin
 from foreshade.training.ppo import TickPPO
 from foreshade.training.rollouts import RolloutExpert
 from foreshade.training.run_folder import RunFolder
@@ -40,7 +44,7 @@ class MakeEnvs(Protocol):
     """Makes vector environments of the contract in ``docs/ham.md``."""
 
     def __call__(self, purpose: Purpose, n_envs: int, *, float16: bool) -> VecEnv:
-        """``n_envs`` environments; what ``validate`` and ``gate`` replay is never trained on."""
+        """``n_envs`` environments, 0 = one for each workload; ``validate`` and ``gate`` are never trained on."""
         ...
 
 
@@ -133,6 +137,8 @@ def train(
     least_gain = 0.0
     if config.imitation.rounds:
         least_gain = _imitate(run, model, env, evaluator, expert or _rollouts(env, config), on_progress)
+    if config.habits.learn:
+        _learn_habits(run, model, make_envs("habits", 0, float16=False), evaluator, on_progress)
     if resume and run.checkpoints():
         boundary.restore(model)
     left = config.timesteps - model.num_timesteps
@@ -193,6 +199,45 @@ def _imitate(
     return float(known["least_gain"])
 
 
+def _learn_habits(
+    run: RunFolder, model: TickPPO, env: VecEnv, evaluator: Evaluator,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:  # fmt: skip
+    """Learn which options to follow where, make that the start, and find how much they must be expected to save."""
+    config, ham = run.config, model.ham
+    schema = ham.network["schema"]
+    said = getattr(env, "decision", None)
+    if said is None:
+        raise InputError("habits: expected environments that say what their candidates are, got others")
+    options = options_of(said.candidates, cast(Any, env).tick_s)
+    seed = first_seed(config.seed, "habits")
+    trials = try_options(ham, env, options, config.habits, seed, run.path / "habits.json", on_progress)
+    columns = [column.name for column in schema.context]
+    known = run.read_choice()
+    if known is None:
+        tried: dict[tuple[int, float], Comparison] = {}
+        for number, names in enumerate(config.habits.columns):
+            habits = fitted(trials, names, columns, config.habits.ridge)
+            for margin in config.habits.margins:
+                write_habits(ham.scorer.actor, schema, with_margin(habits, margin))
+                tried[number, margin] = evaluator.compare(_frozen(model, config, "trained"))
+        number, margin = min(tried, key=lambda one: _upper(tried[one]))
+        habits = fitted(trials, config.habits.columns[number], columns, config.habits.ridge)
+        known = {
+            "columns": number,
+            "margin": margin,
+            "habits": described(trials, habits, columns),
+            "tried": [
+                {"columns": config.habits.columns[number], "margin": margin, **said.to_dict()}
+                for (number, margin), said in tried.items()
+            ],
+        }
+        run.write_choice(known)
+    habits = fitted(trials, config.habits.columns[int(known["columns"])], columns, config.habits.ridge)
+    write_habits(ham.scorer.actor, schema, with_margin(habits, float(known["margin"])))
+    ham.remember_start()
+
+
 def _upper(comparison: Comparison) -> float:
     return max(d.mean + d.half_width for d in comparison.differences.values())
 
@@ -201,7 +246,7 @@ def _gate(
     run: RunFolder, model: TickPPO, boundary: Boundary, make_envs: MakeEnvs, env: VecEnv, least_gain: float
 ) -> Outcome:
     config = run.config
-    learned: list[Which] = ["start"] if config.imitation.rounds else []
+    learned: list[Which] = ["start"] if config.imitation.rounds or config.habits.learn else []
     if config.timesteps:
         learned.insert(0, "trained")
         state, _ = run.load_checkpoint(boundary.best)
@@ -229,6 +274,14 @@ def _gate(
         if comparison.passed:
             shipped, passed = which, comparison
             break
+    if config.evaluation.with_components:
+        actor = model.ham.scorer.actor
+        if shipped == "start":
+            actor.load_state_dict(model.ham.start.state_dict())
+        elif shipped == "rules":
+            actor.score.weight.data.zero_()
+        knobs = CandidateKnobs.model_validate(origin["candidates"])
+        acquaint(model.ham, knobs, config.scenario, config.evaluation.with_components)
     policy = _frozen(
         model, config, shipped, {**origin, "shipped": shipped, "gate": tried},
         least_gain=_gain_of(shipped, least_gain),

@@ -742,6 +742,14 @@ class RuleNode:
     value: float
     rule: int
 
+class Sizing:
+    def __init__(self) -> None: ...
+    headroom: float
+    slack: float
+    slack_floor: float
+    unseen: float
+    settle_ticks: int
+
 class ProposerKnobs:
     def __init__(self) -> None: ...
     plans: list[PlanKnobs]
@@ -759,16 +767,13 @@ class ProposerKnobs:
     reshapes: int
     switches: int
     helpers: int
-    headroom: float
-    slack: float
-    slack_floor: float
-    unseen: float
+    sizing: Sizing
+    sizings: list[Sizing]
     floor: float
     ceiling: float
     memory_ceiling: float
     least_change: float
     peak_ticks: int
-    settle_ticks: int
     shadow_share: float
     micro_share: float
     micro_life_s: float
@@ -799,7 +804,7 @@ class CandidateDict(TypedDict):
     vm: int
     host: int
     source: int
-    plan: int  # which of the knobs' plans; -1 = none
+    plan: int  # which of the knobs' plans, of right_size which of the other sizings; -1 = none, the rules' own
     z: float  # safety factor of a plan, headroom of right-sizing
     actions: int
     ready_h: float  # until it has its effect

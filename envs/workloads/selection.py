@@ -1,4 +1,4 @@
-"""A part of a trace: a window of its clock, a sample of its VMs."""
+"""A part of a trace: a window of its clock, a sample of its VMs; and its VMs drawn anew."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.trace import Trace, VmTable
+from foreshade.envs.workloads.workload import Workload
 
 
 def select(
@@ -56,6 +57,43 @@ def select(
         start_epoch_s=trace.start_epoch_s + start_s,
         defects=defects,
         n_slots=end - first if trace.n_slots else 0,
+    )
+
+
+def resampled(workload: Workload, seed: int) -> Workload:
+    """As many VMs, drawn with replacement: another data centre of the same kind (Efron's bootstrap, 1979).
+
+    Raises:
+        WorkloadError: VMs share the load of an application, or want GPUs.
+
+    """
+    n = len(workload.vms)
+    if len(workload.apps) != n or workload.gpu.shape[1] > 0:
+        raise WorkloadError(
+            f"{workload.source}: resampled: expected VMs that have a load of their own and no GPUs"
+        )
+    drawn = np.sort(np.random.default_rng(seed).integers(0, n, n))
+    served = workload.vms.app[drawn]
+    name = tuple(f"{workload.vms.name[k]}~{i}" for i, k in enumerate(drawn))
+    each = np.arange(n, dtype=np.int32)
+    columns = ("flavour", "arrival_tick", "departure_tick", "credit")
+    apps = workload.apps
+    return replace(
+        workload,
+        demand=np.ascontiguousarray(workload.demand[:, apps.series[served]]),
+        vms=replace(
+            workload.vms, name=name, app=each, **{key: getattr(workload.vms, key)[drawn] for key in columns}
+        ),
+        apps=replace(
+            apps,
+            name=name,
+            series=each,
+            members=apps.members[served],
+            memory_floor=apps.memory_floor[served],
+            offloadable=apps.offloadable[served],
+            kind=tuple(apps.kind[app] for app in served) if apps.kind else (),
+        ),
+        events=(),  # they name applications
     )
 
 

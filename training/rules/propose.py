@@ -124,7 +124,7 @@ def observe(
     reader = Reader(native_schema(knobs.k), knobs.threshold)
     for number, (label, world, seed) in enumerate(ground.fresh()):
         on_world(number)
-        watch = _Watch(seen, label, reader, knobs.headroom)
+        watch = _Watch(seen, label, reader)
         agent = Rules(knobs)
         agent.on_decision = watch.decided
         agent.reset(site_of(world, seed))
@@ -141,9 +141,8 @@ def observe(
 class _Watch:
     """Decisions of one world as they are taken."""
 
-    def __init__(self, seen: Observed, world: str, reader: Reader, headroom: float) -> None:
+    def __init__(self, seen: Observed, world: str, reader: Reader) -> None:
         self._seen, self._world, self._reader = seen, world, reader
-        self._headroom = np.float32(headroom)
         self.state: ClusterState | None = None
         self._open: dict[int, _Done] = {}  # the newest single action of each VM
 
@@ -157,10 +156,8 @@ class _Watch:
             best: dict[str, float] = {}
             for i in range(1, len(proposer)):
                 said = proposer.describe(i)
-                # A plan, or another headroom, is another way to do the same, nothing that was left.
-                other = said["kind"] == "plan" or (
-                    said["kind"] == "right_size" and said["z"] != self._headroom
-                )
+                # A plan, or another sizing, is another way to do the same, nothing that was left.
+                other = said["kind"] == "plan" or (said["kind"] == "right_size" and said["plan"] >= 0)
                 if said["possible"] and said["score"] > 0.0 and not other:
                     best[said["kind"]] = max(best.get(said["kind"], 0.0), said["score"])
             for kind, usd in best.items():

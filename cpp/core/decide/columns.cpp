@@ -34,6 +34,10 @@ constexpr std::array<Column, context::count> kContext{{
     {"hazard", "1/h", 0, 10, "mean failure hazard of the hosts that are on, times 100"},
     {"growth", "1", -10, 10, "expected less newest CPU demand, over the capacity that is on, times 10"},
     {"drift", "1", -10, 10, "newest less window's CPU demand, over the capacity that is on, times 10"},
+    {"cpu_of_flavour", "1", 0, 10, "newest CPU demand of the VMs that serve over their flavours"},
+    {"memory_of_flavour", "1", 0, 10, "likewise of memory"},
+    {"new_peaks", "1", 0, 1, "share of them that want as much CPU as they ever did or more, mean of a day"},
+    {"jitter", "1", 0, 10, "newest CPU demand less the expected, without sign, over the expected, mean of a day"},
     {"decisions_left", "1", 0, 1, "share of this tick's decisions that are left"},
     {"planned", "1", 0, 1, "1 once a whole plan was chosen this tick"},
     {"energy_price", "1", -10, 10, "log of this episode's energy price over the scenario's"},
@@ -56,6 +60,9 @@ constexpr auto kCandidate = [] {
     for (std::size_t k = 0; k < kCandidateKinds; ++k)
         all[feature::first_kind + k] = {kKindNames[k], "1", 0, 1, "1 where the candidate is of this kind"};
     all[feature::z] = {"z", "1", 0, 10, "safety factor of a plan, in sigma; headroom of right-sizing"};
+    all[feature::patience] = {
+        "patience", "d", 0, 10,
+        "over which a plan counts what a drain saves; of right-sizing: least share of the flavour"};
     all[feature::actions] = {"actions", "1", 0, 10, "log2(1 + number of actions)"};
     all[feature::source_margin] = {"source_margin", "sigma", -10, 10,
                                    "(CPU capacity - mean) / sigma where a VM leaves"};

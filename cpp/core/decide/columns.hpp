@@ -67,6 +67,10 @@ enum : std::size_t {
     hazard,
     growth,
     drift,
+    cpu_of_flavour,
+    memory_of_flavour,
+    new_peaks,
+    jitter,
     decisions_left,
     planned,
     energy_price,
@@ -87,6 +91,7 @@ enum : std::size_t {
     latency,
     first_kind,                       // one flag for each kind
     z = first_kind + kCandidateKinds, // of a plan
+    patience,
     actions,
     source_margin,
     source_memory,

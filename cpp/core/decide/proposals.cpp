@@ -256,27 +256,29 @@ void Proposer::switches() {
 }
 
 // What the VM is seen to need: more where it is at its limit, less where it never used it.
-[[gnu::always_inline]] inline bool Proposer::wanted_shape(std::size_t v, float headroom, Amounts& allocation) const {
+[[gnu::always_inline]] inline bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing,
+                                                          Amounts& allocation) const {
     const VmColumns& vms = planned_->state().vms;
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
     std::copy_n(now, kResources, allocation.begin());
     for (std::size_t r = 0; r < kDense; ++r) {
         if (!is_tight(vms, v, r)) {
-            const float least = least_of(vms, v, r, headroom);
+            const float least = least_of(vms, v, r, sizing);
             if (now[r] - least >= knobs_.least_change * flavour[r]) allocation[r] = least;
             continue;
         }
         float most = (r == 0 ? knobs_.ceiling : r == 1 ? knobs_.memory_ceiling : 1.0F) * flavour[r];
         if (r == 0 && site_->guest_cpu > 0.0F) most = std::min(most, site_->guest_cpu * flavour[r]);
-        allocation[r] = std::max(now[r], std::min(most, std::max(headroom * peak_[v * kDense + r], 1.5F * now[r])));
+        allocation[r] =
+            std::max(now[r], std::min(most, std::max(sizing.headroom * peak_[v * kDense + r], 1.5F * now[r])));
     }
     if (!site_->largest_vm.empty() && vms.host[v] >= 0)
         allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
     return !std::equal(now, now + kDense, allocation.begin());
 }
 
-void Proposer::right_size(float headroom) {
+void Proposer::right_size(const Sizing& sizing, std::int32_t number) {
     const ClusterState& state = planned_->state();
     const VmColumns& vms = state.vms;
     Candidate all; // every VM that gains
@@ -284,12 +286,12 @@ void Proposer::right_size(float headroom) {
     ranked_.clear();
     room_ = state.hosts.allocated; // as it is once the actions before have been carried out
     const auto first = static_cast<std::uint32_t>(out.size());
-    for (const std::int32_t vm : headroom == knobs_.headroom ? resizable_ : resizable_otherwise_) {
+    for (const std::int32_t vm : number < 0 ? resizable_ : resizable_otherwise_) {
         const std::size_t v = at(vm);
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
-        if (planned_->reshaped(v)) continue;
+        if (planned_->reshaped(v) || samples_[v] < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
         Amounts allocation;
-        if (!wanted_shape(v, headroom, allocation)) continue;
+        if (!wanted_shape(v, sizing, allocation)) continue;
         const std::size_t h = at(vms.host[v]);
         const float* now = vms.allocation.data() + v * kResources;
         float performance = 0.0F, utilisation = 0.0F;
@@ -321,13 +323,15 @@ void Proposer::right_size(float headroom) {
     all.kind = CandidateKind::right_size;
     all.first_action = first;
     all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
-    all.z = headroom;
+    all.plan = number;
+    all.z = sizing.headroom;
+    all.patience = sizing.slack_floor;
     pool_.push_back(all);
 }
 
 void Proposer::reshape() {
-    for (const float headroom : knobs_.headrooms) right_size(headroom);
-    right_size(knobs_.headroom);
+    for (std::size_t i = 0; i < knobs_.sizings.size(); ++i) right_size(knobs_.sizings[i], static_cast<std::int32_t>(i));
+    right_size(knobs_.sizing, -1);
     if (ranked_.empty()) return;
     const VmColumns& vms = planned_->state().vms;
     const std::vector<Action>& out = actions_;

@@ -35,6 +35,16 @@ struct PlanKnobs {
     std::size_t every_ticks = 1;
 };
 
+// To what right-sizing takes back what VMs never used.
+struct Sizing {
+    float headroom = 1.4F; // memory over its decayed peak
+    // CPU, disk and network that a VM never used: taken back to slack x decayed peak, never below slack_floor x
+    // flavour. unseen: a tick brings a new peak with probability unseen / samples seen (docs/rules.md); slack 0 = none
+    // is.
+    float slack = 3.0F, slack_floor = 0.5F, unseen = 0.2F;
+    std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
+};
+
 struct ProposerKnobs {
     std::size_t k = 64;             // candidates shown, `wait` included
     std::size_t decisions = 16;     // a tick at most; then the world goes on
@@ -44,21 +54,16 @@ struct ProposerKnobs {
     WindowKnobs window;
     // How many of each kind are looked at.
     std::size_t crowded_hosts = 3, leavers = 3, drains = 2, arrivals = 4, reshapes = 4, switches = 2, helpers = 2;
-    // Reshaping: allocation = headroom x decayed peak, never below floor x flavour nor above its ceiling x flavour.
-    float headroom = 1.4F;
-    std::vector<float> headrooms; // at which every VM may be right-sized too, beside `headroom`
+    // Reshaping: memory is never below floor x flavour, nothing above its ceiling x flavour.
+    Sizing sizing;
+    std::vector<Sizing> sizings; // by which all VMs may be right-sized too; never the rules' choice
     float floor = 0.05F;
-    float ceiling = 3.0F;        // of CPU
-    float memory_ceiling = 1.0F; // of memory: what a guest was booted with
-    float least_change = 0.1F;   // of the flavour
-    // CPU, disk and network that a VM never used: taken back to slack x decayed peak, never below slack_floor x
-    // flavour. unseen: a tick brings a new peak with probability unseen / samples seen (docs/rules.md); slack 0 = none
-    // is.
-    float slack = 3.0F, slack_floor = 0.5F, unseen = 0.2F;
-    std::size_t peak_ticks = 288;  // time constant at which a peak is forgotten
-    std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
-    float shadow_share = 0.1F;     // of the primary's allocation
-    float micro_share = 0.25F;     // likewise of a micro-VM
+    float ceiling = 3.0F;         // of CPU
+    float memory_ceiling = 1.0F;  // of memory: what a guest was booted with
+    float least_change = 0.1F;    // of the flavour
+    std::size_t peak_ticks = 288; // time constant at which a peak is forgotten
+    float shadow_share = 0.1F;    // of the primary's allocation
+    float micro_share = 0.25F;    // likewise of a micro-VM
     float micro_life_s = 3600.0F;
     // The rules: a candidate of a preferred kind whose score is above the threshold may be preferred to waiting.
     std::uint32_t preferred = ~0U; // bit per CandidateKind
@@ -75,8 +80,9 @@ struct Candidate {
     std::uint32_t first_action = 0, n_actions = 0;
     float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
     float preference = 0.0F;
-    std::int32_t plan = -1;    // which of the plans
+    std::int32_t plan = -1;    // which of the plans; of right-sizing which of the other sizings, -1 = the rules'
     float z = 0.0F;            // of a plan; of right-sizing the headroom
+    float patience = 0.0F;     // of a plan days over which a drain's saving counts; of right-sizing the slack_floor
     float ready_h = 0.0F;      // until it has its effect
     std::int32_t offered = -1; // which of the offers from outside; -1 = the proposer's own
     std::int32_t rule = -1;    // whose word changed its preference; -1 = none did
@@ -111,7 +117,7 @@ class Proposer {
 
     // Knobs that outcomes correct; they hold from the next observe() on.
     void retune(float headroom, float threshold) {
-        knobs_.headroom = headroom;
+        knobs_.sizing.headroom = headroom;
         knobs_.threshold = threshold;
     }
     // What the next ticks may not touch, until said otherwise. std::invalid_argument on columns of other lengths than
@@ -153,7 +159,7 @@ class Proposer {
     Proposer(const Proposer&) = default;       // shares what it books on: for the copy above
     void begin(const ClusterState& state);
     void learn(const ClusterState& state);
-    bool may_resize(const VmColumns& vms, std::size_t v, float headroom) const;
+    bool may_resize(const VmColumns& vms, std::size_t v, const Sizing& sizing) const;
     void settle(const Candidate& chosen, std::size_t index);
     void settle_sizes();
     void survey();
@@ -174,7 +180,7 @@ class Proposer {
     void drain();
     void switches();
     void reshape();
-    void right_size(float headroom);
+    void right_size(const Sizing& sizing, std::int32_t number);
     void helpers();
     void show();
     bool evaluate(Candidate& c);
@@ -184,9 +190,9 @@ class Proposer {
     float move_usd(std::size_t v, float& dark_usd) const;
     float boot_usd(std::size_t h) const;
     float unmet_usd(std::size_t v, std::size_t r, float allocation) const;
-    bool wanted_shape(std::size_t v, float headroom, Amounts& allocation) const;
+    bool wanted_shape(std::size_t v, const Sizing& sizing, Amounts& allocation) const;
     bool is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const;
-    float least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const;
+    float least_of(const VmColumns& vms, std::size_t v, std::size_t r, const Sizing& sizing) const;
     void write_row(const Candidate& c, float* row) const;
     float squash(float usd) const;
     float preference_of(const Candidate& c) const;
@@ -233,13 +239,15 @@ class Proposer {
     // Of this tick's VMs, so that no candidate has to look at all of them.
     std::vector<std::int32_t> resizable_; // whose size could be wrong
     std::vector<std::int32_t>
-        resizable_otherwise_;           // by the least of the other headrooms, which change no choice of the rules
+        resizable_otherwise_;           // by the tightest of the other sizings, which change no choice of the rules
     std::vector<std::int32_t> pressed_; // shadows, and those that wait for CPU or are at their allocation
-    float least_headroom_ = 0.0F;
-    float newest_mhz_ = 0.0F, expected_mhz_ = 0.0F; // CPU of those that serve
-    bool alarmed_ = false;                          // some host may fail soon
-    std::vector<std::uint8_t> resized_, grown_;     // (n_hosts,) some VM there was reshaped, more is promised; scratch
-    std::vector<float> allocated_;                  // (n_hosts, 5) before VMs were right-sized
+    Sizing tightest_;                   // the least of each knob
+    float newest_mhz_ = 0.0F, expected_mhz_ = 0.0F;                     // CPU of those that serve
+    float flavour_mhz_ = 0.0F, newest_mib_ = 0.0F, flavour_mib_ = 0.0F; // likewise
+    float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F;        // means of so many ticks, at most a day
+    bool alarmed_ = false;                                              // some host may fail soon
+    std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM there was reshaped, more is promised; scratch
+    std::vector<float> allocated_;              // (n_hosts, 5) before VMs were right-sized
     // Rows as they were written last, and which of them (k,) hold no more.
     mutable std::vector<float> rows_;
     mutable std::vector<std::uint8_t> stale_, filled_; // filled: not all zeros
@@ -262,16 +270,16 @@ inline bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t 
 // if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w
 // costs p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p *
 // price).
-inline float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, float headroom) const {
+inline float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, const Sizing& sizing) const {
     const float now = vms.allocation[v * kResources + r];
     const float flavour = vms.flavour[v * kResources + r];
     const float peak = peak_[v * kDense + r];
-    if (r == 1) return std::clamp(headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
-    const float least = std::max(knobs_.slack * peak, knobs_.slack_floor * flavour);
-    if (knobs_.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
+    if (r == 1) return std::clamp(sizing.headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
+    const float least = std::max(sizing.slack * peak, sizing.slack_floor * flavour);
+    if (sizing.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
     const Economy& e = priced_->economy;
     const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
-    const float likely = knobs_.unseen / static_cast<float>(samples_[v] + 1);
+    const float likely = sizing.unseen / static_cast<float>(samples_[v] + 1);
     return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
 }
 

@@ -26,7 +26,7 @@ float Proposer::preference_of(const Candidate& c) const {
     if (c.kind == CandidateKind::wait) return 0.0F;
     const float score = squash(c.score() - knobs_.threshold * unit_usd_);
     bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
-    if (c.kind == CandidateKind::right_size) taken = taken && c.z == knobs_.headroom;
+    if (c.kind == CandidateKind::right_size) taken = taken && c.plan < 0;
     if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
     if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
     return stepped(score, taken);
@@ -81,6 +81,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
     row[feature::latency] = squash(c.latency);
     row[feature::first_kind + static_cast<std::size_t>(c.kind)] = 1.0F;
     row[feature::z] = c.z;
+    row[feature::patience] = clip(c.patience);
     row[feature::actions] = std::min(kLargest, std::log2(1.0F + static_cast<float>(c.n_actions)));
     row[feature::boot] = clip(c.ready_h);
     const auto margin = [&](std::size_t h) {

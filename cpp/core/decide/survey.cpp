@@ -107,6 +107,10 @@ void Proposer::survey() {
     c[context::hazard] = clip(100.0F * hazard / std::max(n_on, 1.0F));
     c[context::growth] = clip(10.0F * (expected_mhz_ - newest_mhz_) / std::max(there[0], 1.0F));
     c[context::drift] = -c[context::growth];
+    c[context::cpu_of_flavour] = clip_share(newest_mhz_ / std::max(flavour_mhz_, 1.0F));
+    c[context::memory_of_flavour] = clip_share(newest_mib_ / std::max(flavour_mib_, 1.0F));
+    c[context::new_peaks] = new_peaks_;
+    c[context::jitter] = clip_share(jitter_);
     c[context::energy_price] = std::log(factors_.energy);
     c[context::unmet_price] = std::log(factors_.unmet);
     c[context::migration_price] = std::log(factors_.migration);

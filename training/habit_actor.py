@@ -1,0 +1,204 @@
+"""Habits in the weights of an actor: where an option is to be followed, its candidates take the rules' place.
+
+An option is another way of something that the rules do: a sizing by which all VMs are right-sized, a packer whose
+whole plan is taken. It is told by its kind and its ``patience``, a column that no two of a kind share. Its habit is a
+linear function of the context, the saving in per cent that is expected of following it; where that is above zero, the
+option's candidate stands where the rules' stood, and theirs is left. Of several, the one that saves most is followed.
+
+The network (``agents.ham.network``) is two layers of rectifiers, and a step is the difference of two of them:
+
+    encoder  flags of the kinds, steps over patience within a kind, a step over the preference of the rules' plan,
+             and the context as it is
+    joint    step(saving) where the option's marks are all set, for the option and for what it displaces;
+             a ramp over the saving, so that larger savings stand higher
+
+so what is written here is what a frozen policy does, and can be trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from foreshade.agents.ham.network import Actor
+from foreshade.envs.errors import InputError
+from foreshade.envs.features import F32, PREFERENCE, Schema
+
+_LARGEST_SAVING = 500.0  # per cent; a mark that is not set closes whatever is below
+_SHARP = 10.0  # slope of the step over a saving: done within a tenth of a per cent
+_OF_PATIENCE = 20.0  # slope of a step over patience, of which options of a kind differ by a tenth at least
+_OF_PREFERENCE = 2.0  # and over a preference, which is above 0.7 or below -0.7
+_OTHER_KIND = 256.0  # closes them for other kinds
+_TAKEN = 1.42  # from what the rules leave (-0.7 and below) to what they take (above 0.7)
+_LEFT = -2.5  # and from the most that they take to below waiting
+_RAMP = 0.3  # between a saving of nothing and of ten per cent
+_UNITS = 6  # of the joint layer, for an option
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Another way of what the rules do."""
+
+    name: str
+    kind: str  # of its candidates: right_size or plan
+    patience: float  # of its candidates, as the column has it
+    displaces: float  # likewise of the rules' own
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """When an option is followed: where ``bias + weights · context`` is above zero, the saving in per cent."""
+
+    option: Option
+    bias: float
+    weights: Mapping[str, float]  # by the names of the context's columns, whose values are not negative
+
+
+def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
+    """Give an actor the weights that follow these habits; all others become zero.
+
+    Raises:
+        InputError: more than the network has room for, a column that there is not or that can be negative, options of
+            one kind that cannot be told apart.
+
+    """
+    hidden = actor.joint.in_features
+    columns = {column.name: i for i, column in enumerate(schema.candidate)}
+    context = {column.name: (i, column.low) for i, column in enumerate(schema.context)}
+    used = sorted({name for habit in habits for name in habit.weights})
+    for name in used:
+        if name not in context or context[name][1] < 0:
+            raise InputError(f"habits: expected columns of the context that are not negative, got {name!r}")
+    encoder = _Encoder(len(schema.candidate), columns)
+    marks = [_marks(encoder, habits, habit.option) for habit in habits]
+    if max(len(encoder.rows), len(used), _UNITS * len(habits)) > hidden:
+        raise InputError(
+            f"habits: network.hidden: expected at least "
+            f"{max(len(encoder.rows), len(used), _UNITS * len(habits))} for {len(habits)} of them, got {hidden}"
+        )
+    weights = {name: np.zeros(tuple(value.shape), np.float64) for name, value in actor.state_dict().items()}
+    for unit, (row, bias) in enumerate(encoder.rows):
+        weights["encoder.candidate.weight"][unit] = row
+        weights["encoder.candidate.bias"][unit] = bias
+    for unit, name in enumerate(used):
+        weights["encoder.context.weight"][unit, context[name][0]] = 1.0
+    for i, (habit, (own, theirs)) in enumerate(zip(habits, marks, strict=True)):
+        for pair, (mark, slope, score) in enumerate(
+            ((own, _SHARP, _TAKEN), (own, 0.1, _RAMP), (theirs, _SHARP, _LEFT))
+        ):
+            far = _LARGEST_SAVING * slope
+            for later in (0, 1):  # relu(x) - relu(x - 1): x between 0 and 1
+                unit = _UNITS * i + 2 * pair + later
+                weights["joint.bias"][unit] = slope * habit.bias - far * mark.need - later
+                for feature, weight in mark.of_candidate.items():
+                    weights["joint.weight"][unit, feature] = far * weight
+                for feature, weight in mark.of_set.items():
+                    # The summary holds the sum over the candidates divided by their number.
+                    weights["summary.weight"][unit, hidden + feature] = far * weight * schema.k
+                for name, weight in habit.weights.items():
+                    weights["summary.weight"][unit, used.index(name)] = slope * weight
+                weights["score.weight"][0, unit] = (
+                    score if later == 0 else -score
+                ) * actor.inverse_temperature
+    actor.load_state_dict(
+        {name: torch.as_tensor(value, dtype=torch.float32) for name, value in weights.items()}
+    )
+
+
+def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
+    """(n, K) what the preferences (n, K) are changed by, said plainly; what ``write_habits`` is tested against."""
+    context, x, mask = schema.split(flat)
+    columns = {column.name: i for i, column in enumerate(schema.candidate)}
+    names = [column.name for column in schema.context]
+    change = np.zeros(x.shape[:2], np.float32)
+    plans = (x[:, :, columns["plan"]] > 0) & (x[:, :, columns[PREFERENCE]] > 0.5) & (mask > 0)
+    for habit in habits:
+        option = habit.option
+        saving = habit.bias + sum(context[:, names.index(name)] * w for name, w in habit.weights.items())
+        patience, of_kind = x[:, :, columns["patience"]], x[:, :, columns[option.kind]] > 0
+        own = of_kind & (np.abs(patience - option.patience) < 1e-3)
+        theirs = of_kind & (np.abs(patience - option.displaces) < 1e-3)
+        if option.kind == "plan":
+            own &= plans.any(axis=1)[:, None]
+        on = np.broadcast_to((saving > 0)[:, None], own.shape)
+        ramp = np.clip(0.1 * saving, 0, 1)[:, None]
+        change += np.where(on & own, _TAKEN + _RAMP * ramp, 0) + np.where(on & theirs, _LEFT, 0)
+    return change
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Set where the encoded candidate and the summed set, weighted, come to ``need``; one or more below otherwise."""
+
+    need: float
+    of_candidate: dict[int, float]
+    of_set: dict[int, float]
+
+
+class _Encoder:
+    """Units of the first layer, each made once."""
+
+    def __init__(self, n_columns: int, columns: Mapping[str, int]) -> None:
+        self._n, self._columns = n_columns, columns
+        self.rows: list[tuple[F32, float]] = []
+        self._made: dict[tuple[object, ...], int] = {}
+
+    def flag(self, kind: str) -> int:
+        """1 for candidates of a kind."""
+        return self._unit(("flag", kind), {kind: 1.0}, 0.0)
+
+    def step(self, kind: str, column: str, at: float, slope: float) -> tuple[int, int]:
+        """Two units whose difference is 1 for candidates of a kind whose column is above ``at``, and else 0."""
+        of = {column: slope, kind: _OTHER_KIND}
+        first = -_OTHER_KIND - slope * at
+        return self._unit((kind, column, at, 0), of, first), self._unit(
+            (kind, column, at, 1), of, first - 1.0
+        )
+
+    def _unit(self, key: tuple[object, ...], of: Mapping[str, float], bias: float) -> int:
+        if key not in self._made:
+            row = np.zeros(self._n, np.float32)
+            for name, weight in of.items():
+                row[self._columns[name]] = weight
+            self._made[key] = len(self.rows)
+            self.rows.append((row, bias))
+        return self._made[key]
+
+
+def _marks(encoder: _Encoder, habits: Sequence[Habit], option: Option) -> tuple[_Mark, _Mark]:
+    """The marks of an option's candidates, and of those that it displaces."""
+    known = sorted(
+        {
+            p
+            for habit in habits
+            if habit.option.kind == option.kind
+            for p in (habit.option.patience, habit.option.displaces)
+        }
+    )
+    own = _between(encoder, option.kind, option.patience, known)
+    theirs = _between(encoder, option.kind, option.displaces, known)
+    if option.kind == "plan":  # where the rules take theirs, and not at every tick
+        above, beyond = encoder.step("plan", PREFERENCE, 0.0, _OF_PREFERENCE)
+        own.need += 1.0
+        own.of_set = {above: 1.0, beyond: -1.0}
+    return own, theirs
+
+
+def _between(encoder: _Encoder, kind: str, patience: float, known: Sequence[float]) -> _Mark:
+    """Candidates of a kind whose patience is the nearest of those known."""
+    place = known.index(patience)
+    mark = _Mark(1.0, {encoder.flag(kind): 1.0}, {})
+    for side, other in ((-1, place - 1), (1, place + 1)):
+        if not 0 <= other < len(known):
+            continue
+        if abs(known[other] - patience) < 0.099:
+            raise InputError(f"habits: {kind}: expected options of different patience, got {known}")
+        above, beyond = encoder.step(kind, "patience", (known[other] + patience) / 2, _OF_PATIENCE)
+        below_it = side > 0  # it must not be above the border to the next
+        mark.of_candidate[above] = -1.0 if below_it else 1.0
+        mark.of_candidate[beyond] = 1.0 if below_it else -1.0
+        mark.need += 0.0 if below_it else 1.0
+    return mark
