@@ -804,7 +804,9 @@ class CandidateDict(TypedDict):
     vm: int
     host: int
     source: int
-    plan: int  # which of the knobs' plans, of right_size which of the other sizings; -1 = none, the rules' own
+    plan: (
+        int  # which of the knobs' plans, of right_size which of the other sizings; -1 = none, the rules' own
+    )
     z: float  # safety factor of a plan, headroom of right-sizing
     actions: int
     ready_h: float  # until it has its effect
