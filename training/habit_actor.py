@@ -117,7 +117,9 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
     plans = (x[:, :, columns["plan"]] > 0) & (x[:, :, columns[PREFERENCE]] > 0.5) & (mask > 0)
     for habit in habits:
         option = habit.option
-        saving = habit.bias + sum(context[:, names.index(name)] * w for name, w in habit.weights.items())
+        saving = np.full(len(flat), habit.bias)
+        for name, weight in habit.weights.items():
+            saving += weight * context[:, names.index(name)]
         patience, of_kind = x[:, :, columns["patience"]], x[:, :, columns[option.kind]] > 0
         own = of_kind & (np.abs(patience - option.patience) < 1e-3)
         theirs = of_kind & (np.abs(patience - option.displaces) < 1e-3)
