@@ -100,7 +100,7 @@ def test_option_stands_where_the_rules_stood() -> None:
         ((Habit(TIGHT, 0.0, {"growth": 1.0}),), "not negative, got 'growth'"),
         ((Habit(TIGHT, 0.0, {"moon": 1.0}),), "'moon'"),
         ((Habit(TIGHT, 0.0, {}),) * 6, "network.hidden: expected at least 36"),
-        ((Habit(Option("same", "plan", 1.0, 1.05), 0.0, {}),), "different patience"),
+        ((Habit(Option("same", "plan", 1.0, 1.02), 0.0, {}),), "different patience"),
     ],
 )
 def test_habits_that_cannot_be_written_are_refused(habits: tuple[Habit, ...], said: str) -> None:

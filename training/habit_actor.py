@@ -29,7 +29,8 @@ from foreshade.envs.features import F32, PREFERENCE, Schema
 
 _LARGEST_SAVING = 500.0  # per cent; a mark that is not set closes whatever is below
 _SHARP = 10.0  # slope of the step over a saving: done within a tenth of a per cent
-_OF_PATIENCE = 20.0  # slope of a step over patience, of which options of a kind differ by a tenth at least
+_LEAST_APART = 0.05  # patience of options of a kind
+_OF_PATIENCE = 40.0  # slope of a step half way between them
 _OF_PREFERENCE = 2.0  # and over a preference, which is above 0.7 or below -0.7
 _OTHER_KIND = 256.0  # closes them for other kinds
 _TAKEN = 1.42  # from what the rules leave (-0.7 and below) to what they take (above 0.7)
@@ -124,7 +125,7 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
         own = of_kind & (np.abs(patience - option.patience) < 1e-3)
         theirs = of_kind & (np.abs(patience - option.displaces) < 1e-3)
         if option.kind == "plan":
-            own &= plans.any(axis=1)[:, None]
+            own = own & np.asarray(plans.any(axis=1))[:, None]
         on = np.broadcast_to((saving > 0)[:, None], own.shape)
         ramp = np.clip(0.1 * saving, 0, 1)[:, None]
         change += np.where(on & own, _TAKEN + _RAMP * ramp, 0) + np.where(on & theirs, _LEFT, 0)
@@ -196,7 +197,7 @@ def _between(encoder: _Encoder, kind: str, patience: float, known: Sequence[floa
     for side, other in ((-1, place - 1), (1, place + 1)):
         if not 0 <= other < len(known):
             continue
-        if abs(known[other] - patience) < 0.099:
+        if abs(known[other] - patience) < _LEAST_APART - 1e-3:
             raise InputError(f"habits: {kind}: expected options of different patience, got {known}")
         above, beyond = encoder.step(kind, "patience", (known[other] + patience) / 2, _OF_PATIENCE)
         below_it = side > 0  # it must not be above the border to the next

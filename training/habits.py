@@ -65,7 +65,7 @@ def options_of(knobs: CandidateKnobs, tick_s: float) -> tuple[Option, ...]:
         found += [
             Option(plan.name, "plan", plan.packer.drain_ticks * days, own)
             for plan in knobs.plans
-            if not plan.preferred and abs(plan.packer.drain_ticks * days - own) > 0.099
+            if not plan.preferred and abs(plan.packer.drain_ticks * days - own) > 0.049
         ]
     return tuple(found)
 
