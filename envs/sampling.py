@@ -45,6 +45,8 @@ class Sampling:
     #: Servers of which the fleet is mixed, each in a share drawn from a flat Dirichlet; none = the
     #: scenario's own.
     servers: Sequence[str] = ()
+    #: Or racks that are all alike: how many of which server stand in each; hosts are then whole racks.
+    rack: Mapping[str, int] | None = None
     #: VMs' memory over the fleet's; below 1 some hosts can be off.
     fill: Range = (0.4, 0.8)
     #: Multiplier of all demand; a series never wants more than its VMs are provisioned with.
@@ -72,6 +74,13 @@ class Sampling:
         ):
             if not least <= bounds[0] <= bounds[1]:
                 raise InputError(f"sampling: {name}: expected {least:g} <= least <= most, got {bounds}")
+        if self.rack is not None:
+            size = sum(self.rack.values())
+            if self.servers or min(self.rack.values(), default=0) < 1 or any(n % size for n in self.hosts):
+                raise InputError(
+                    f"sampling: rack: expected servers to be empty and hosts in whole racks of {size}, "
+                    f"got {self.hosts} and {dict(self.rack)}"
+                )
         if not self.schedulers:
             raise InputError("sampling: schedulers: expected at least one, got none")
 
@@ -91,7 +100,9 @@ def _world(base: Scenario, sampling: Sampling, rng: np.random.Generator) -> Simu
     said = base.model_dump(exclude_unset=True)
     servers = list(sampling.servers) or sorted({g.server for rack in base.fleet for g in rack.hosts})
     changes: dict[str, Any] = {
-        "fleet": _fleet(servers, round(_log_uniform(rng, sampling.hosts)), rng),
+        "fleet": _fleet(servers, round(_log_uniform(rng, sampling.hosts)), rng)
+        if sampling.rack is None
+        else _alike(sampling.rack, round(_log_uniform(rng, sampling.hosts))),
         "maintenance": (),  # it names hosts of the scenario's own fleet
         "scheduler": str(rng.choice(list(sampling.schedulers))),
         "failures": {
@@ -126,6 +137,12 @@ def _fleet(servers: Sequence[str], hosts: int, rng: np.random.Generator) -> tupl
             group = {"server": name, "count": min(16, int(count) - first)}
             racks.append({"zone": "ab"[len(racks) % 2], "hosts": (group,)})
     return tuple(racks)
+
+
+def _alike(rack: Mapping[str, int], hosts: int) -> tuple[Mapping[str, Any], ...]:
+    """Racks of the same servers, by turns in two zones."""
+    groups = tuple({"server": name, "count": count} for name, count in rack.items())
+    return tuple({"zone": "ab"[k % 2], "hosts": groups} for k in range(round(hosts / sum(rack.values()))))
 
 
 def _workload(scenario: Scenario, spec: str | None, room_mib: float, seed: int) -> Workload:
