@@ -1,9 +1,10 @@
-"""HAM with the components that are on, beside baselines, on days and VMs that nothing was chosen on; paired.
+"""HAM beside baselines on days and VMs that nothing was chosen on; in pairs.
 
     FORESHADE_DATA=... python benchmarks/held_out.py [--scenario planetlab bitbrains] [--agent ham] [--baselines …]
+        [--actions placement --components none]
 
-Cases as in training/cases.py; `+spread`: the world's own scheduler has placed the VMs before. Of `enterprise` there
-are as many cases as seeds: `foreshade evaluate --seeds N --seed 600`.
+With the components that are on, and all actions of the scenario, unless told otherwise. Cases as in
+training/cases.py; `+spread`: the world's own scheduler has placed the VMs before.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 
 import numpy as np
 
-from foreshade.agents.baselines.registry import make_agent
+from foreshade.agents.baselines.registry import AgentFiles, make_agent
 from foreshade.envs.model.action import Plan
 from foreshade.envs.run_metrics import RunMetrics
 from foreshade.envs.site import site_of
@@ -28,10 +29,10 @@ CASES = {
 }
 
 
-def play(case: str, label: str) -> RunMetrics:
+def play(case: str, label: str, actions: str | None, files: AgentFiles | None = None) -> RunMetrics:
     """One agent's run."""
     name, _, spread = case.partition("+")
-    world, agent = world_of(name)(), make_agent(label)
+    world, agent = world_of(name, actions)(), make_agent(label, files)
     if spread:
         world.observe()
         world.advance()
@@ -50,20 +51,30 @@ def main() -> None:
     parser.add_argument("--scenario", nargs="+", default=["planetlab", "bitbrains"], choices=tuple(CASES))
     parser.add_argument("--agent", default="ham")
     parser.add_argument("--baselines", nargs="+", default=["expected-cost", "n-sigma-2.5", "ilp"])
+    parser.add_argument(
+        "--actions", default=None, help="that every agent is held to, as of `foreshade evaluate`"
+    )
+    parser.add_argument("--components", default=None, help="of the agent, likewise")
     said = parser.parse_args()
-    print("| scenario | cases | baseline | USD of both | saved | unmet, points |\n|---|---|---|---|---|---|")
+    print("| scenario | cases | baseline | USD of both | saved | unmet, points | worst VM, points |")
+    print("|---|---|---|---|---|---|---|")
+    files = AgentFiles(components=said.components)
     for scenario in said.scenario:
         cases = CASES[scenario]
-        ours = [play(case, said.agent) for case in cases]
+        ours = [play(case, said.agent, said.actions, files) for case in cases]
         for label in said.baselines:
-            theirs = [play(case, label) for case in cases]
+            theirs = [play(case, label, said.actions) for case in cases]
             pairs = list(zip(ours, theirs, strict=True))
             saved = Estimate.of([100.0 * (1.0 - run.cost_usd / other.cost_usd) for run, other in pairs])
             unmet = Estimate.of([100.0 * (run.unmet_demand - other.unmet_demand) for run, other in pairs])
+            worst = Estimate.of(
+                [100.0 * (run.unmet_demand_worst_vm - other.unmet_demand_worst_vm) for run, other in pairs]
+            )
             usd = [np.mean([run.cost_usd for run in runs]) for runs in (ours, theirs)]
             print(
                 f"| {scenario} | {len(cases)} | {label} | {usd[0]:.2f}, {usd[1]:.2f} "
-                f"| {saved.mean:.1f} ± {saved.half_width:.1f} % | {unmet.mean:+.3f} ± {unmet.half_width:.3f} |",
+                f"| {saved.mean:.1f} ± {saved.half_width:.1f} % | {unmet.mean:+.3f} ± {unmet.half_width:.3f} "
+                f"| {worst.mean:+.2f} ± {worst.half_width:.2f} |",
                 flush=True,
             )
 

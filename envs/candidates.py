@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from foreshade import _core
 from foreshade.envs.knobs import Knobs
-from foreshade.envs.packers import EXPECTED_COST, IDLE_IS_OFF, N_SIGMA, PackerKnobs, WindowKnobs
+from foreshade.envs.packers import EXPECTED_COST, IDLE_IS_OFF, JOINT, N_SIGMA, PackerKnobs, WindowKnobs
 from foreshade.envs.rule_tree import Node, Rule, compiled
 from foreshade.envs.site import Site
 
@@ -68,21 +68,29 @@ def known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
 Kinds = Annotated[tuple[str, ...], AfterValidator(known_kinds)]
 
 
-class IdleIsOffKnobs(Knobs):
-    """What differs on a site where an idle host is off at once and for nothing."""
+class InsteadKnobs(Knobs):
+    """What a site of another kind is played by instead."""
 
     window: WindowKnobs
     preferred: Kinds = ()
     plans: tuple[PlanKnobs, ...]
 
 
-AT_ONCE = IdleIsOffKnobs(
+AT_ONCE = InsteadKnobs(
     window=IDLE_IS_OFF.window,
     plans=(PlanKnobs(name="expected-cost-at-once", packer=IDLE_IS_OFF, preferred=True, eager=True),),
 )
+#: What placement and power alone can do: whole racks, whole applications, and who waits, in one plan.
+JOINTLY = InsteadKnobs(
+    window=JOINT.window,
+    plans=(PlanKnobs(name="joint-cost", packer=JOINT, preferred=True, eager=True),),
+)
 
 
-_CONVERTED = {"sizings", "window", "preferred", "plans", "idle_is_off", "rules", "tree", *Sizing.model_fields}
+_CONVERTED = {
+    *Sizing.model_fields,
+    *("sizings", "window", "preferred", "plans", "idle_is_off", "placement_only", "rules", "tree"),
+}
 
 
 class CandidateKnobs(Sizing):
@@ -114,7 +122,9 @@ class CandidateKnobs(Sizing):
     preferred: Kinds = ("right_size", "grow", "shrink", "microvm", "migrate", "place")
     threshold: float = 0.0  # idle host hours that a candidate must earn before the rules take it
     plans: tuple[PlanKnobs, ...] = (WATCHED_PLAN,)
-    idle_is_off: IdleIsOffKnobs | None = None  # None = such a site is like any other
+    # None = such a site is like any other
+    idle_is_off: InsteadKnobs | None = None  # an idle host is off at once and for nothing
+    placement_only: InsteadKnobs | None = None  # VMs may be moved and hosts switched, and nothing else
     rules: tuple[Rule, ...] = ()  # what changes preferences: the first that fits a candidate
     tree: Node | None = None  # likewise where none fits
 
@@ -124,10 +134,12 @@ class CandidateKnobs(Sizing):
         return compiled(self.rules, self.tree).labels
 
     def on(self, site: Site) -> CandidateKnobs:
-        """What holds on a site: the same, or with ``idle_is_off`` in place of what it names."""
-        if not site.idle_is_off or self.idle_is_off is None:
-            return self
+        """What holds on a site: the same, or ``idle_is_off`` or ``placement_only`` in place of what it names."""
         other = self.idle_is_off
+        if not site.idle_is_off:
+            other = self.placement_only if site.placement_only else None
+        if other is None:
+            return self
         return self.model_copy(
             update={"window": other.window, "preferred": other.preferred, "plans": other.plans}
         )
@@ -160,7 +172,7 @@ def _expected_cost(sigma_scale: float) -> PlanKnobs:
 
 
 #: The rules, as `agents/rules/rules.yaml` has them; tuned on training data (benchmarks/tune_rules.py).
-RULES = CandidateKnobs(idle_is_off=AT_ONCE)
+RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: For VMs whose demand says what they will want, for those that lie still and then jump, and between; with all of

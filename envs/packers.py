@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from foreshade import _core
 
@@ -62,7 +62,9 @@ class PackerKnobs:
     drain_misses: int = 10_000  # hosts in a row that come to nothing, after which no more are looked at
     near: int = 0  # hosts with room that a VM's places are sought among, the cheapest by and large; 0 = all
     reserve: float = 1.0  # room kept for arrivals, times the most that came in one tick of the last hours
-    failover: float = 1.0  # room kept for the fullest host's failure, where hosts fail; times its memory
+    #: Room kept for the fullest host's failure, where hosts fail, times its memory; with `urgent` what a failure is
+    #: reckoned to cost, times this, is weighed against the room.
+    failover: float = 1.0
     grace_s: float = 600.0  # a host that has come up is left on so long
     hazard_per_h: float = 0.1  # failure hazard above which a host is emptied and shunned
     racks: bool = True  # whether a rack whose hosts are all off is switched off
@@ -71,6 +73,9 @@ class PackerKnobs:
     layout: bool = False  # whether many hosts are emptied at once where far fewer would do
     acute_weight: float = 0.0  # as move_weight, off a host that is short of CPU now; 0 = none for that alone
     acute_uneven: float = 0.0  # how much more a VM's loss counts for each mean demand of it that it comes to
+    whole_racks: bool = False  # whether racks that need not stand are emptied as a whole
+    urgent: bool = False  # whether those whose waiting costs most come first where not all find room
+    kin: float = 0.0  # correlation of what the VMs of one application want
     # The n-sigma measure; without it cost alone decides.
     z: float | None = None
     target: float = 1.0
@@ -109,6 +114,16 @@ EXPECTED_COST = PackerKnobs(
     drain_ticks=288,
     rack_credit=0.5,
     window=WindowKnobs(last=0.25, floor_sigma=(0.08, 0.01, 0.01, 0.01, 0.0)),
+)
+#: `expected-cost` that sees the VMs of an application, the racks, and who waits as a whole, tuned likewise.
+JOINT = replace(
+    EXPECTED_COST,
+    sigma_scale=1.5,
+    kin=1.0,
+    urgent=True,
+    whole_racks=True,
+    failover=12.0,
+    acute_weight=1.0,
 )
 #: `n-sigma`, tuned on training data (docs/packers.md).
 N_SIGMA = PackerKnobs(

@@ -79,6 +79,11 @@ class Site:
     heat_c_per_kw: F32 | None = None  # (n_racks,) what an inlet warms for each kW its rack draws
     reclaims_per_h: F32 | None = None  # (n_hosts,) how often a provider wants a hired host back; None = never
 
+    @property
+    def placement_only(self) -> bool:
+        """Whether VMs may be moved and hosts switched, and nothing else."""
+        return self.capabilities <= {ActionKind.WAIT, ActionKind.MIGRATE, ActionKind.POWER}
+
 
 def site_of(world: SimulatedWorld, seed: int) -> Site:
     """The site of a simulated world: its tariffs, power curves and rented hosts."""

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from foreshade.envs.scenarios.held import held_to
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.from_trace import to_workload
@@ -112,8 +113,8 @@ def bitbrains(part: str, from_day: int) -> Workload:
 
 
 @cache
-def world_of(case: str) -> Callable[[], SimulatedWorld]:
-    """A maker of the case's world."""
+def world_of(case: str, actions: str | None = None) -> Callable[[], SimulatedWorld]:
+    """A maker of the case's world, in which agents are held to ``actions`` (`held_to`)."""
     case, _, drawn = case.partition("~")
     name, _, rest = case.partition(":")
     scenario = load_scenario(name)
@@ -131,4 +132,6 @@ def world_of(case: str) -> Callable[[], SimulatedWorld]:
     if drawn:
         seed = int(drawn)
         workload = resampled(workload, seed)
+    if actions is not None:
+        scenario = held_to(scenario, actions)
     return lambda: SimulatedWorld(scenario, workload, seed)

@@ -72,6 +72,12 @@ Components = Annotated[
     str | None,
     typer.Option(help="Of rules and ham: names, all, none, or a YAML file; default: those that are enabled."),
 ]
+Actions = Annotated[
+    str | None,
+    typer.Option(
+        help="Kinds that every agent is held to: 'placement' = migrate,power; default: the scenario's."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 
@@ -113,6 +119,7 @@ def evaluate(
     policy: Policy = None,
     rules: RulesFile = None,
     components: Components = None,
+    actions: Actions = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
@@ -159,6 +166,7 @@ def evaluate(
     from foreshade.adapters.app.what_if import print_changes, to_rows  # noqa: PLC0415
     from foreshade.agents.baselines.registry import AgentFiles, agent_names  # noqa: PLC0415
     from foreshade.envs.forecast.knowledge import scheduled_events as announced  # noqa: PLC0415
+    from foreshade.envs.scenarios.held import held_to  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
     from foreshade.envs.scenarios.profiles import read_profiles, with_profiles  # noqa: PLC0415
     from foreshade.envs.scenarios.what_if import what_if as changes  # noqa: PLC0415
@@ -172,6 +180,8 @@ def evaluate(
         from foreshade.adapters.app.calendar import with_calendar  # noqa: PLC0415  an optional extra
 
         said = with_calendar(said, calendar)
+    if actions is not None:
+        said = held_to(said, actions)
     changed = None if what_if is None else changes(said, what_if)
     labels = [name.strip() for name in agent.split(",")]
     if agent == "all":
@@ -247,6 +257,7 @@ def explain(
     policy: Policy = None,
     rules: RulesFile = None,
     components: Components = None,
+    actions: Actions = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
     forecast: Annotated[
         str | None, typer.Option(help="What the state shows: table, online or none; default: table.")
@@ -258,6 +269,7 @@ def explain(
     from foreshade.adapters.app.explain import explain as run  # noqa: PLC0415  keeps --help fast
     from foreshade.adapters.app.explain import print_explanation, to_json  # noqa: PLC0415
     from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles  # noqa: PLC0415
+    from foreshade.envs.scenarios.held import held_to  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
 
     if plan is not None and tick is None:
@@ -266,6 +278,8 @@ def explain(
     if tick is None or plan is not None:
         raise InputError("explain: expected one of --tick and --plan")
     said = load_scenario(scenario, variant)
+    if actions is not None:
+        said = held_to(said, actions)
     label = agent or ("ham" if policy is not None or SHIPPED_POLICY.is_dir() else "rules")
     quiet = as_json or not sys.stderr.isatty()
     with _bar(f"{said.name}: to tick {tick}", hidden=quiet) as (progress, task):

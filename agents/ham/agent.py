@@ -64,7 +64,8 @@ class Ham(Decider):
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        self._untrained = site.idle_is_off  # no environment to train in has such hosts
+        # No environment to train in has hosts that are off at once, or no actions but these.
+        self._untrained = site.idle_is_off or site.placement_only
         self.knobs = load_rules() if self._untrained else self._trained_on
         super().reset(site)
 

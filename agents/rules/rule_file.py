@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from foreshade.envs.candidates import CandidateKnobs, IdleIsOffKnobs, PlanKnobs, Sizing
+from foreshade.envs.candidates import CandidateKnobs, InsteadKnobs, PlanKnobs, Sizing
 from foreshade.envs.packers import PackerKnobs, WindowKnobs
 from foreshade.envs.rule_tree import Node, Rule
 
@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
         said = {"name": value.name, "packer": _differing(value.packer, PackerKnobs())}
         rest = value.model_dump(exclude={"name", "packer"}, exclude_defaults=True)
         return {**said, **rest}
-    if isinstance(value, IdleIsOffKnobs | Sizing):
+    if isinstance(value, InsteadKnobs | Sizing):
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, WindowKnobs):
         return _differing(value, WindowKnobs())

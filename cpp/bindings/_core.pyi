@@ -557,6 +557,9 @@ class PackerKnobs:
     layout: bool
     acute_weight: float
     acute_uneven: float
+    kin: float
+    whole_racks: bool
+    urgent: bool
     peaks: bool
     z: float
     target: float

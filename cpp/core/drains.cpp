@@ -17,17 +17,14 @@ std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
 }
 
-// Moves of a trial are booked with the rules about places, so that they see each other; at its end they are not.
-struct TrialPlaces {
-    AffinityBook& book;
-    const std::vector<Move>& moves;
-    ~TrialPlaces() {
-        if (book)
-            for (const Move& move : moves) book.move(at(move.vm), move.source, -1);
-    }
-};
-
 } // namespace
+
+TrialPlaces::~TrialPlaces() {
+    if (book)
+        for (const Move& move : moves) book.move(at(move.vm), move.source, -1);
+    if (kin)
+        for (const Move& move : moves) kin.remove(at(move.vm), at(move.destination));
+}
 
 void Packing::begin_trial() {
     trial_.copy_loads(hosts_);
@@ -37,7 +34,8 @@ void Packing::begin_trial() {
 }
 
 void Packing::book_trial(std::size_t v, std::size_t to) {
-    trial_.add(to, ExpectedCost::standing(trial_, to, load_[v]));
+    trial_.add(to, ExpectedCost::standing(trial_, to, kin_ ? kin_.coming(v, to) : load_[v]));
+    if (kin_) kin_.add(v, to);
     trial_now_[to] = after_[to];
     if (affinity_) {
         trial_now_[to] -= affinity_.usd_h(v, to); // what the rules ask is not the host's
@@ -60,7 +58,7 @@ bool Packing::try_make_room(std::size_t v, std::size_t h, std::size_t most, floa
         lacking[r] = reserved_[h * kResources + r] + need - limit_[h * kResources + r];
     }
     begin_trial();
-    const TrialPlaces places{affinity_, trial_moves_};
+    const TrialPlaces places{affinity_, kin_, trial_moves_};
     paid_usd = 0.0F;
     std::vector<std::int32_t> left;
     for (const std::int32_t vm : largest_first(h))
@@ -105,7 +103,7 @@ bool Packing::make_room(std::int32_t vm, std::size_t most) {
 
 bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
     begin_trial();
-    const TrialPlaces places{affinity_, trial_moves_};
+    const TrialPlaces places{affinity_, kin_, trial_moves_};
     float added_usd_h = 0.0F;
     float paid_usd = price_usd;
     for (const std::int32_t vm : largest_first(h)) {

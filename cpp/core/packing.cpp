@@ -64,6 +64,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     n_here_.assign(n_hosts_, 0);
     n_fixed_.assign(n_hosts_, 0);
     hosts_.clear_loads();
+    std::vector<std::int32_t> stands;
     for (std::size_t v = 0; v < n_vms; ++v) {
         Load& load = load_[v];
         for (std::size_t r = 0; r < kDense; ++r) {
@@ -83,7 +84,13 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
             ++n_here_[at(state.vms.host[v])];
             ++n_fixed_[at(state.vms.host[v])];
         }
-        hosts_.add(at(h), ExpectedCost::standing(hosts_, at(h), load));
+        stands.push_back(static_cast<std::int32_t>(v));
+    }
+    kin_.begin(state.vms.app, load_, knobs_.kin);
+    for (const std::int32_t v : stands) {
+        const std::size_t h = at(at_[at(v)]);
+        hosts_.add(h, ExpectedCost::standing(hosts_, h, kin_ ? kin_.coming(at(v), h) : load_[at(v)]));
+        if (kin_) kin_.add(at(v), h);
     }
     for (std::size_t v = 0; v < n_vms; ++v) {
         if (primary_[v] < 0 || at_[v] < 0) continue;
@@ -150,12 +157,14 @@ void Packing::book(std::size_t v, std::size_t to) {
     moves_.push_back({static_cast<std::int32_t>(v), at_[v], static_cast<std::int32_t>(to)});
     if (at_[v] >= 0) {
         const std::size_t from = at(at_[v]);
-        hosts_.add(from, ExpectedCost::standing(hosts_, from, load_[v]), -1.0F);
+        hosts_.add(from, ExpectedCost::standing(hosts_, from, kin_ ? kin_.leaving(v, from) : load_[v]), -1.0F);
+        if (kin_) kin_.remove(v, from);
         now_[from] = cost_->of_host(hosts_, from, {}, 0.0F);
         version_[from] = ++newest_version_;
         --n_here_[from];
     }
-    hosts_.add(to, ExpectedCost::standing(hosts_, to, load_[v]));
+    hosts_.add(to, ExpectedCost::standing(hosts_, to, kin_ ? kin_.coming(v, to) : load_[v]));
+    if (kin_) kin_.add(v, to);
     now_[to] = cost_->of_host(hosts_, to, {}, 0.0F);
     version_[to] = ++newest_version_;
     for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += reservation(v, to, r);
@@ -210,7 +219,7 @@ float Packing::leaving_saves(std::size_t v) {
     const std::size_t h = at(at_[v]);
     if (saves_version_[v] != version_[h]) {
         saves_version_[v] = version_[h];
-        saves_[v] = now_[h] - cost_->of_host(hosts_, h, load_[v], -1.0F);
+        saves_[v] = now_[h] - cost_->of_host(hosts_, h, kin_ ? kin_.leaving(v, h) : load_[v], -1.0F);
     }
     return saves_[v];
 }
@@ -230,6 +239,9 @@ void Packing::price_leaving() {
         for (std::size_t k = 0; k < looked_at_.size(); ++k) {
             saves_version_[at(looked_at_[k])] = version_[h];
             saves_[at(looked_at_[k])] = now_[h] - alone_[k];
+            if (kin_ && kin_.beside(at(looked_at_[k]), h))
+                saves_[at(looked_at_[k])] =
+                    now_[h] - cost_->of_host(hosts_, h, kin_.leaving(at(looked_at_[k]), h), -1.0F);
         }
     }
 }
@@ -262,7 +274,7 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         if (most == -kInfinity) return most;
         if (only >= 0) {
             to = only;
-            after_[at(to)] = cost_->of_host(hosts_, at(to), load_[v], 1.0F);
+            after_[at(to)] = cost_->of_host(hosts_, at(to), kin_ ? kin_.coming(v, at(to)) : load_[v], 1.0F);
             if (affinity_) after_[at(to)] += affinity_.usd_h(v, at(to));
         } else {
             to = cheapest(v, hosts_, now_, reserved_, at_[v]);
@@ -282,6 +294,9 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
     if (only >= 0) {
         alone_.resize(looked_at_.size());
         cost_->of_host_each(hosts_, at(only), looked_at_, load_, 1.0F, alone_);
+        for (std::size_t k = 0; k < looked_at_.size(); ++k)
+            if (kin_ && kin_.beside(at(looked_at_[k]), at(only)))
+                alone_[k] = cost_->of_host(hosts_, at(only), kin_.coming(at(looked_at_[k]), at(only)), 1.0F);
     }
     for (std::size_t k = 0; k < looked_at_.size(); ++k) {
         const std::size_t v = at(looked_at_[k]);
@@ -371,6 +386,11 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
         return gain;
     }
     gain_usd_ = gain_before;
+    if (kin_)
+        for (std::size_t k = moves_.size(); k-- > n_moves;) {
+            kin_.remove(at(moves_[k].vm), at(moves_[k].destination));
+            kin_.add(at(moves_[k].vm), at(moves_[k].source));
+        }
     for (std::size_t k = n_moves; k < moves_.size(); ++k) // what was reckoned of them in between holds no more
         for (const std::int32_t h : {moves_[k].source, moves_[k].destination})
             if (h >= 0) version_[at(h)] = ++newest_version_;

@@ -15,6 +15,8 @@
 #include "core/affinity.hpp"
 #include "core/cluster_state.hpp"
 #include "core/expected_cost.hpp"
+#include "core/failure_risk.hpp"
+#include "core/kin.hpp"
 
 namespace foreshade {
 
@@ -27,6 +29,7 @@ struct PackingKnobs {
     std::array<float, kDense> target{}; // share of capacity that a host's peak may reach by what is put there
     std::array<float, kDense> relief{}; // share at which VMs are taken away
     std::size_t near = 0; // hosts with room that a VM's places are sought among; 0 = all, as where peaks bound them
+    float kin = 0.0F;     // correlation of what VMs of one application want
     bool fullest = false; // among hosts below the target take the one with the highest peak, not the least dearer one
 };
 
@@ -52,6 +55,36 @@ enum class HostUse : std::uint8_t {
     spare,   // there and empty: nothing is put on it until it is opened
     target,  // holds VMs and takes more
     leaving, // holds VMs and takes none
+};
+
+// Moves of a trial are booked with the rules about places, so that they see each other; at its end they are not.
+struct TrialPlaces {
+    AffinityBook& book;
+    Kin& kin;
+    const std::vector<Move>& moves;
+    ~TrialPlaces();
+};
+
+// A host that could take VMs, and what that costs: while it is on, and once.
+struct Opening {
+    std::int32_t host;
+    float usd_h, usd;
+};
+
+// What emptying several hosts at once would come to; the moves are kept until the next trial.
+struct Vacating {
+    bool pays = false;
+    float gain_usd = 0.0F;
+    std::vector<std::int32_t> opened; // of the openings, those that are needed
+};
+
+struct VacatePrices {
+    std::span<const float> off_usd_h; // (n_hosts,) what a host still costs while off
+    std::span<const float> cycle_usd; // (n_hosts,) of going off and on again
+    float more_usd_h;                 // that is saved once all of them are off
+    Amounts sample;                   // room that must be left: so many VMs like this
+    std::size_t reserve;
+    const FailureRisk* risk; // of the memory that is left
 };
 
 // Columns of the VMs that the plan is made from; rows as in the state.
@@ -122,6 +155,14 @@ class Packing {
     // look. `rank` (n_hosts,): hosts of a lower one are kept rather; prices as of drain().
     bool lay_out(std::size_t budget, std::span<const float> rank, std::span<const float> price_usd,
                  std::span<const float> kept_usd_h);
+    // Tries to empty `hosts` at once, opening the first of `openings` that holds a VM where no target does. Only the
+    // trial changes; carry_out() books the last one, when all that it opens is there.
+    Vacating vacate(std::span<const std::int32_t> hosts, std::span<const Opening> openings, const VacatePrices& prices);
+    void carry_out(const Vacating& plan, std::span<const std::int32_t> hosts);
+
+    // Whether nobody on a host has to stay there.
+    bool settled(std::int32_t host) const { return n_fixed_[static_cast<std::size_t>(host)] == 0; }
+
     // Whether rules about places let a VM go to a host, as planned so far.
     bool permits(std::int32_t vm, std::int32_t host) const {
         return !affinity_ || affinity_.allows(static_cast<std::size_t>(vm), static_cast<std::size_t>(host));
@@ -168,6 +209,7 @@ class Packing {
 
     std::shared_ptr<const ExpectedCost> cost_;
     AffinityBook affinity_, saved_affinity_;
+    Kin kin_;
     std::vector<Amounts> company_need_; // (n_vms,) beyond its own, of the first of a company; empty = no rules
     PackingKnobs knobs_;
     std::size_t n_hosts_ = 0;

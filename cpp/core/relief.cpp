@@ -68,6 +68,7 @@ std::size_t Packing::relieve_now(const Moment& now) {
                         if (t == h || static_cast<std::int32_t>(t) == away_from_[v] || !fits(v, t, reserved_)) continue;
                         if (!priced) cost_->with_vm_at(hosts_, load_[v], std::span(targets_).subspan(k, 4), after_);
                         priced = true;
+                        if (kin_ && kin_.beside(v, t)) after_[t] = cost_->of_host(hosts_, t, kin_.coming(v, t), 1.0F);
                         const float over = lack(t, wanted[t] + mhz + hosts_.overhead[0][t], burst[t] + bursts) -
                                            lack(t, wanted[t], burst[t]);
                         const float added = affinity_ ? affinity_.usd_h(v, t) : 0.0F;

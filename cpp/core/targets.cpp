@@ -129,6 +129,7 @@ std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::v
         for (std::size_t k = 0; k < n; ++k) {
             const std::size_t h = four[k];
             const auto host = static_cast<std::int32_t>(h);
+            if (kin_ && kin_.beside(v, h)) after_[h] = cost_->of_host(hosts, h, kin_.coming(v, h), 1.0F);
             if (affinity_) after_[h] += affinity_.usd_h(v, h);
             if (!knobs_.fullest && least < kGpuWaste && after_[h] - now[h] > least) continue;
             if (knobs_.peaks && !below(hosts, load_[v], h, knobs_.target)) continue;

@@ -67,6 +67,8 @@ const char* reason_text(PackerReason reason) {
         return "empty";
     case PackerReason::dark_rack:
         return "all its hosts are off";
+    case PackerReason::rack_pays:
+        return "room for the VMs of a rack that can go off";
     }
     return "";
 }
@@ -93,6 +95,7 @@ void PackerKnobs::check() const {
     not_negative("move_weight", move_weight);
     not_negative("acute_weight", acute_weight);
     not_negative("acute_uneven", acute_uneven);
+    not_negative("kin", kin);
     not_negative("reserve", reserve);
     not_negative("failover", failover);
     not_negative("grace_s", grace_s);
@@ -144,6 +147,7 @@ Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::
     packing_knobs_.near = knobs_.near;
     packing_knobs_.peaks = knobs_.peaks;
     packing_knobs_.fullest = knobs_.fullest;
+    packing_knobs_.kin = static_cast<float>(knobs_.kin);
     packing_knobs_.z = static_cast<float>(knobs_.z);
     packing_knobs_.target.fill(static_cast<float>(knobs_.target));
     packing_knobs_.relief.fill(static_cast<float>(knobs_.relief));
@@ -167,6 +171,10 @@ Packer::Packer(const Packer& other, std::shared_ptr<PackerMemory> memory) : Pack
 void Packer::reset() {
     memory_->reset();
     ranked_ = false;
+    stands_.clear();
+    chosen_tick_ = -1;
+    tried_.clear();
+    leaves_until_.clear();
     std::fill(dark_.begin(), dark_.end(), std::uint8_t{0});
     above_ = 0;
 }
@@ -190,15 +198,14 @@ std::span<const Action> Packer::plan(const ClusterState& state) {
     reasons_.clear();
     gain_usd_ = 0.0F;
     price(state);
+    choose_standing(state);
     sort_out_hosts(state);
     price_moves(state);
-    const DemandWindow& window = memory_->window();
-    const std::vector<std::uint8_t>& fixed = restraint_.fixed.empty() ? fixed_ : restraint_.fixed;
-    packing_->begin(state, {window.mean(), window.variance(), move_usd_, fixed}, use_, packing_knobs_);
-    packing_->close(restraint_.hosts.empty() ? std::span<const std::uint8_t>{} : closed_);
+    begin_packing(state);
     place(state);
     if (moving_) rebalance(state);
     if (powered_) wake(state);
+    if (moving_ && state.tick > 0) vacate_racks(state);
     if (moving_ && state.tick > 0) drain(state);
     gain_usd_ += packing_->gain_usd();
     // Moves go before what is switched on: the order that the world is asked in.
@@ -308,6 +315,16 @@ void Packer::price(const ClusterState& state) {
         outage_usd_[h] = static_cast<double>(hosts.n_vms[h]) * outage_usd_vm;
     }
     free_ = memory_->headroom().needed(state, knobs_.reserve, knobs_.failover, outage_usd_, on_usd_h_);
+    risk_.hosts.clear();
+    if (!knobs_.urgent || knobs_.failover <= 0.0) return;
+    weigh_failures(state, dark_h * knobs_.failover);
+    float kept_usd_h = 0.0F, kept_mib = 1.0F;
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        if (hosts.state[h] != HostState::on || hosts.n_vms[h] == 0) continue;
+        kept_usd_h += on_usd_h_[h];
+        kept_mib += hosts.capacity[h * kResources + 1] * hosts.overcommit[h * kResources + 1];
+    }
+    free_.failover_mib = static_cast<double>(risk_.worth_keeping_mib(kept_usd_h / kept_mib));
 }
 
 void Packer::sort_out_hosts(const ClusterState& state) {
@@ -327,6 +344,10 @@ void Packer::sort_out_hosts(const ClusterState& state) {
             use_[h] = HostUse::spare;
         else
             use_[h] = shunned ? HostUse::leaving : HostUse::target;
+        if (!leaves_until_.empty() && on && leaves_until_[at(hosts.rack[h])] > state.tick) {
+            spare_[h] = 0;
+            use_[h] = empty ? HostUse::none : HostUse::leaving;
+        }
         if (restraint_.hosts.empty()) continue;
         closed_[h] = restraint_.hosts[h] == HostBar::closed ? 1 : 0;
         if (restraint_.hosts[h] != HostBar::leaving) continue;
@@ -364,6 +385,13 @@ void Packer::note_opened() {
     for (const std::int32_t h : packing_->opened()) spare_[at(h)] = empty_[at(h)] = 0;
 }
 
+void Packer::begin_packing(const ClusterState& state) {
+    const DemandWindow& window = memory_->window();
+    const std::vector<std::uint8_t>& fixed = restraint_.fixed.empty() ? fixed_ : restraint_.fixed;
+    packing_->begin(state, {window.mean(), window.variance(), move_usd_, fixed}, use_, packing_knobs_);
+    packing_->close(restraint_.hosts.empty() ? std::span<const std::uint8_t>{} : closed_);
+}
+
 // Gives waiting VMs hosts, the largest first; leaves in waiting_ those that found none.
 void Packer::place(const ClusterState& state) {
     const VmColumns& vms = state.vms;
@@ -389,6 +417,32 @@ void Packer::place(const ClusterState& state) {
     std::sort(waiting_.begin(), waiting_.end(), [this](std::int32_t a, std::int32_t b) {
         return size_[at(a)] != size_[at(b)] ? size_[at(a)] > size_[at(b)] : a < b;
     });
+    const std::vector<std::int32_t> all = waiting_;
+    place_in_order();
+    if (waiting_.empty()) return;
+    leaves_until_.clear(); // what is being emptied may be needed
+    if (!knobs_.urgent) return;
+    const std::vector<std::int32_t> left = waiting_;
+    waiting_ = all;
+    price_waiting(state);
+    waiting_ = left;
+    const float lost = usd_h_waiting();
+    waiting_ = all;
+    most_urgent_first();
+    const auto again = [&] {
+        sort_out_hosts(state);
+        begin_packing(state);
+        place_in_order();
+    };
+    again();
+    if (usd_h_waiting() > lost) {
+        waiting_ = all;
+        again();
+    }
+    most_urgent_first();
+}
+
+void Packer::place_in_order() {
     list_spares();
     std::size_t left = 0;
     for (const std::int32_t v : waiting_) {

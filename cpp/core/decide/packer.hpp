@@ -12,7 +12,9 @@
 #include "core/cluster_state.hpp"
 #include "core/decide/headroom.hpp"
 #include "core/decide/site.hpp"
+#include "core/decide/standing.hpp"
 #include "core/demand_window.hpp"
+#include "core/failure_risk.hpp"
 #include "core/packing.hpp"
 
 namespace foreshade {
@@ -38,6 +40,9 @@ struct PackerKnobs {
     bool layout = false;               // whether many hosts are emptied at once where far fewer would do
     double acute_weight = 0.0; // likewise of a move off a host that is short of CPU now; 0 = none for that alone
     double acute_uneven = 0.0; // how much more a VM's loss counts for each mean demand of it that it comes to
+    bool whole_racks = false;  // whether racks that need not stand are emptied as a whole
+    bool urgent = false;       // whether those whose waiting costs most are placed first where not all find room
+    double kin = 0.0;          // correlation of what VMs of one application want
     bool peaks = false;        // the n-sigma measure: energy alone is money; otherwise cost alone decides
     double z = 0.0;
     double target = 1.0;
@@ -49,7 +54,16 @@ struct PackerKnobs {
 };
 
 // Why a packer switches something; places and migrations speak for themselves.
-enum class PackerReason : std::uint8_t { none, vm_waits, room_short, crowded, relief_pays, empty, dark_rack };
+enum class PackerReason : std::uint8_t {
+    none,
+    vm_waits,
+    room_short,
+    crowded,
+    relief_pays,
+    empty,
+    dark_rack,
+    rack_pays
+};
 
 const char* reason_text(PackerReason reason);
 
@@ -119,13 +133,25 @@ class Packer {
     void price(const ClusterState& state);
     void sort_out_hosts(const ClusterState& state);
     void price_moves(const ClusterState& state);
+    void begin_packing(const ClusterState& state);
     void place(const ClusterState& state);
+    void place_in_order();
+    void price_waiting(const ClusterState& state);
+    void most_urgent_first();
+    void weigh_failures(const ClusterState& state, double dark_h);
+    float usd_h_waiting() const;
     void rebalance(const ClusterState& state);
     void relieve_now(const ClusterState& state);
     void wake(const ClusterState& state);
     void drain(const ClusterState& state);
     void switch_off(const ClusterState& state);
     void switch_racks_off(const ClusterState& state);
+    bool sees_racks() const;
+    float rack_usd_h(std::size_t rack) const;
+    StandingNeed standing_need(const ClusterState& state) const;
+    std::vector<std::size_t> racks_to_try(const ClusterState& state) const;
+    void choose_standing(const ClusterState& state);
+    void vacate_racks(const ClusterState& state);
 
     void list_spares();
     void note_opened();
@@ -146,14 +172,19 @@ class Packer {
     Restraint restraint_;
     PackingKnobs packing_knobs_;
     bool ranked_ = false;
-    std::vector<std::int32_t> order_; // (n_hosts,) the best to open first
-    std::vector<float> rank_;         // (n_hosts,) lower is better
-    std::vector<std::uint8_t> dark_;  // (n_racks,)
-    std::size_t above_ = 0;           // hosts that stayed above the relief level
+    std::vector<std::int32_t> order_;        // (n_hosts,) the best to open first
+    std::vector<float> rank_;                // (n_hosts,) lower is better
+    std::vector<std::uint8_t> dark_;         // (n_racks,)
+    std::vector<std::uint8_t> stands_;       // (n_hosts,) which should; empty = never chosen
+    std::int64_t chosen_tick_ = -1;          // when
+    std::vector<std::int64_t> tried_;        // (n_racks,) when a rack was last tried in vain
+    std::vector<std::int64_t> leaves_until_; // (n_racks,) tick until which nothing new comes to a rack
+    std::size_t above_ = 0;                  // hosts that stayed above the relief level
 
     // Of the tick that is planned.
     double now_usd_kwh_ = 0.0;
     FreeRoom free_;
+    FailureRisk risk_;
     std::vector<HostUse> use_;                 // (n_hosts,)
     std::vector<std::uint8_t> spare_, empty_;  // (n_hosts,)
     std::vector<float> on_usd_h_, off_usd_h_;  // (n_hosts,)
@@ -165,7 +196,7 @@ class Packer {
     std::vector<std::uint8_t> closed_;         // (n_hosts,) take no VMs for now
     std::vector<std::int32_t> spares_;         // hosts
     std::vector<std::int32_t> waiting_;        // VMs, then those that found no host
-    std::vector<float> size_;                  // (n_vms,) of those that wait
+    std::vector<float> size_, urgency_;        // (n_vms,) of those that wait; USD/h while they do
     std::vector<std::int32_t> off_hosts_;      // hosts that can be woken, the best first
     std::vector<std::int32_t> room_hosts_;     // hosts that come up
     std::vector<Amounts> room_;                // theirs
