@@ -73,7 +73,7 @@ def main() -> None:
             usd = [np.mean([run.cost_usd for run in runs]) for runs in (ours, theirs)]
             print(
                 f"| {scenario} | {len(cases)} | {label} | {usd[0]:.2f}, {usd[1]:.2f} "
-                f"| {saved.mean:.1f} ± {saved.half_width:.1f} % | {unmet.mean:+.3f} ± {unmet.half_width:.3f} "
+                f"| {saved.mean:.2f} ± {saved.half_width:.2f} % | {unmet.mean:+.3f} ± {unmet.half_width:.3f} "
                 f"| {worst.mean:+.2f} ± {worst.half_width:.2f} |",
                 flush=True,
             )
