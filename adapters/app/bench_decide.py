@@ -4,6 +4,8 @@ The plant is that of ``bench step``, with every kind of action allowed. A tick i
 for, the last of them ``wait``: what the rules take, whole plans and drains included, and where they would wait
 earlier the candidate of one action that they mind least; where there is none, ``wait`` comes earlier.
 Measured twice: with the candidates that environments have by default, and with single candidates alone.
+What a whole tick takes, the world's part included, stands beside it: the median and the longest of all, the
+first ones of the layout included, with forecasts in the state where asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from foreshade import _core
 from foreshade.adapters.app.bench_step import TICKS, bench_plant
 from foreshade.envs.candidates import DEFAULT, CandidateKnobs
 from foreshade.envs.decision import Decision
+from foreshade.envs.forecast.table import known_forecast
 from foreshade.envs.model.action import ActionKind
 from foreshade.envs.native_schema import native_schema
 from foreshade.envs.site import native_site, site_of_data_centre
@@ -30,16 +33,28 @@ LEAST_ROUNDS = 5
 
 
 def measure(
-    hosts: int, vms: int, envs: int, threads: int, k: int, decisions: int, seconds: float
-) -> dict[str, float]:
+    hosts: int,
+    vms: int,
+    envs: int,
+    threads: int,
+    k: int,
+    decisions: int,
+    seconds: float,
+    forecast: str = "none",
+) -> dict[str, float | str]:
     """Decisions per second, and each part's share of a tick with single candidates.
 
     ``decisions_per_s`` is over all rounds, the dear first ones of the layout included; the median and the best
     round stand beside it.
     CPU time, or wall time with several threads; choosing among the candidates falls outside the clock. The
     shares are of single environments whose parts are called one by one, in the same process.
+
+    Raises:
+        InputError: an unknown forecast.
+
     """
-    plant, spec = bench_plant(hosts, vms, 0.0, list(range(len(ActionKind))))
+    kind = known_forecast(forecast)
+    plant, spec = bench_plant(hosts, vms, 0.0, list(range(len(ActionKind))), forecast=kind)
     site = native_site(site_of_data_centre(spec, frozenset(ActionKind), TICKS, np.zeros(vms, np.float32)))
     default = Decision(
         candidates=DEFAULT.model_copy(update={"k": k, "decisions": decisions}),
@@ -48,28 +63,34 @@ def measure(
         episode_ticks=(TICKS // 2, TICKS // 2),
     )
     singles = replace(default, candidates=CandidateKnobs(k=k, decisions=decisions, plans=()))
-    told: dict[str, float] = {
+    told: dict[str, float | str] = {
         "hosts": hosts,
         "vms": vms,
         "envs": envs,
         "threads": threads,
         "k": k,
         "decisions_per_tick": decisions,
+        "forecast": kind,
     }
     for name, said in (("", default), ("_singles", singles)):
-        rates, overall, a_tick = _rates(plant, site, said, envs, threads, seconds / 2)
+        rates, overall, a_tick, lasted = _rates(plant, site, said, envs, threads, seconds / 2)
         told[f"decisions_per_s{name}"] = overall
         told[f"median_decisions_per_s{name}"] = float(np.median(rates))
         told[f"best_decisions_per_s{name}"] = max(rates)
         told[f"decisions_per_tick_played{name}"] = a_tick
+        told[f"median_tick_ms{name}"] = 1e3 * float(np.median(lasted))
+        told[f"longest_tick_ms{name}"] = 1e3 * max(lasted)
     shares = _shares(plant, site, singles, min(envs, 64))
     return told | {f"share_{part}_singles": share for part, share in shares.items()}
 
 
 def _rates(
     plant: _core.Plant, site: _core.Site, said: Decision, envs: int, threads: int, seconds: float
-) -> tuple[list[float], float, float]:
-    """Decisions per second of each round after the warm-up and of all together, decisions per tick."""
+) -> tuple[list[float], float, float, list[float]]:
+    """Decisions per second of each round after the warm-up and of all together, decisions per tick.
+
+    And seconds of a tick in each round, those of the warm-up included.
+    """
     decisions = said.candidates.decisions
     batch = _core.DecisionBatch(
         (plant,), (site,), said.candidates.native(), said.episode_knobs(), envs, 0, threads
@@ -82,6 +103,7 @@ def _rates(
     clock = time.perf_counter if threads > 1 else time.process_time
     spent, done, ticks, counted, step, made = 0.0, 0, 0, 0, 0, np.zeros(envs, np.int64)
     rates: list[float] = []
+    lasted: list[float] = []
     while spent < seconds or len(rates) < LEAST_ROUNDS:
         took, decided, before = 0.0, 0, ticks
         while ticks - before < envs:  # a round is as many ticks as there are environments
@@ -95,12 +117,13 @@ def _rates(
             ticked = discounts < 1.0
             made = np.where(ticked, 0, made + 1)
             ticks += int(ticked.sum())
+        lasted.append(took / (ticks - before))
         if ticks >= WARM_UP_TICKS * envs:
             spent += took
             done += decided
             counted += ticks - before
             rates.append(decided / took)
-    return rates, done / spent, done / counted
+    return rates, done / spent, done / counted, lasted
 
 
 def best_beside_wait(

@@ -420,14 +420,15 @@ def bench_decide(
     k: Annotated[int, typer.Option(min=2, help="Candidates shown.")] = 64,
     decisions: Annotated[int, typer.Option(min=1, help="Decisions in a tick, wait included.")] = 4,
     seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
-    """Decisions per second of the native environments, and which part takes what share."""
+    """Decisions per second of the native environments, what a tick takes, and which part takes what share."""
     from foreshade.adapters.app.bench_decide import measure  # noqa: PLC0415
 
-    result = measure(hosts, vms, envs, threads, k, decisions, seconds)
+    result = measure(hosts, vms, envs, threads, k, decisions, seconds, forecast)
     if as_json:
         _say(json.dumps(result, indent=1))
         return
     for key, value in result.items():
-        _say(f"{key:24} {value:,.6g}")
+        _say(f"{key:36} {value if isinstance(value, str) else format(value, ',.6g')}")
