@@ -49,7 +49,7 @@ class TickRecorder:
 
     def __init__(self, agent: Decider) -> None:
         self.decisions: list[Explained] = []
-        self._knobs = agent.knobs
+        self._knobs = agent.in_force
         self._policy = agent.policy if isinstance(agent, Ham) else None
         self._schema = native_schema(agent.knobs.k)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from foreshade.agents.baselines.expected_cost import TUNED, ExpectedCost
+from foreshade.agents.explanation import TickRecorder
 from foreshade.agents.ham.agent import UNTRAINED, Ham
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.errors import InputError
@@ -107,6 +108,16 @@ def test_days_held_to_placement_pass_without_a_refused_action_and_cost_less_than
             assert set(doubts) == {UNTRAINED}
     assert usd["ham"] == usd["rules"]
     assert usd["rules"] < 0.97 * usd["expected-cost"]
+
+
+def test_an_explanation_names_the_plan_that_is_in_force():
+    world = tiny_world(2, [[500.0] * 4] * 4)
+    agent = Rules()
+    agent.reset(site_of(world, 0))
+    recorder = TickRecorder(agent)
+    agent.on_decision = recorder
+    agent.act(world.observe())
+    assert recorder.decisions[0].chosen.what == "plan joint-cost"
 
 
 def test_a_scenario_is_held_to_what_it_allows_and_says_so():

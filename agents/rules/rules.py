@@ -62,6 +62,7 @@ class Decider:
     def __init__(self, name: str, knobs: CandidateKnobs, managers: Sequence[Manager] = ()) -> None:
         self.name = name  # as on the command line
         self.knobs = knobs
+        self.in_force = knobs  # on the site of the run
         self.managers = managers  # components that offer candidates beside the proposer's own
         self.tally = Tally()  # since the reset
         #: Told of every decision, `wait` too, before it is booked.
@@ -72,7 +73,8 @@ class Decider:
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
-        self._proposer = _core.Proposer(native_site(site), self.knobs.on(site).native())
+        self.in_force = self.knobs.on(site)
+        self._proposer = _core.Proposer(native_site(site), self.in_force.native())
         self._labels = self.knobs.rule_labels
         for manager in self.managers:
             manager.reset(site)
