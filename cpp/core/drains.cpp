@@ -12,6 +12,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::size_t kLeastOffers = 4; // hosts that pay, of which the best are emptied in a plan
 
 std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
@@ -145,14 +146,20 @@ std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<co
     // First by what they would gain if their VMs cost nothing elsewhere: many VMs to move count against a host.
     std::vector<Offer> hopes;
     const float room_mib = this->free_mib();
+    float least_usd_mhz_h = cost_->least_usd_mhz_h();
+    if (looks_at_some()) {
+        targets_by_price();
+        least_usd_mhz_h = std::max(least_usd_mhz_h, kLikely * typical_usd_mhz_h_);
+    }
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
         float paid = price_usd[h], least_usd_h = 0.0F, needed_mib = 0.0F;
-        for (const std::int32_t vm : largest_first(h)) { // in this order, whatever the sum's bits would be in another
+        // Sorted, so that the sum has the bits of a trial's, where all hosts are weighed.
+        for (const std::int32_t vm : knobs_.near > 0 ? standing_on(h) : largest_first(h)) {
             const std::size_t v = at(vm);
             if (at_[v] != static_cast<std::int32_t>(h)) continue;
             paid += move_usd_[v] + knobs_.margin_usd;
-            least_usd_h += load_[v].mean[0] * cost_->least_usd_mhz_h();
+            least_usd_h += load_[v].mean[0] * least_usd_mhz_h;
             needed_mib += allocation_[v * kResources + 1];
         }
         const float free_here = limit_[h * kResources + 1] - reserved_[h * kResources + 1];
@@ -164,46 +171,53 @@ std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<co
     }
     std::sort(hopes.begin(), hopes.end(), [](const Offer& a, const Offer& b) { return b < a; });
     if (hopes.size() > budget.trials) hopes.resize(budget.trials);
+    const auto leaves_room = [&](std::size_t h) { // once the trial is booked
+        const HostUse was = use_[h];
+        if ((reserve == 0 && free_mib <= 0.0F) || was == HostUse::leaving) return true;
+        std::swap(reserved_, trial_reserved_);
+        use_[h] = HostUse::leaving;
+        const bool enough = room_for(sample) >= reserve && this->free_mib() >= free_mib;
+        std::swap(reserved_, trial_reserved_);
+        use_[h] = was;
+        return enough;
+    };
+    std::vector<std::int32_t> drained;
+    const auto empty = [&](std::size_t h, float gain) {
+        trial_booked_.swap(trial_moves_);
+        for (const Move& move : trial_booked_) book(at(move.vm), at(move.destination));
+        use_[h] = HostUse::leaving;
+        list_targets();
+        gain_usd_ += gain;
+        drained.push_back(static_cast<std::int32_t>(h));
+    };
     std::priority_queue<Offer> offers;
     std::size_t misses = 0;
     for (const Offer& hope : hopes) {
         float gain = 0.0F;
         const std::size_t h = at(hope.host);
         const bool pays = !missed_lately(h, room_mib) && try_drain(h, price_usd[h], kept_usd_h[h], gain);
-        if (pays)
+        if (pays) {
             offers.push({gain, hope.host});
-        else if (!missed_lately(h, room_mib))
+        } else if (!missed_lately(h, room_mib)) {
             missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
+        }
         misses = pays ? 0 : misses + 1;
         if (misses >= budget.misses) break;
+        // Half of them at a time: those that are emptied fill others, so most would have to be tried again.
+        if (knobs_.near > 0 && offers.size() >= std::max(kLeastOffers, hopes.size() / 2)) break;
     }
-    std::vector<std::int32_t> drained;
     while (drained.size() < budget.hosts && !offers.empty()) {
         const Offer offer = offers.top();
         offers.pop();
         const std::size_t h = at(offer.host);
         if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
-        const HostUse was = use_[h];
         float gain = 0.0F;
         if (!try_drain(h, price_usd[h], kept_usd_h[h], gain)) continue;
         if (!offers.empty() && gain < offers.top().gain && gain < offer.gain) { // another may pay more by now
             offers.push({gain, offer.host});
             continue;
         }
-        if ((reserve > 0 || free_mib > 0.0F) && was != HostUse::leaving) {
-            std::swap(reserved_, trial_reserved_);
-            use_[h] = HostUse::leaving;
-            const bool enough = room_for(sample) >= reserve && this->free_mib() >= free_mib;
-            std::swap(reserved_, trial_reserved_);
-            use_[h] = was;
-            if (!enough) continue;
-        }
-        const std::vector<Move> plan = trial_moves_;
-        for (const Move& move : plan) book(at(move.vm), at(move.destination));
-        use_[h] = HostUse::leaving;
-        list_targets();
-        gain_usd_ += gain;
-        drained.push_back(offer.host);
+        if (leaves_room(h)) empty(h, gain);
     }
     return drained;
 }

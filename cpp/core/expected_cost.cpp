@@ -13,8 +13,6 @@ namespace foreshade {
 
 namespace {
 
-using Int4 = std::int32_t __attribute__((vector_size(16)));
-
 constexpr float kLeastSigma = 1e-6F; // keeps a = excess / sigma finite where nothing varies
 constexpr float kFarBelow = -5.5F;   // beyond it E(D - C)^+ is less than 2e-9 sigma
 constexpr float kSurelyFar = 31.0F;  // its square, and more than the rounding of any such comparison
@@ -28,15 +26,6 @@ Vec4 sqrt4(Vec4 v) {
     return __builtin_ia32_sqrtps(v);
 #else
     return Vec4{std::sqrt(v[0]), std::sqrt(v[1]), std::sqrt(v[2]), std::sqrt(v[3])};
-#endif
-}
-
-// Whether any lane of a comparison holds.
-bool any4(Int4 flags) {
-#ifdef __SSE__
-    return __builtin_ia32_movmskps(reinterpret_cast<Vec4>(flags)) != 0;
-#else
-    return (flags[0] | flags[1] | flags[2] | flags[3]) != 0;
 #endif
 }
 

@@ -2,16 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <queue>
 #include <stdexcept>
 
 namespace foreshade {
 
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kLikely = 0.8F; // of what a VM of mean size adds where that is least, for each MHz: what others add
 
 std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
@@ -63,14 +58,10 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     primary_.assign(state.vms.primary.begin(), state.vms.primary.end());
     n_here_.assign(n_hosts_, 0);
     n_fixed_.assign(n_hosts_, 0);
-    hosts_.clear_loads();
-    std::vector<std::int32_t> stands;
     for (std::size_t v = 0; v < n_vms; ++v) {
         Load& load = load_[v];
-        for (std::size_t r = 0; r < kDense; ++r) {
-            load.mean[r] = vms.mean[v * kResources + r];
-            load.variance[r] = vms.variance[v * kResources + r];
-        }
+        std::copy_n(vms.mean.data() + v * kResources, kDense, load.mean.data());
+        std::copy_n(vms.variance.data() + v * kResources, kDense, load.variance.data());
         load.credit = load.mean[0] * state.vms.credit[v];
         const std::int32_t h = state.vms.destination[v] >= 0 ? state.vms.destination[v] : state.vms.host[v];
         const VmState said = state.vms.state[v];
@@ -84,13 +75,6 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
             ++n_here_[at(state.vms.host[v])];
             ++n_fixed_[at(state.vms.host[v])];
         }
-        stands.push_back(static_cast<std::int32_t>(v));
-    }
-    kin_.begin(state.vms.app, load_, knobs_.kin);
-    for (const std::int32_t v : stands) {
-        const std::size_t h = at(at_[at(v)]);
-        hosts_.add(h, ExpectedCost::standing(hosts_, h, kin_ ? kin_.coming(at(v), h) : load_[at(v)]));
-        if (kin_) kin_.add(at(v), h);
     }
     for (std::size_t v = 0; v < n_vms; ++v) {
         if (primary_[v] < 0 || at_[v] < 0) continue;
@@ -110,10 +94,22 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     for (std::size_t v = 0; v < n_vms; ++v)
         if (at_[v] >= 0) order_[at(next[at(at_[v])]++)] = static_cast<std::int32_t>(v);
     sorted_.assign(n_hosts_, 0);
+    kin_.begin(state.vms.app, load_, knobs_.kin);
+    if (kin_) {
+        hosts_.clear_loads();
+        for (std::size_t v = 0; v < n_vms; ++v) {
+            if (at_[v] < 0) continue;
+            const std::size_t h = at(at_[v]);
+            hosts_.add(h, ExpectedCost::standing(hosts_, h, kin_.coming(v, h)));
+            kin_.add(v, h);
+        }
+    } else {
+        for (std::size_t h = 0; h < n_hosts_; ++h) hosts_.set_sum(h, standing_on(h), load_);
+    }
     cost_->of_set(hosts_, now_);
-    version_.assign(n_hosts_, ++newest_version_);
+    version_.assign(n_hosts_, ++newest_version_); // so nothing that was reckoned before holds
     saves_.resize(n_vms);
-    saves_version_.assign(n_vms, 0);
+    saves_version_.resize(n_vms);
     list_targets();
     if (affinity_) {
         affinity_.read(state);
@@ -123,7 +119,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
 
 // VMs that stood on a host when the plan began, the largest share first; sorted when they are first asked for.
 std::span<const std::int32_t> Packing::largest_first(std::size_t h) {
-    const auto vms = std::span(order_).subspan(at(first_[h]), at(first_[h + 1] - first_[h]));
+    const auto vms = standing_on(h);
     if (sorted_[h] != 0) return vms;
     sorted_[h] = 1;
     by_size_.clear();
@@ -214,114 +210,6 @@ void Packing::open(std::int32_t host) {
     list_targets();
 }
 
-// USD/h that its host costs less without it; reckoned once for what the host bears.
-float Packing::leaving_saves(std::size_t v) {
-    const std::size_t h = at(at_[v]);
-    if (saves_version_[v] != version_[h]) {
-        saves_version_[v] = version_[h];
-        saves_[v] = now_[h] - cost_->of_host(hosts_, h, kin_ ? kin_.leaving(v, h) : load_[v], -1.0F);
-    }
-    return saves_[v];
-}
-
-// The same of all VMs that may move and stand where they stood, four of a host at a time.
-void Packing::price_leaving() {
-    for (std::size_t h = 0; h < n_hosts_; ++h) {
-        looked_at_.clear();
-        for (std::size_t k = at(first_[h]); k < at(first_[h + 1]); ++k) {
-            const std::size_t v = at(order_[k]);
-            if (fixed_[v] == 0 && at_[v] == static_cast<std::int32_t>(h) && saves_version_[v] != version_[h])
-                looked_at_.push_back(order_[k]);
-        }
-        if (looked_at_.empty()) continue;
-        alone_.resize(looked_at_.size());
-        cost_->of_host_each(hosts_, h, looked_at_, load_, -1.0F, alone_);
-        for (std::size_t k = 0; k < looked_at_.size(); ++k) {
-            saves_version_[at(looked_at_[k])] = version_[h];
-            saves_[at(looked_at_[k])] = now_[h] - alone_[k];
-            if (kin_ && kin_.beside(at(looked_at_[k]), h))
-                saves_[at(looked_at_[k])] =
-                    now_[h] - cost_->of_host(hosts_, h, kin_.leaving(at(looked_at_[k]), h), -1.0F);
-        }
-    }
-}
-
-float Packing::improve(std::size_t budget, std::int32_t only) {
-    struct Offer {
-        float gain;
-        std::int32_t vm;
-        bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : vm > other.vm; }
-    };
-    std::priority_queue<Offer> offers; // gains of single moves, as they were when last looked at
-    std::int32_t to = -1;
-    // What a MHz costs elsewhere at least; where some targets stand for all, by what it costs on the best of them.
-    float least_usd_mhz_h = cost_->least_usd_mhz_h();
-    if (looks_at_some() && only < 0) {
-        targets_by_price();
-        least_usd_mhz_h = std::max(least_usd_mhz_h, kLikely * typical_usd_mhz_h_);
-    }
-    // What its leaving is worth beyond its price, where a move could pay.
-    const auto most_of = [&](std::size_t v) {
-        if (only >= 0 && (at_[v] == only || away_from_[v] == only || !fits(v, at(only), reserved_))) return -kInfinity;
-        // What it adds elsewhere is at least its energy at the best rate: most VMs need no look at the targets.
-        const float broken = affinity_ ? affinity_.usd_h(v, at(at_[v])) : 0.0F; // of soft rules, where it is
-        const float most = (leaving_saves(v) + broken) * knobs_.horizon_h - move_usd_[v];
-        const float least = load_[v].mean[0] * least_usd_mhz_h * knobs_.horizon_h;
-        return most - least <= knobs_.margin_usd ? -kInfinity : most;
-    };
-    const auto gain_of = [&](std::size_t v, float most) {
-        to = -1;
-        if (most == -kInfinity) return most;
-        if (only >= 0) {
-            to = only;
-            after_[at(to)] = cost_->of_host(hosts_, at(to), kin_ ? kin_.coming(v, at(to)) : load_[v], 1.0F);
-            if (affinity_) after_[at(to)] += affinity_.usd_h(v, at(to));
-        } else {
-            to = cheapest(v, hosts_, now_, reserved_, at_[v]);
-        }
-        return to < 0 ? -kInfinity : most - (after_[at(to)] - now_[at(to)]) * knobs_.horizon_h;
-    };
-    price_leaving();
-    looked_at_.clear();
-    most_.clear();
-    for (std::size_t v = 0; v < at_.size(); ++v) {
-        if (at_[v] < 0 || fixed_[v] != 0) continue;
-        const float most = most_of(v);
-        if (most == -kInfinity) continue;
-        looked_at_.push_back(static_cast<std::int32_t>(v));
-        most_.push_back(most);
-    }
-    if (only >= 0) {
-        alone_.resize(looked_at_.size());
-        cost_->of_host_each(hosts_, at(only), looked_at_, load_, 1.0F, alone_);
-        for (std::size_t k = 0; k < looked_at_.size(); ++k)
-            if (kin_ && kin_.beside(at(looked_at_[k]), at(only)))
-                alone_[k] = cost_->of_host(hosts_, at(only), kin_.coming(at(looked_at_[k]), at(only)), 1.0F);
-    }
-    for (std::size_t k = 0; k < looked_at_.size(); ++k) {
-        const std::size_t v = at(looked_at_[k]);
-        const float gain =
-            only >= 0 ? most_[k] - (alone_[k] - now_[at(only)]) * knobs_.horizon_h : gain_of(v, most_[k]);
-        if (gain > knobs_.margin_usd) offers.push({gain, looked_at_[k]});
-    }
-    float total = 0.0F;
-    while (budget > 0 && !offers.empty()) {
-        const Offer offer = offers.top();
-        offers.pop();
-        const float gain = gain_of(at(offer.vm), most_of(at(offer.vm))); // earlier moves may have taken its point
-        if (gain <= knobs_.margin_usd) continue;
-        if (!offers.empty() && gain < offers.top().gain) {
-            offers.push({gain, offer.vm});
-            continue;
-        }
-        book(at(offer.vm), at(to));
-        total += gain;
-        --budget;
-    }
-    gain_usd_ += total;
-    return total;
-}
-
 std::size_t Packing::relieve(std::size_t budget) {
     std::size_t left = 0;
     for (std::size_t h = 0; h < n_hosts_; ++h) {
@@ -363,50 +251,6 @@ std::size_t Packing::relieve(std::size_t budget) {
         }
     }
     return left;
-}
-
-float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, bool keep) {
-    saved_.copy_loads(hosts_);
-    saved_now_ = now_;
-    saved_reserved_ = reserved_;
-    saved_at_ = at_;
-    saved_fixed_ = fixed_;
-    saved_here_ = n_here_;
-    saved_nfixed_ = n_fixed_;
-    saved_use_ = use_;
-    if (affinity_) saved_affinity_ = affinity_;
-    const std::size_t n_moves = moves_.size();
-    const std::size_t n_opened = opened_.size();
-    const float gain_before = gain_usd_;
-    use_[at(host)] = HostUse::spare;
-    open(host);
-    const float gain = improve(budget, host) - price_usd;
-    if (keep && gain > 0.0F) {
-        gain_usd_ -= price_usd;
-        return gain;
-    }
-    gain_usd_ = gain_before;
-    if (kin_)
-        for (std::size_t k = moves_.size(); k-- > n_moves;) {
-            kin_.remove(at(moves_[k].vm), at(moves_[k].destination));
-            kin_.add(at(moves_[k].vm), at(moves_[k].source));
-        }
-    for (std::size_t k = n_moves; k < moves_.size(); ++k) // what was reckoned of them in between holds no more
-        for (const std::int32_t h : {moves_[k].source, moves_[k].destination})
-            if (h >= 0) version_[at(h)] = ++newest_version_;
-    hosts_.copy_loads(saved_);
-    now_ = saved_now_;
-    reserved_ = saved_reserved_;
-    at_ = saved_at_;
-    fixed_ = saved_fixed_;
-    n_here_ = saved_here_;
-    n_fixed_ = saved_nfixed_;
-    use_ = saved_use_;
-    if (affinity_) affinity_ = saved_affinity_;
-    moves_.resize(n_moves);
-    opened_.resize(n_opened);
-    list_targets();
-    return gain;
 }
 
 } // namespace foreshade

@@ -195,7 +195,17 @@ class Packing {
     bool looks_at_some() const {
         return knobs_.near > 0 && knobs_.near < n_targets_ && !knobs_.fullest && !knobs_.peaks;
     }
+    // Likewise of the VMs whose move could pay.
+    bool tells_by_rates() const { return knobs_.near > 0 && !knobs_.fullest && !knobs_.peaks && !affinity_ && !kin_; }
+    static constexpr float kLikely = 0.8F; // of what a VM of mean size adds where that is least, by MHz: what any adds
     std::span<const std::uint32_t> targets_by_price();
+    std::span<std::int32_t> standing_on(std::size_t h) { // as the plan began
+        return std::span(order_).subspan(static_cast<std::size_t>(first_[h]),
+                                         static_cast<std::size_t>(first_[h + 1] - first_[h]));
+    }
+    void rate_leaving(std::size_t h);
+    float find_hopes(float least_usd_mhz_h);
+    void keep_likeliest();
     float leaving_saves(std::size_t v);
     void price_leaving();
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
@@ -253,13 +263,22 @@ class Packing {
         float share;
         std::int32_t vm;
     };
-    std::vector<Sized> by_size_;                 // scratch
-    std::vector<std::int32_t> looked_at_;        // likewise: VMs,
-    std::vector<float> most_, alone_;            // and of each what its leaving is worth, a host's cost with it
-    std::vector<std::int32_t> n_here_, n_fixed_; // (n_hosts,) VMs that stand there; of those that cannot leave
+    std::vector<Sized> by_size_, hopes_;    // scratch
+    struct Rates {                          // what a host costs less without a VM, USD/h
+        float each = 0.0F;                  // whatever it wants
+        float mean = 0.0F, variance = 0.0F; // for each MHz, MHz² that it wants
+        bool hold = false;                  // nothing but CPU could be short
+    };
+    float hopes_sum_ = 0.0F, hopes_usd_mhz_h_ = 0.0F; // of hopes_: their sum, and what they were found with
+    std::uint64_t hopes_version_ = 0;                 // as of then; 0 = not found
+    std::vector<Rates> rates_;                        // (n_hosts,)
+    std::vector<std::uint64_t> rates_version_;        // (n_hosts,) as of then
+    std::vector<std::int32_t> looked_at_;             // likewise: VMs,
+    std::vector<float> most_, alone_;                 // and of each what its leaving is worth, a host's cost with it
+    std::vector<std::int32_t> n_here_, n_fixed_;      // (n_hosts,) VMs that stand there; of those that cannot leave
     std::vector<std::int32_t> saved_here_, saved_nfixed_;
     std::vector<HostUse> saved_use_;
-    std::vector<Move> moves_, trial_moves_;
+    std::vector<Move> moves_, trial_moves_, trial_booked_;
     std::vector<std::int32_t> opened_;
     float gain_usd_ = 0.0F;
 };

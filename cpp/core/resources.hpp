@@ -23,6 +23,7 @@ using Amounts = std::array<float, kResources>;
 
 // Four floats in one register; the compiler maps it to whatever the machine has.
 using Vec4 = float __attribute__((vector_size(16)));
+using Int4 = std::int32_t __attribute__((vector_size(16))); // what comparing two of them gives
 
 inline Vec4 load4(const float* p) {
     Vec4 v;
@@ -43,6 +44,15 @@ inline Vec4 max4(Vec4 a, Vec4 b) {
     return __builtin_ia32_maxps(a, b);
 #else
     return a > b ? a : b;
+#endif
+}
+
+// Whether any lane of a comparison holds.
+inline bool any4(Int4 flags) {
+#ifdef __SSE__
+    return __builtin_ia32_movmskps(reinterpret_cast<Vec4>(flags)) != 0;
+#else
+    return (flags[0] | flags[1] | flags[2] | flags[3]) != 0;
 #endif
 }
 
