@@ -11,9 +11,15 @@ namespace foreshade {
 
 namespace {
 
-constexpr std::int64_t kDrainTicks =
-    6; // after which a host whose emptying finds no room or does not pay is looked at again
-constexpr float kSurelyFar = 31.0F; // in squares of sigma: beyond it expected_excess() is 0
+// Ticks after which a host that has changed is looked at again, and after which any is.
+constexpr std::int64_t kKeptTicks = 6, kLongestTicks = 24;
+constexpr float kAlike = 0.02F, kAlikeSpread = 0.2F; // of a host's CPU, of its variance: it bears what it bore
+constexpr float kLighter = 0.03F;                    // of its CPU demand, by which a host has become lighter
+
+// Of hosts and VMs ranked by some value, the largest first.
+constexpr auto worse = [](const auto& a, const auto& b) {
+    return a.value != b.value ? a.value > b.value : a.id < b.id;
+};
 
 } // namespace
 
@@ -31,30 +37,6 @@ float Proposer::boot_usd(std::size_t h) const {
     const HostColumns& hosts = planned_->state().hosts;
     const float kwh = (hosts.peak_w[h] * hosts.boot_s[h] + hosts.idle_w[h] * kShutdownS) / 3.6e6F;
     return priced_->economy.boot_usd + kwh * usd_kwh_;
-}
-
-// Expected price of what a VM wants beyond an allocation, USD/h.
-[[gnu::always_inline]] inline float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const {
-    const Load& load = planned_->load(v);
-    float mean = load.mean[r];
-    const VmColumns& vms = planned_->state().vms;
-    const float newest = vms.demand[v * kResources + r];
-    const float now = vms.allocation[v * kResources + r];
-    if (newest < kSaturated * now) {
-        const float room = (r == 0 ? kKnee : 1.0F) * allocation - mean;
-        if (room > 0.0F && room * room > kSurelyFar * load.variance[r]) return 0.0F; // most VMs
-    }
-    float sigma = std::sqrt(std::max(0.0F, load.variance[r]));
-    if (newest >= kSaturated * now) { // it is seen at its limit: what it wants is above
-        mean = std::max(mean, newest);
-        sigma = std::max(sigma, 0.15F * now);
-    }
-    const float unmet = expected_excess(mean - allocation, sigma);
-    float usd_h = priced_->economy.unmet_usd_h[r] * vms.credit[v] * unmet;
-    if (r == 0) // late from the knee on, all of it at the cap (docs/physics.md)
-        usd_h += priced_->economy.late_usd_mhz_h * (expected_excess(mean - kKnee * allocation, sigma) - unmet) /
-                 (1.0F - kKnee);
-    return usd_h;
 }
 
 void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
@@ -107,39 +89,94 @@ void Proposer::place() {
     }
 }
 
+// Moves off a host, those of the VMs whose leaving earns most; kept until the host or their targets are other ones.
+void Proposer::find_outlets(std::int32_t host, Outlets& found) {
+    const HostSet& loads = planned_->loads();
+    found = {
+        planned_->state().tick, planned_->here(at(host)), loads.mean[0][at(host)], loads.variance[0][at(host)], {}};
+    ranked_.clear();
+    leavers_.clear();
+    for (const std::int32_t vm : planned_->residents(at(host)))
+        if (planned_->place(at(vm)) == host && planned_->movable(at(vm))) leavers_.push_back(vm);
+    planned_->leaving_saves(at(host), leavers_, saves_);
+    for (std::size_t k = 0; k < leavers_.size(); ++k) {
+        float dark = 0.0F;
+        ranked_.push_back({saves_[k] * horizon_h_ - move_usd(at(leavers_[k]), dark), leavers_[k]});
+    }
+    const std::size_t m = std::min(knobs_.leavers, ranked_.size());
+    std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(), worse);
+    for (std::size_t j = 0; j < m; ++j) {
+        look_around();
+        float added = 0.0F;
+        const std::int32_t to = planned_->cheapest_near(at(ranked_[j].id), host, added);
+        if (to < 0) continue;
+        Candidate c;
+        c.kind = CandidateKind::migrate;
+        c.vm = ranked_[j].id;
+        c.host = to;
+        c.source = host;
+        if (evaluate(c)) found.moves.push_back(c);
+    }
+}
+
+// Whether a host bears about what it bore.
+bool Proposer::is_as_it_was(std::int32_t host, const Outlets& then) const {
+    const HostSet& loads = planned_->loads();
+    const std::size_t h = at(host);
+    return planned_->here(h) == then.here &&
+           std::abs(loads.mean[0][h] - then.mean_mhz) <= kAlike * loads.capacity[0][h] &&
+           std::abs(loads.variance[0][h] - then.variance) <= kAlikeSpread * then.variance;
+}
+
+// Of the hosts that have changed one is looked at anew, the most crowded; the others offer what is still possible of
+// what they did.
 void Proposer::relieve() {
-    const auto worse = [](const Ranked& a, const Ranked& b) {
-        return a.value != b.value ? a.value > b.value : a.id < b.id;
-    };
     const std::size_t n = std::min(knobs_.crowded_hosts, crowded_.size());
     std::partial_sort(crowded_.begin(), crowded_.begin() + static_cast<std::ptrdiff_t>(n), crowded_.end(), worse);
+    const std::int64_t tick = planned_->state().tick;
+    bool looked = false;
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t host = crowded_[i].id;
-        ranked_.clear();
-        leavers_.clear();
-        for (const std::int32_t vm : planned_->residents(at(host)))
-            if (planned_->place(at(vm)) == host && planned_->movable(at(vm))) leavers_.push_back(vm);
-        planned_->leaving_saves(at(host), leavers_, saves_);
-        for (std::size_t k = 0; k < leavers_.size(); ++k) {
-            float dark = 0.0F;
-            ranked_.push_back({saves_[k] * horizon_h_ - move_usd(at(leavers_[k]), dark), leavers_[k]});
+        const auto possible = [&](const Candidate& c) {
+            return planned_->movable(at(c.vm)) && planned_->place(at(c.vm)) == host && planned_->takes(at(c.host)) &&
+                   planned_->fits(at(c.vm), at(c.host));
+        };
+        Outlets* outlets = &outlets_[at(host)];
+        const std::int64_t age = outlets->tick < 0 ? kLongestTicks : tick - outlets->tick;
+        const bool holds = age < kKeptTicks && is_as_it_was(host, *outlets) &&
+                           std::all_of(outlets->moves.begin(), outlets->moves.end(), possible);
+        if (!holds && (!looked || age >= kLongestTicks)) {
+            if (!begins()) outlets = &found_; // what is kept follows from what was observed, not from choices
+            find_outlets(host, *outlets);
+            looked = true;
         }
-        const std::size_t m = std::min(knobs_.leavers, ranked_.size());
-        std::partial_sort(ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(), worse);
-        for (std::size_t j = 0; j < m; ++j) {
-            float added = 0.0F;
-            const std::int32_t to = planned_->cheapest_near(at(ranked_[j].id), host, added);
-            if (to < 0) continue;
-            Candidate& c = offer(CandidateKind::migrate);
-            c.vm = ranked_[j].id;
-            c.host = to;
-            c.source = host;
+        for (const Candidate& move : outlets->moves) {
+            if (!possible(move)) continue;
+            Candidate& c = pool_.emplace_back(move);
+            c.first_action = static_cast<std::uint32_t>(actions_.size());
+            c.n_actions = 0;
             Action& action = act(c, ActionKind::migrate);
             action.vm = c.vm;
-            action.host = to;
-            if (!evaluate(c)) pool_.pop_back();
+            action.host = c.host;
         }
     }
+}
+
+// Which hosts come first, from the loads as they are now; once for all that is sought among them.
+void Proposer::look_around() {
+    if (around_) return;
+    planned_->look_around();
+    around_ = true;
+}
+
+// Whether emptying a host would pay if its VMs cost elsewhere but the energy at the best rate.
+bool Proposer::could_pay(std::size_t h, float off_h) const {
+    const HostSet& loads = planned_->loads();
+    float paid = boot_usd(h), dark = 0.0F;
+    for (const std::int32_t vm : planned_->residents(h))
+        if (planned_->place(at(vm)) == static_cast<std::int32_t>(h)) paid += move_usd(at(vm), dark) + dark;
+    const float off = site_->off_w[h] * usd_kwh_ * 1e-3F;
+    return (planned_->usd_h(h) - off - cost_->least_usd_mhz_h() * loads.mean[0][h]) * off_h > paid;
 }
 
 void Proposer::drain() {
@@ -150,16 +187,29 @@ void Proposer::drain() {
     const std::size_t n = std::min(knobs_.drains, idle_.size());
     std::partial_sort(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n), idle_.end(), less);
     const float off_h = static_cast<float>(knobs_.off_ticks) * site_->tick_s / 3600.0F;
+    const std::int64_t tick = planned_->state().tick;
     for (std::size_t i = 0; i < n; ++i) {
         const auto h = at(idle_[i].id);
-        if (!planned_->takes(h) || planned_->here(h) == 0 || planned_->state().tick < drain_again_[h]) continue;
+        Vain& vain = in_vain_[h];
+        const float mean_mhz = planned_->loads().mean[0][h];
+        const bool lighter = planned_->here(h) < vain.here || mean_mhz < vain.mean_mhz * (1.0F - kLighter);
+        if (!planned_->takes(h) || planned_->here(h) == 0) continue;
+        if (vain.tick >= 0 && tick - vain.tick < (lighter ? kKeptTicks : kLongestTicks)) continue;
+        const auto came_to_nothing = [&] {
+            if (begins()) vain = {tick, planned_->here(h), mean_mhz};
+        };
+        if (!could_pay(h, off_h)) {
+            came_to_nothing();
+            continue;
+        }
+        look_around();
         Candidate& c = offer(CandidateKind::drain);
         c.source = idle_[i].id;
         float added = 0.0F;
         // What was booked onto an empty host in this tick cannot leave it in the same: then nothing is to be moved.
         if (!planned_->empty_out(h, actions_, added) || actions_.size() == c.first_action) {
             pool_.pop_back();
-            drain_again_[h] = planned_->state().tick + kDrainTicks;
+            came_to_nothing();
             continue;
         }
         c.n_actions = static_cast<std::uint32_t>(actions_.size()) - c.first_action;
@@ -176,7 +226,7 @@ void Proposer::drain() {
         }
         c.host = actions_[c.first_action].host;
         c.ready_h = site_->tick_s / 3600.0F;
-        if (c.score() <= 0.0F) drain_again_[h] = planned_->state().tick + kDrainTicks;
+        if (c.score() <= 0.0F) came_to_nothing();
     }
 }
 
@@ -252,105 +302,6 @@ void Proposer::switches() {
         c.utilisation = -(hosts.idle_w[h] - site_->off_w[h]) * usd_kwh_ * 1e-3F * horizon_h_;
         c.cost = asleep ? 0.0F : boot_usd(h);
         c.ready_h = hours(asleep && !site_->wake_s.empty() ? site_->wake_s[h] : hosts.boot_s[h]);
-    }
-}
-
-// What the VM is seen to need: more where it is at its limit, less where it never used it.
-[[gnu::always_inline]] inline bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing,
-                                                          Amounts& allocation) const {
-    const VmColumns& vms = planned_->state().vms;
-    const float* now = vms.allocation.data() + v * kResources;
-    const float* flavour = vms.flavour.data() + v * kResources;
-    std::copy_n(now, kResources, allocation.begin());
-    for (std::size_t r = 0; r < kDense; ++r) {
-        if (!is_tight(vms, v, r)) {
-            const float least = least_of(vms, v, r, sizing);
-            if (now[r] - least >= knobs_.least_change * flavour[r]) allocation[r] = least;
-            continue;
-        }
-        float most = (r == 0 ? knobs_.ceiling : r == 1 ? knobs_.memory_ceiling : 1.0F) * flavour[r];
-        if (r == 0 && site_->guest_cpu > 0.0F) most = std::min(most, site_->guest_cpu * flavour[r]);
-        allocation[r] =
-            std::max(now[r], std::min(most, std::max(sizing.headroom * peak_[v * kDense + r], 1.5F * now[r])));
-    }
-    if (!site_->largest_vm.empty() && vms.host[v] >= 0)
-        allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
-    return !std::equal(now, now + kDense, allocation.begin());
-}
-
-void Proposer::right_size(const Sizing& sizing, std::int32_t number) {
-    const ClusterState& state = planned_->state();
-    const VmColumns& vms = state.vms;
-    Candidate all; // every VM that gains
-    std::vector<Action>& out = actions_;
-    ranked_.clear();
-    room_ = state.hosts.allocated; // as it is once the actions before have been carried out
-    const auto first = static_cast<std::uint32_t>(out.size());
-    for (const std::int32_t vm : number < 0 ? resizable_ : resizable_otherwise_) {
-        const std::size_t v = at(vm);
-        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
-        if (planned_->reshaped(v) || samples_[v] < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
-        Amounts allocation;
-        if (!wanted_shape(v, sizing, allocation)) continue;
-        const std::size_t h = at(vms.host[v]);
-        const float* now = vms.allocation.data() + v * kResources;
-        float performance = 0.0F, utilisation = 0.0F;
-        for (std::size_t r = 0; r < kDense; ++r) { // each by itself: what does not pay, or has no room, stays
-            if (allocation[r] == now[r]) continue;
-            const float served = (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
-            const float freed = (now[r] - allocation[r]) * room_usd_h_[r] * horizon_h_;
-            if (served + freed <= 0.0F ||
-                (allocation[r] > now[r] &&
-                 room_[h * kResources + r] - now[r] + allocation[r] > planned_->limit(h, r))) {
-                allocation[r] = now[r];
-                continue;
-            }
-            performance += served;
-            utilisation += freed;
-        }
-        const float score = performance + utilisation;
-        if (score <= 0.0F) continue;
-        planned_->exchange(room_.data() + h * kResources, h, now, allocation.data());
-        Action& action = out.emplace_back();
-        action.kind = ActionKind::reshape;
-        action.vm = static_cast<std::int32_t>(v);
-        action.allocation = allocation;
-        all.performance += performance;
-        all.utilisation += utilisation;
-        ranked_.push_back({score, static_cast<std::int32_t>(out.size() - 1)});
-    }
-    if (ranked_.empty()) return;
-    all.kind = CandidateKind::right_size;
-    all.first_action = first;
-    all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
-    all.plan = number;
-    all.z = sizing.headroom;
-    all.patience = sizing.slack_floor;
-    pool_.push_back(all);
-}
-
-void Proposer::reshape() {
-    for (std::size_t i = 0; i < knobs_.sizings.size(); ++i) right_size(knobs_.sizings[i], static_cast<std::int32_t>(i));
-    right_size(knobs_.sizing, -1);
-    if (ranked_.empty()) return;
-    const VmColumns& vms = planned_->state().vms;
-    const std::vector<Action>& out = actions_;
-    const std::size_t n = std::min(knobs_.reshapes, ranked_.size());
-    std::partial_sort(
-        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
-    for (std::size_t i = 0; i < n; ++i) {
-        const Action chosen = out[at(ranked_[i].id)];
-        const std::size_t v = at(chosen.vm);
-        const float* const now = vms.allocation.data() + v * kResources;
-        bool grows = false;
-        for (std::size_t r = 0; r < kDense; ++r) grows = grows || chosen.allocation[r] > now[r];
-        Candidate& c = offer(grows ? CandidateKind::grow : CandidateKind::shrink);
-        c.vm = chosen.vm;
-        c.host = c.source = vms.host[v];
-        actions_.push_back(chosen);
-        c.n_actions = 1;
-        if (!evaluate(c)) pool_.pop_back();
     }
 }
 

@@ -15,9 +15,8 @@ namespace foreshade {
 
 namespace {
 
-// What is thought of demand before there are samples, and how many say more than that.
+// What is thought of demand before there are samples.
 constexpr float kNewPeaks = 0.1F, kJitter = 0.2F;
-constexpr std::int32_t kFewSamples = 12;
 constexpr std::size_t kMuch = 5; // actions of a plan after which the next tick looks again
 
 // Whether it gives a VM that there is another host.
@@ -34,15 +33,9 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     check_rules(knobs_.rules);
     if (site_->economy.usd_kwh.empty())
         throw std::invalid_argument("site: expected a price for every tick, found none");
-    tightest_ = knobs_.sizing;
-    for (const Sizing& other : knobs_.sizings) {
-        tightest_.headroom = std::min(tightest_.headroom, other.headroom);
-        tightest_.settle_ticks = std::min(tightest_.settle_ticks, other.settle_ticks);
-        if (other.slack <= 0.0F) continue; // takes none back
-        tightest_.slack = tightest_.slack > 0.0F ? std::min(tightest_.slack, other.slack) : other.slack;
-        tightest_.slack_floor = std::min(tightest_.slack_floor, other.slack_floor);
-        tightest_.unseen = std::min(tightest_.unseen, other.unseen);
-    }
+    cuts_.resize(knobs_.sizings.size() + 1);
+    settled_ = knobs_.sizing.settle_ticks;
+    for (const Sizing& other : knobs_.sizings) settled_ = std::min(settled_, other.settle_ticks);
     rows_.assign(knobs_.k * feature::count, 0.0F);
     stale_.assign(knobs_.k, 1);
     filled_.assign(knobs_.k, 0);
@@ -98,7 +91,10 @@ void Proposer::begin(const ClusterState& state) {
     peak_.assign(state.n_vms() * kDense, 0.0F);
     samples_.assign(state.n_vms(), 0);
     owner_.assign(state.n_vms(), -1);
-    drain_again_.assign(state.n_hosts(), 0);
+    looked_.assign(state.n_vms(), 0);
+    for (std::vector<Cut>& cuts : cuts_) cuts.clear();
+    in_vain_.assign(state.n_hosts(), {});
+    outlets_.assign(state.n_hosts(), {});
     float idle_w = 0.0F;
     std::size_t ours = 0;
     for (std::size_t h = 0; h < state.n_hosts(); ++h)
@@ -107,73 +103,6 @@ void Proposer::begin(const ClusterState& state) {
             ++ours;
         }
     unit_usd_ = std::max(1e-9F, idle_w / static_cast<float>(std::max<std::size_t>(ours, 1)) * 1e-3F * mean_usd_kwh_);
-}
-
-// Whether it is at a limit, or holds what it never used by a sizing, as room was worth a tick ago.
-[[gnu::always_inline]] inline bool Proposer::may_resize(const VmColumns& vms, std::size_t v,
-                                                        const Sizing& sizing) const {
-    if (vms.kind[v] != VmKind::production || samples_[v] < static_cast<std::int32_t>(sizing.settle_ticks)) return false;
-    const float* const now = vms.allocation.data() + v * kResources;
-    const float* const flavour = vms.flavour.data() + v * kResources;
-    for (std::size_t r = 0; r < kDense; ++r)
-        if (is_tight(vms, v, r) || now[r] - least_of(vms, v, r, sizing) >= knobs_.least_change * flavour[r])
-            return true;
-    return false;
-}
-
-// Decayed peaks of what VMs use: the basis of their size (in the manner of Rzadca et al., "Autopilot", EuroSys 2020).
-void Proposer::learn(const ClusterState& state) {
-    const VmColumns& vms = state.vms;
-    const float forget = 1.0F / static_cast<float>(std::max<std::size_t>(knobs_.peak_ticks, 1));
-    free_slots_ = 0;
-    resizable_.clear();
-    resizable_otherwise_.clear();
-    pressed_.clear();
-    newest_mhz_ = expected_mhz_ = flavour_mhz_ = newest_mib_ = flavour_mib_ = 0.0F;
-    std::uint32_t n_known = 0, n_new = 0;
-    float away_mhz = 0.0F;
-    const float* const expected = memory_->window().mean().data();
-    for (std::size_t v = 0; v < state.n_vms(); ++v) {
-        if (vms.state[v] == VmState::absent) {
-            ++free_slots_;
-            owner_[v] = -1;
-            continue;
-        }
-        if (owner_[v] != vms.app[v]) {
-            owner_[v] = vms.app[v];
-            samples_[v] = 0;
-            std::fill_n(peak_.begin() + static_cast<std::ptrdiff_t>(v * kDense), kDense, 0.0F);
-        }
-        if (!serving(vms.state[v])) continue;
-        const float* const demand = vms.demand.data() + v * kResources;
-        newest_mhz_ += demand[0];
-        expected_mhz_ += expected[v * kResources];
-        away_mhz += std::abs(demand[0] - expected[v * kResources]);
-        if (vms.age_s[v] < site_->tick_s) {
-            ++samples_[v];
-            if (samples_[v] > kFewSamples) {
-                ++n_known;
-                n_new += demand[0] >= peak_[v * kDense] ? 1U : 0U;
-            }
-            for (std::size_t r = 0; r < kDense; ++r) {
-                float& peak = peak_[v * kDense + r];
-                peak = demand[r] >= peak ? demand[r] : peak - (peak - demand[r]) * forget;
-            }
-        }
-        flavour_mhz_ += vms.flavour[v * kResources];
-        newest_mib_ += demand[1];
-        flavour_mib_ += vms.flavour[v * kResources + 1];
-        const bool saturated = demand[0] >= kSaturated * vms.allocation[v * kResources];
-        const bool presses = saturated || vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow;
-        if (presses) pressed_.push_back(static_cast<std::int32_t>(v));
-        if (may_resize(vms, v, knobs_.sizing)) resizable_.push_back(static_cast<std::int32_t>(v));
-        if (!knobs_.sizings.empty() && may_resize(vms, v, tightest_))
-            resizable_otherwise_.push_back(static_cast<std::int32_t>(v));
-    }
-    if (n_known == 0) return;
-    remembered_ = std::min(remembered_ + 1.0F, kDaySeconds / site_->tick_s);
-    new_peaks_ += (static_cast<float>(n_new) / static_cast<float>(n_known) - new_peaks_) / remembered_;
-    jitter_ += (away_mhz / std::max(expected_mhz_, 1.0F) - jitter_) / remembered_;
 }
 
 void Proposer::observe(ClusterState& state) {
@@ -195,6 +124,7 @@ void Proposer::observe(ClusterState& state) {
     left_ = knobs_.decisions;
     survey();
     make_plans();
+    if (site_->can(ActionKind::reshape)) look_at_sizes();
     generate();
 }
 
@@ -309,12 +239,12 @@ Action& Proposer::act(Candidate& c, ActionKind kind) {
 void Proposer::generate() {
     pool_.clear();
     actions_.clear();
+    around_ = false;
     offer(CandidateKind::wait);
     if (left_ > 0) {
         if (!whole_) offer_plans();
         place();
         if (site_->can(ActionKind::migrate)) {
-            planned_->look_around();
             relieve();
             if (!whole_) drain(); // the plan has looked at all of them
         }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -117,6 +118,7 @@ class Proposer {
 
     // Knobs that outcomes correct; they hold from the next observe() on.
     void retune(float headroom, float threshold) {
+        if (headroom != knobs_.sizing.headroom) cuts_.back().clear(); // each VM is looked at again when its turn comes
         knobs_.sizing.headroom = headroom;
         knobs_.threshold = threshold;
     }
@@ -159,7 +161,11 @@ class Proposer {
     Proposer(const Proposer&) = default;       // shares what it books on: for the copy above
     void begin(const ClusterState& state);
     void learn(const ClusterState& state);
-    bool may_resize(const VmColumns& vms, std::size_t v, const Sizing& sizing) const;
+    void look_at_sizes();
+    void look_at_size(std::size_t v);
+    const Sizing& sizing_of(std::size_t number) const {
+        return number < knobs_.sizings.size() ? knobs_.sizings[number] : knobs_.sizing;
+    }
     void settle(const Candidate& chosen, std::size_t index);
     void settle_sizes();
     void survey();
@@ -180,7 +186,7 @@ class Proposer {
     void drain();
     void switches();
     void reshape();
-    void right_size(const Sizing& sizing, std::int32_t number);
+    void right_size(std::size_t number);
     void helpers();
     void show();
     bool evaluate(Candidate& c);
@@ -237,13 +243,23 @@ class Proposer {
         std::int32_t id;
     };
     // Of this tick's VMs, so that no candidate has to look at all of them.
-    std::vector<std::int32_t> resizable_; // whose size could be wrong
-    std::vector<std::int32_t>
-        resizable_otherwise_;           // by the tightest of the other sizings, which change no choice of the rules
+    std::vector<std::int32_t> turn_;    // whose size is looked at
+    std::vector<std::int32_t> tight_;   // close to what they may use of something: looked at every tick
+    std::vector<std::uint8_t> looked_;  // (n_vms,) one of either
     std::vector<std::int32_t> pressed_; // shadows, and those that wait for CPU or are at their allocation
-    Sizing tightest_;                   // the least of each knob
+    // What VMs would be cut to, and what that is worth over the horizon: as of when each was looked at last.
+    struct Cut {
+        std::int32_t vm;
+        float performance, utilisation;
+        Amounts before, after;
+        std::array<float, kDense> peak; // as it was
+    };
+    std::vector<std::vector<Cut>> cuts_; // by sizing: knobs_.sizings, then knobs_.sizing
+    bool holds(const Cut& cut) const;
+    std::size_t settled_ = 0;                                           // the least settle_ticks of any
     float newest_mhz_ = 0.0F, expected_mhz_ = 0.0F;                     // CPU of those that serve
     float flavour_mhz_ = 0.0F, newest_mib_ = 0.0F, flavour_mib_ = 0.0F; // likewise
+    static constexpr std::int32_t kFewSamples = 12;                     // of a VM, after which a peak says something
     float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F;        // means of so many ticks, at most a day
     bool alarmed_ = false;                                              // some host may fail soon
     std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM there was reshaped, more is promised; scratch
@@ -253,8 +269,27 @@ class Proposer {
     mutable std::vector<std::uint8_t> stale_, filled_; // filled: not all zeros
     std::vector<float> room_;                          // (n_hosts, 5) scratch
     std::vector<Ranked> crowded_, idle_, ranked_;
-    std::vector<std::int64_t> drain_again_; // (n_hosts,) tick from which its emptying is looked at
-    std::vector<std::int32_t> leavers_;     // VMs of a host that may move, and what each saves there; scratch
+    bool around_ = false; // whether it is known which hosts come first, as candidates are sought
+    struct Outlets {      // moves off a crowded host, and what it bore when they were found
+        std::int64_t tick = -1;
+        std::int32_t here = 0;
+        float mean_mhz = 0.0F, variance = 0.0F;
+        std::vector<Candidate> moves;
+    };
+    std::vector<Outlets> outlets_; // (n_hosts,)
+    Outlets found_;                // scratch
+    struct Vain {                  // when a host's emptying came to nothing, and what it bore then
+        std::int64_t tick = -1;
+        std::int32_t here = 0;
+        float mean_mhz = 0.0F;
+    };
+    std::vector<Vain> in_vain_; // (n_hosts,)
+    void find_outlets(std::int32_t host, Outlets& found);
+    bool is_as_it_was(std::int32_t host, const Outlets& then) const;
+    bool begins() const { return left_ == knobs_.decisions; } // nothing was chosen in this tick
+    bool could_pay(std::size_t h, float off_h) const;
+    void look_around();
+    std::vector<std::int32_t> leavers_; // VMs of a host that may move, and what each saves there; scratch
     std::vector<float> saves_;
     std::array<float, context::count> context_{};
 };
@@ -281,6 +316,31 @@ inline float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t
     const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
     const float likely = sizing.unseen / static_cast<float>(samples_[v] + 1);
     return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
+}
+
+// Expected price of what a VM wants beyond an allocation, USD/h.
+inline float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const {
+    constexpr float kSurelyFar = 31.0F; // in squares of sigma: beyond it expected_excess() is 0
+    const Load& load = planned_->load(v);
+    float mean = load.mean[r];
+    const VmColumns& vms = planned_->state().vms;
+    const float newest = vms.demand[v * kResources + r];
+    const float now = vms.allocation[v * kResources + r];
+    if (newest < kSaturated * now) {
+        const float room = (r == 0 ? kKnee : 1.0F) * allocation - mean;
+        if (room > 0.0F && room * room > kSurelyFar * load.variance[r]) return 0.0F; // most VMs
+    }
+    float sigma = std::sqrt(std::max(0.0F, load.variance[r]));
+    if (newest >= kSaturated * now) { // it is seen at its limit: what it wants is above
+        mean = std::max(mean, newest);
+        sigma = std::max(sigma, 0.15F * now);
+    }
+    const float unmet = expected_excess(mean - allocation, sigma);
+    float usd_h = priced_->economy.unmet_usd_h[r] * vms.credit[v] * unmet;
+    if (r == 0) // late from the knee on, all of it at the cap (docs/physics.md)
+        usd_h += priced_->economy.late_usd_mhz_h * (expected_excess(mean - kKnee * allocation, sigma) - unmet) /
+                 (1.0F - kKnee);
+    return usd_h;
 }
 
 } // namespace foreshade

@@ -54,11 +54,8 @@ void Proposer::settle_sizes() {
     const ClusterState& state = planned_->state();
     resized_.assign(state.n_hosts(), 0);
     grown_.assign(state.n_hosts(), 0);
-    for (const auto* vms : {&resizable_, &resizable_otherwise_})
-        for (const std::int32_t vm : *vms) {
-            if (!planned_->reshaped(at(vm)) || state.vms.host[at(vm)] < 0) continue;
-            resized_[at(state.vms.host[at(vm)])] = 1;
-        }
+    for (const std::int32_t vm : planned_->booked())
+        if (planned_->reshaped(at(vm)) && state.vms.host[at(vm)] >= 0) resized_[at(state.vms.host[at(vm)])] = 1;
     for (std::size_t h = 0; h < state.n_hosts(); ++h)
         for (std::size_t r = 0; r < kResources && resized_[h] != 0; ++r)
             if (state.hosts.allocated[h * kResources + r] > allocated_[h * kResources + r]) grown_[h] = 1;
