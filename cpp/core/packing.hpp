@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/affinity.hpp"
@@ -102,6 +103,9 @@ class Packing {
     // Largest cpu allocation of one VM that each host can serve, MHz; without it every host serves any.
     // Throws std::invalid_argument unless there is one for each host.
     void limit_vms(std::span<const float> cpu_mhz);
+
+    // Goes on with a copy of the measure that it was made with.
+    void price_by(std::shared_ptr<const ExpectedCost> cost) { cost_ = std::move(cost); }
 
     // Rules about places, held against planned ones; null = none.
     void obey(std::shared_ptr<const Affinity> rules) { affinity_ = saved_affinity_ = AffinityBook(std::move(rules)); }

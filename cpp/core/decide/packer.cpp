@@ -164,8 +164,9 @@ Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::
 
 Packer::Packer(const Packer& other, std::shared_ptr<PackerMemory> memory) : Packer(other) {
     memory_ = std::move(memory);
-    packing_.reset(); // it holds the other's prices; the next plan builds both anew
-    cost_.reset();
+    if (!packing_) return;
+    cost_ = std::make_shared<ExpectedCost>(*other.cost_); // prices of its own, what came to nothing before as the other
+    packing_->price_by(cost_);
 }
 
 void Packer::reset() {
