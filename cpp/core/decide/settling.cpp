@@ -63,13 +63,14 @@ void Proposer::settle_sizes() {
     for (std::size_t i = 1; i < shown_.size(); ++i) {
         Candidate& c = shown_[i];
         if (!c.possible) continue;
-        if (in(resized_, c.host) || in(resized_, c.source)) stale_[i] = 1;
+        const bool touched = in(resized_, c.host) || in(resized_, c.source);
+        if (touched) stale_[i] = 1;
         if (c.offered >= 0) {
             c.possible = !offers_[at(c.offered)].taken && stands(offers_[at(c.offered)]);
         } else if (c.kind == CandidateKind::right_size) {
             c.possible = false;
         } else if (is_move_or_size(c.kind)) {
-            if (stale_[i] == 0) continue;
+            if (!touched) continue;
             c.possible = evaluate(c);
             if (c.possible) prefer(c);
         } else if (c.kind != CandidateKind::plan) { // a plan is made anew when it is chosen
