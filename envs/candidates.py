@@ -175,18 +175,18 @@ def _expected_cost(sigma_scale: float) -> PlanKnobs:
 RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
-#: For VMs whose demand says what they will want, for those that lie still and then jump, and between; with all of
-#: them a VM grows sooner than under the rules.
-TIGHT = Sizing(slack=2.0, slack_floor=0.25, settle_ticks=2)
-PROMPT = Sizing(slack_floor=0.6, settle_ticks=1)
-LOOSE = Sizing(headroom=2.0, slack_floor=0.7, unseen=0.3, settle_ticks=1)
-#: As the rules' plan, but a move must bring twice its price, and a drain pay within 20 hours.
+#: Options beside the rules' own sizing and plan (docs/ham.md), found on training workloads with
+#: benchmarks/tune_options.py.
+#: VMs that are close to what they have grow at once; what others never used goes down to less, but more slowly.
+PROMPT = Sizing(slack=1.9, slack_floor=0.42, unseen=0.6, settle_ticks=1)
+#: A move must bring 2.7 times its price, and a drain pay within 22 hours.
 CALM_PLAN = PlanKnobs(
-    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, drain_ticks=240, move_weight=2.0)
+    name="expected-cost-calm",
+    packer=replace(WATCHED_PLAN.packer, drain_ticks=264, move_weight=2.7, horizon_ticks=20),
 )
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     idle_is_off=AT_ONCE,
-    sizings=(TIGHT, PROMPT, LOOSE),
+    sizings=(PROMPT,),
     plans=(WATCHED_PLAN, CALM_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -94,6 +94,19 @@ def test_option_stands_where_the_rules_stood() -> None:
     assert (logits(made, flat).argmax(axis=1) == 0).all()
 
 
+def test_other_options_are_left_alone() -> None:
+    made = actor()
+    flat = observations(500)
+    near = Option("near", "right_size", 0.42, 0.5)
+    _, x, _ = SCHEMA.split(flat)
+    x[:, 6, COLUMNS["patience"]] = 0.42
+    write_habits(made, SCHEMA, (Habit(TIGHT, 5.0, {}),), (near,))
+    said = logits(made, flat) * 0.125 - x[:, :, 0]
+    _, _, mask = SCHEMA.split(flat)
+    np.testing.assert_allclose(said[mask[:, 6] > 0, 6], 0.0, atol=0.01)
+    assert (said[mask[:, 4] > 0, 4] > 1).all()
+
+
 @pytest.mark.parametrize(
     ("habits", "said"),
     [

@@ -104,10 +104,8 @@ class HabitsConfig(Entry):
     columns: tuple[tuple[str, ...], ...] = (
         (),
         ("new_peaks",),
-        ("jitter",),
-        ("new_peaks", "jitter"),
         ("memory_of_flavour", "new_peaks"),
-        ("cpu_of_flavour", "memory_of_flavour", "new_peaks", "jitter"),
+        ("new_peaks", "jitter"),
     )
     ridge: Positive = 1.0  # penalty on the weights of standardised columns, in workloads
     margins: tuple[NotNegative, ...] = (0.0, 1.0)  # per cent to be saved at least

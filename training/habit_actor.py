@@ -58,8 +58,10 @@ class Habit:
     weights: Mapping[str, float]  # by the names of the context's columns, whose values are not negative
 
 
-def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
+def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit], known: Sequence[Option] = ()) -> None:
     """Give an actor the weights that follow these habits; all others become zero.
+
+    ``known`` are options that candidates may be of beside those of the habits: they are left alone.
 
     Raises:
         InputError: more than the network has room for, a column that there is not or that can be negative, options of
@@ -74,7 +76,8 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
         if name not in context or context[name][1] < 0:
             raise InputError(f"habits: expected columns of the context that are not negative, got {name!r}")
     encoder = _Encoder(len(schema.candidate), columns)
-    marks = [_marks(encoder, habits, habit.option) for habit in habits]
+    options = [habit.option for habit in habits]
+    marks = [_marks(encoder, (*options, *known), option) for option in options]
     if max(len(encoder.rows), len(used), _UNITS * len(habits)) > hidden:
         raise InputError(
             f"habits: network.hidden: expected at least "
@@ -171,16 +174,10 @@ class _Encoder:
         return self._made[key]
 
 
-def _marks(encoder: _Encoder, habits: Sequence[Habit], option: Option) -> tuple[_Mark, _Mark]:
+def _marks(encoder: _Encoder, options: Sequence[Option], option: Option) -> tuple[_Mark, _Mark]:
     """The marks of an option's candidates, and of those that it displaces."""
-    known = sorted(
-        {
-            p
-            for habit in habits
-            if habit.option.kind == option.kind
-            for p in (habit.option.patience, habit.option.displaces)
-        }
-    )
+    alike = [other for other in options if other.kind == option.kind]
+    known = sorted({patience for other in alike for patience in (other.patience, other.displaces)})
     own = _between(encoder, option.kind, option.patience, known)
     theirs = _between(encoder, option.kind, option.displaces, known)
     if option.kind == "plan":  # where the rules take theirs, and not at every tick

@@ -102,7 +102,7 @@ def try_options(
     for i, option in enumerate(options):
         if on_progress is not None:
             on_progress(i + 1, len(options) + 1)
-        write_habits(actor, schema, [Habit(option, _ALWAYS, {})])
+        write_habits(actor, schema, [Habit(option, _ALWAYS, {})], options)
         costs.append(_play(policy, env, seed)[0])
     actor.load_state_dict(untouched)
     low, high = (of.cpu().numpy().astype(np.float64) for of in (policy.range_low, policy.range_high))
