@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from foreshade.envs.candidates import Sizing
 from foreshade.envs.vector import DataCenterVecEnv
 from foreshade.training.cases import world_of
 from foreshade.training.environments import JUDGING
@@ -89,7 +91,9 @@ def main() -> None:
     said = parser.parse_args()
     seeds = range(said.first, said.first + said.workloads)
     worlds = [world_of(f"enterprise:{seed}")() for seed in seeds]
-    env = DataCenterVecEnv(worlds, len(worlds), decision=JUDGING)
+    sizings = (Sizing(headroom=1.15), Sizing(headroom=2.0))
+    offered = JUDGING.candidates.model_copy(update={"sizings": sizings})
+    env = DataCenterVecEnv(worlds, len(worlds), decision=replace(JUDGING, candidates=offered))
     rules, _ = play(env, lambda _c, x, _m: x[:, :, 0])
     print("| habit | cost, % | decisions changed |\n|---|---|---|")
     for name, habit in habits(env):
