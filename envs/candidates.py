@@ -179,10 +179,9 @@ PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: benchmarks/tune_options.py.
 #: VMs that are close to what they have grow at once; what others never used goes down to less, but more slowly.
 PROMPT = Sizing(slack=1.9, slack_floor=0.42, unseen=0.6, settle_ticks=1)
-#: A move must bring 2.7 times its price, and a drain pay within 22 hours.
+#: A move must bring twice its price, and a drain pay within 20 hours.
 CALM_PLAN = PlanKnobs(
-    name="expected-cost-calm",
-    packer=replace(WATCHED_PLAN.packer, drain_ticks=264, move_weight=2.7, horizon_ticks=20),
+    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, drain_ticks=240, move_weight=2.0)
 )
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
