@@ -8,12 +8,11 @@ namespace foreshade::bindings {
 
 namespace {
 
-// (n, 5) view of a span that `owner` keeps.
-py::array rows(std::span<const float> values, const py::object& owner) {
-    const auto n = static_cast<py::ssize_t>(values.size() / kResources);
-    py::array array(py::dtype::of<float>(), {n, static_cast<py::ssize_t>(kResources)}, values.data(), owner);
-    array.attr("setflags")(py::arg("write") = false);
-    return array;
+// (n, 5) array that `tell` fills.
+template <class Tell> py::array_t<float> rows(std::size_t n, const Tell& tell) {
+    py::array_t<float> out({static_cast<py::ssize_t>(n), static_cast<py::ssize_t>(kResources)});
+    tell(std::span(out.mutable_data(), n * kResources));
+    return out;
 }
 
 } // namespace
@@ -33,11 +32,14 @@ void register_demand_window(py::module_& module) {
         .def_readwrite("forecast_ticks", &WindowKnobs::forecast_ticks);
     py::class_<DemandWindow>(module, "DemandWindow")
         .def(py::init<const WindowKnobs&, std::size_t, float>(), py::arg("knobs"), py::arg("n_vms"), py::arg("tick_s"))
-        .def("update", &DemandWindow::update, py::arg("state"))
+        .def(
+            "update", [](DemandWindow& self, const ClusterState& state) { self.update(state); }, py::arg("state"))
         .def_property_readonly(
-            "mean", [](const py::object& self) { return rows(self.cast<const DemandWindow&>().mean(), self); })
-        .def_property_readonly(
-            "variance", [](const py::object& self) { return rows(self.cast<const DemandWindow&>().variance(), self); });
+            "mean",
+            [](const DemandWindow& self) { return rows(self.n_vms(), [&](std::span<float> out) { self.mean(out); }); })
+        .def_property_readonly("variance", [](const DemandWindow& self) {
+            return rows(self.n_vms(), [&](std::span<float> out) { self.variance(out); });
+        });
 }
 
 } // namespace foreshade::bindings

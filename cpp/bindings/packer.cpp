@@ -71,7 +71,7 @@ void register_packer(py::module_& module) {
     py::class_<PackerMemory, std::shared_ptr<PackerMemory>>(module, "PackerMemory")
         .def(py::init<const WindowKnobs&, float>(), py::arg("window"), py::arg("tick_s"))
         .def("reset", &PackerMemory::reset)
-        .def("observe", &PackerMemory::observe, py::arg("state"));
+        .def("observe", [](PackerMemory& self, const ClusterState& state) { self.observe(state); }, py::arg("state"));
     py::class_<Packer>(module, "Packer")
         .def(py::init([](std::shared_ptr<Site> site, const PackerKnobs& knobs, std::shared_ptr<PackerMemory> memory) {
                  return memory ? std::make_unique<Packer>(std::move(site), knobs, std::move(memory))

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -142,5 +143,8 @@ struct ClusterState {
     // likewise.
     void show_forecasts(ForecastColumns said);
 };
+
+// VMs of which a state shows more that is new than usage and demand since it was looked at last; none = all may be new.
+using Changed = std::optional<std::span<const std::int32_t>>;
 
 } // namespace foreshade

@@ -1,11 +1,13 @@
 // What every VM is expected to want next: mean and variance over its last samples, a prior where it has few.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "core/cluster_state.hpp"
+#include "core/expected_cost.hpp"
 
 namespace foreshade {
 
@@ -23,6 +25,14 @@ struct WindowKnobs {
     std::int32_t forecast_ticks = 12; // its horizon: the nearest that there is
 };
 
+// What is looked for while samples are taken in.
+struct SizeWatch {
+    std::array<float, kDense> tight{};         // share of its allocation from which a VM is close to what it may use
+    std::size_t peak_ticks = 1;                // time constant at which a peak is forgotten
+    std::array<std::size_t, 2> settle_ticks{}; // samples after which a VM is settled, for one or the other
+    std::int32_t few_samples = 0;              // of a VM, after which a peak says something
+};
+
 // Sums over a sliding window, O(n_vms) a tick whatever its length.
 //
 // A sample counts when it is younger than a tick and the VM serves: what a booting VM wants says nothing of its load.
@@ -33,24 +43,45 @@ class DemandWindow {
     // Throws std::invalid_argument on a window without ticks.
     DemandWindow(const WindowKnobs& knobs, std::size_t n_vms, float tick_s);
 
+    // From now on peaks are those of `watch`, and update() looks for what it names.
+    void look_for(const SizeWatch& watch);
+
     void reset(); // as if nothing had been seen
 
-    // Takes in what is seen now; throws std::invalid_argument where the number of VMs has changed.
-    void update(const ClusterState& state);
+    // Takes in what is seen now, with the VMs of which more has changed than that; throws std::invalid_argument where
+    // the number of VMs has changed.
+    void update(const ClusterState& state, const Changed& changed = {});
 
     std::size_t n_vms() const { return n_; }
-    std::span<const float> mean() const { return mean_; }         // (n_vms, 5)
-    std::span<const float> variance() const { return variance_; } // (n_vms, 5)
+    std::span<const Load> loads() const { return loads_; } // (n_vms,)
+    void mean(std::span<float> out) const;                 // (n_vms, 5)
+    void variance(std::span<float> out) const;             // (n_vms, 5)
+
+    // Largest demand seen of a VM, forgotten slowly, and how many samples it is of.
+    Vec4 peaks(std::size_t v) const { return records_[v].peak; }
+    float peak(std::size_t v, std::size_t r) const { return records_[v].peak[static_cast<int>(r)]; }
+    std::int32_t seen(std::size_t v) const { return static_cast<std::int32_t>(ticks_learned_) - missed_[v]; }
+    // VMs that are close to what they may use of something, and those that have just settled; ascending.
+    std::span<const std::int32_t> tight() const { return tight_; }
+    std::span<const std::int32_t> settled() const { return settled_; }
+    // Sums over the VMs that serve and whose samples are fresh, as of the last update.
+    struct Habits {
+        double newest_mhz = 0.0, expected_mhz = 0.0, flavour_mhz = 0.0;
+        double newest_mib = 0.0, flavour_mib = 0.0;
+        double away_mhz = 0.0;               // distance of the newest from what is expected
+        std::int64_t n_known = 0, n_new = 0; // VMs whose peak says something; of them, those that reach it
+    };
+    const Habits& habits() const { return habits_; }
 
   private:
-    struct alignas(64) Sums { // over the window, of the resources that every VM has
-        Vec4 reference{};     // what the sums are taken from: near the mean, so that single precision is enough
+    struct alignas(64) Record { // over the window, of the resources that every VM has
+        Vec4 reference{};       // what the sums are taken from: near the mean, so that single precision is enough
         Vec4 sum{}, square{};
-        Vec4 last{}; // the newest sample
+        Vec4 peak{}; // decayed
     };
     struct Gpu {
         double sum = 0.0, square = 0.0;
-        float last = 0.0F;
+        float last = 0.0F, mean = 0.0F, variance = 0.0F;
         bool holds() const { return sum != 0.0 || square != 0.0; }
     };
     struct ByCount { // what follows from the number of samples
@@ -58,18 +89,33 @@ class DemandWindow {
         float trust, trust_sigma; // how far they outweigh the prior, in mean and variance
         float newest;             // weight of the newest
     };
+    struct Blend;   // ByCount and the prior, as a VM's mean and variance follow from its sums
+    struct Columns; // of the state and of the window, by their first element
+    struct Account; // sums over VMs
+    enum class Course : std::uint8_t {
+        odd,    // looked at closely
+        steady, // serves, with a sample in every tick of the window, and no GPU
+    };
 
     void forget(std::size_t v);
     void refresh(std::size_t v);
-    void learn(const VmColumns& vms);
-    void learn_gpus(std::size_t v, bool fresh, bool was_there, float granted, float demand, double& held,
-                    double& wanted);
-    void tell(const VmColumns& vms);
-    void tell_gpus(const Gpu& gpu, const ByCount& of, float granted, float widen, float& mean_out,
-                   float& variance_out) const;
+    Blend blend_of(std::size_t count) const;
+    template <bool Sloped> void pass(const VmColumns& vms, bool all);
+    template <bool Sloped>
+    void take(const Columns& of, std::size_t v, bool fresh, bool was_there, std::int32_t known, const Blend& blend,
+              Account& account);
+    template <bool Sloped> void look_closely(const Columns& of, const VmColumns& vms, std::size_t v, Account& account);
+    bool still_steady(const VmColumns& vms, std::size_t v) const;
+    Vec4 newest_of(std::size_t v) const;
+    void learn_share(const Account& account);
+    void learn_gpus(std::size_t v, bool fresh, bool was_there, float granted, float demand, Account& account);
+    void tell_gpus(Gpu& gpu, const ByCount& of, float granted, float widen) const;
     void blend(const ClusterState& state);
 
     WindowKnobs knobs_;
+    SizeWatch watch_;
+    bool watching_ = false;
+    float forget_ = 0.0F; // of a peak in a tick
     std::size_t n_;
     float tick_s_;
     std::size_t slot_ = 0;
@@ -78,13 +124,17 @@ class DemandWindow {
     Amounts share_;                         // of allocation that serving VMs use, smoothed
     std::vector<float> samples_;            // (ticks, n_vms, 4)
     std::vector<std::uint8_t> there_;       // (ticks, n_vms)
-    std::vector<Sums> sums_;                // (n_vms,)
+    std::vector<Record> records_;           // (n_vms,)
+    std::vector<Course> course_;            // (n_vms,)
     bool has_gpus_ = false;                 // some VM had one
     std::vector<float> gpu_samples_;        // (ticks, n_vms) or empty
-    std::vector<Gpu> gpus_;                 // (n_vms,)
+    std::vector<Gpu> gpus_;                 // (n_vms,) or empty
     std::vector<std::int32_t> count_, app_; // (n_vms,)
+    std::vector<std::int32_t> missed_;      // (n_vms,) ticks since the reset without a sample of it
     std::vector<ByCount> by_count_;         // (ticks + 1,)
-    std::vector<float> mean_, variance_;
+    std::vector<Load> loads_;
+    std::vector<std::int32_t> tight_, settled_;
+    Habits habits_;
 };
 
 } // namespace foreshade

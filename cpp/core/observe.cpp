@@ -76,26 +76,34 @@ void Simulator::observe(ClusterState& state) {
     if (state.n_hosts() != hosts_.size() || state.n_vms() != vms_.size())
         throw std::invalid_argument("observe: the state was not prepared by a simulator of this plant");
     for (std::size_t v = 0; v < vms_.size(); ++v) show_vm(state.vms, v);
-    show(state);
+    strained_.clear();
+    show(state, true);
 }
 
-void Simulator::observe_again(ClusterState& state, std::span<const std::int32_t> booked) {
-    if (shown_played_ < 0) { // ages of all are other ones
+Changed Simulator::observe_again(ClusterState& state, std::span<const std::int32_t> booked) {
+    const bool all = shown_played_ < 0; // ages of all are other ones
+    if (all) {
         observe(state);
     } else {
-        for (const std::int32_t v : booked) show_vm(state.vms, static_cast<std::size_t>(v));
-        for (const std::int32_t v : changed_) show_vm(state.vms, static_cast<std::size_t>(v));
-        std::fill(state.vms.contention.begin(), state.vms.contention.end(), 0.0F);
-        show(state);
+        shown_anew_.assign(booked.begin(), booked.end());
+        shown_anew_.insert(shown_anew_.end(), changed_.begin(), changed_.end());
+        std::sort(shown_anew_.begin(), shown_anew_.end());
+        shown_anew_.erase(std::unique(shown_anew_.begin(), shown_anew_.end()), shown_anew_.end());
+        for (const std::int32_t v : shown_anew_) show_vm(state.vms, static_cast<std::size_t>(v));
+        for (const std::int32_t v : strained_) state.vms.contention[static_cast<std::size_t>(v)] = 0.0F;
+        strained_.clear();
+        show(state, false);
     }
     for (const std::int32_t v : changed_) vms_[static_cast<std::size_t>(v)].changed = false;
     changed_.clear();
     shown_played_ = played_;
+    return all ? Changed{} : Changed{shown_anew_};
 }
 
 // What VMs use and are seen to want where their host has room for what their caps leave them: what solve() would come
 // to. The sums of that over each host's VMs beside it.
-void Simulator::show_uncontended(VmColumns& vms, std::vector<HostSums>& sums, std::vector<float>& gpus) {
+void Simulator::show_uncontended(VmColumns& vms, bool shows_usage, std::vector<HostSums>& sums,
+                                 std::vector<float>& gpus) {
     if (!packed_) repack();
     sums.assign(hosts_.size() + 1, HostSums{});
     const WorkloadView& work = plant_->work;
@@ -117,13 +125,14 @@ void Simulator::show_uncontended(VmColumns& vms, std::vector<HostSums>& sums, st
             if (!packed_whole_) want = want * factors[i].of;
             const Vec4 got = min4(load4(caps + first), want);
             reinterpret_cast<HostSums*>(base + vm.sums)->used += got;
-            __builtin_memcpy(usage + first, &got, sizeof(got));
+            if (shows_usage) __builtin_memcpy(usage + first, &got, sizeof(got));
             __builtin_memcpy(demand + first, &got, sizeof(got));
             if (gpu_row == nullptr) continue;
             if (const std::int32_t column = work.gpu_column[vm.series / kDense]; column >= 0) {
                 const float share = vms_[static_cast<std::size_t>(ids[i])].share;
                 const float used = std::min(share * gpu_row[column], caps[first + kDense]);
-                usage[first + kDense] = demand[first + kDense] = used;
+                if (shows_usage) usage[first + kDense] = used;
+                demand[first + kDense] = used;
                 gpus[vm.sums / sizeof(HostSums)] += used;
             }
         }
@@ -144,6 +153,7 @@ void Simulator::show_portion(VmColumns& vms, const Portion& p) {
     const auto v = static_cast<std::size_t>(p.vm);
     const Amounts estimate = estimated_demand(p);
     vms.contention[v] = contention_of(p);
+    if (vms.contention[v] != 0.0F) strained_.push_back(p.vm);
     for (std::size_t r = 0; r < kResources; ++r) {
         vms.usage[v * kResources + r] = p.got[r];
         vms.demand[v * kResources + r] = estimate[r];
@@ -151,7 +161,7 @@ void Simulator::show_portion(VmColumns& vms, const Portion& p) {
 }
 
 // What changes with every tick: hosts, and of VMs what they use.
-void Simulator::show(ClusterState& state) {
+void Simulator::show(ClusterState& state, bool usage) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Failures& law = plant_->spec.failures;
     const double failure_rate = law.mtbf_h > 0.0 ? 1.0 / law.mtbf_h : 0.0;
@@ -171,7 +181,7 @@ void Simulator::show(ClusterState& state) {
     thread_local std::vector<HostSums> sums;                   // its contents do not outlive the call
     thread_local std::vector<float> gpus;                      // (n_hosts,) likewise; empty = there are none
     const bool shown = played_ >= 0 && hidden_factor_ == 1.0F; // of hosts with room; else solve() has to tell
-    if (shown) show_uncontended(vms, sums, gpus);
+    if (shown) show_uncontended(vms, usage, sums, gpus);
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const HostTruth& truth = hosts_[h];
         const HostRates& rates = rates_[h];

@@ -33,8 +33,8 @@ void Packing::limit_vms(std::span<const float> cpu_mhz) {
 void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
                     const PackingKnobs& knobs) {
     const std::size_t n_vms = state.n_vms();
-    if (state.n_hosts() != n_hosts_ || use.size() != n_hosts_ || vms.mean.size() != n_vms * kResources ||
-        vms.variance.size() != n_vms * kResources || vms.move_usd.size() != n_vms || vms.fixed.size() != n_vms)
+    if (state.n_hosts() != n_hosts_ || use.size() != n_hosts_ || vms.loads.size() != n_vms ||
+        vms.move_usd.size() != n_vms || vms.fixed.size() != n_vms)
         throw std::invalid_argument("packing: expected columns for the state's hosts and VMs");
     knobs_ = knobs;
     if (state.tick < tick_) missed_.assign(n_hosts_, Miss{}); // another run
@@ -52,17 +52,13 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     allocation_ = state.vms.allocation;
     move_usd_.assign(vms.move_usd.begin(), vms.move_usd.end());
     fixed_.assign(vms.fixed.begin(), vms.fixed.end());
-    load_.resize(n_vms);
+    load_ = vms.loads;
     at_.assign(n_vms, -1);
     away_from_.assign(n_vms, -1);
     primary_.assign(state.vms.primary.begin(), state.vms.primary.end());
     n_here_.assign(n_hosts_, 0);
     n_fixed_.assign(n_hosts_, 0);
     for (std::size_t v = 0; v < n_vms; ++v) {
-        Load& load = load_[v];
-        std::copy_n(vms.mean.data() + v * kResources, kDense, load.mean.data());
-        std::copy_n(vms.variance.data() + v * kResources, kDense, load.variance.data());
-        load.credit = load.mean[0] * state.vms.credit[v];
         const std::int32_t h = state.vms.destination[v] >= 0 ? state.vms.destination[v] : state.vms.host[v];
         const VmState said = state.vms.state[v];
         if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;

@@ -90,8 +90,7 @@ struct VacatePrices {
 
 // Columns of the VMs that the plan is made from; rows as in the state.
 struct PackingVms {
-    std::span<const float> mean;         // (n_vms, 5) demand over the horizon
-    std::span<const float> variance;     // (n_vms, 5)
+    std::span<const Load> loads;         // (n_vms,) demand over the horizon; kept until the next begin()
     std::span<const float> move_usd;     // (n_vms,) what migrating it costs
     std::span<const std::uint8_t> fixed; // (n_vms,) 1 = may not be moved
 };
@@ -254,7 +253,7 @@ class Packing {
     std::uint64_t newest_version_ = 0;                                      // never used twice
     std::vector<float> saves_;                      // (n_vms,) USD/h that its host costs less without it,
     std::vector<std::uint64_t> saves_version_;      // (n_vms,) as of then
-    std::vector<Load> load_;                        // (n_vms,)
+    std::span<const Load> load_;                    // (n_vms,) as begin() was told
     std::vector<float> allocation_;                 // (n_vms, 5)
     std::vector<float> move_usd_;                   // (n_vms,)
     std::vector<std::int32_t> at_, away_from_;      // (n_vms,) host or -1; host of the primary or -1

@@ -25,6 +25,8 @@ bool all_served(Vec4 wanted, Vec4 got, Vec4 load, Vec4 usable) {
 #endif
 }
 
+thread_local std::vector<std::uint32_t> capped_vms; // among the careful, as sum_vms() found them last
+
 } // namespace
 
 struct Simulator::Load {
@@ -180,6 +182,7 @@ template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const
     const float knee = plant_->spec.knee;
     const Vec4 knee4{knee, knee, knee, knee};
     const Vec4 zero{};
+    capped_vms.clear();
     auto* const base = reinterpret_cast<char*>(sums.data()); // an index in bytes saves a multiplication a VM
     if (!calm_vms_.empty()) {
         for (std::size_t i = 0; i < calm_vms_.size(); ++i) {
@@ -208,6 +211,7 @@ template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const
         host.wanted += demand;
         host.used += capped;
         host.tight += max4(capped - knee4 * allocation, zero);
+        if (any4(demand > allocation)) capped_vms.push_back(static_cast<std::uint32_t>(i));
     }
 }
 
@@ -236,7 +240,6 @@ template <class Sink> void Simulator::evaluate_hosts(Sink&& sink) {
 // the sums hold, and only those are looked at; else all of the host's VMs are.
 void Simulator::evaluate_mixed(const std::vector<HostSums>& sums) {
     is_mixed_.resize(hosts_.size() + 1);
-    bool capped = false;
     for (const PackedHost& packed : mixed_hosts_) {
         const auto h = static_cast<std::size_t>(packed.host);
         HostTruth& truth = hosts_[h];
@@ -252,20 +255,12 @@ void Simulator::evaluate_mixed(const std::vector<HostSums>& sums) {
         rates.tight_cpu = of.tight[0];
         __builtin_memcpy(rates.demand, &of.wanted, sizeof(of.wanted));
         is_mixed_[h] = 1;
-        capped = capped || !all_served(of.wanted, of.used, of.used, of.used);
     }
-    if (capped) {
-        const float* const demand_row = row();
-        for (std::size_t i = 0; i < careful_vms_.size(); ++i) {
-            Vec4 demand = load4(demand_row + careful_vms_[i].series);
-            if (!packed_whole_) demand = demand * careful_factors_[i].of;
-            const Vec4 allocation = careful_caps_[i].allocation;
-            if (all_served(demand, demand, demand, allocation)) continue;
-            const std::size_t h = careful_vms_[i].sums / sizeof(HostSums);
-            if (is_mixed_[h] == 0) continue;
-            const auto host = static_cast<std::int32_t>(h);
-            note_unmet(host, uncontended(host, careful_ids_[i]), 1.0F);
-        }
+    for (const std::uint32_t i : capped_vms) {
+        const std::size_t h = careful_vms_[i].sums / sizeof(HostSums);
+        if (is_mixed_[h] == 0) continue;
+        const auto host = static_cast<std::int32_t>(h);
+        note_unmet(host, uncontended(host, careful_ids_[i]), 1.0F);
     }
     std::size_t left = 0;
     for (const std::int32_t v : special_vms_) {

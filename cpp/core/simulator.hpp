@@ -83,8 +83,9 @@ class Simulator {
     // Fills the state with what telemetry shows at the end of the last tick.
     void observe(ClusterState& state);
     // The same for a state that was filled by this simulator before, and of which only the VMs `booked` were written to
-    // since by others. Costs what has changed, and usage and demand of all.
-    void observe_again(ClusterState& state, std::span<const std::int32_t> booked);
+    // since by others. Costs what has changed, and demand of all; VMs' usage, which no decision asks for, is left as it
+    // was. Tells which VMs show more that is new than demand, until the next call.
+    Changed observe_again(ClusterState& state, std::span<const std::int32_t> booked);
 
     const Totals& last_tick() const { return last_totals_; }
     const Totals& totals() const { return totals_; }
@@ -271,9 +272,9 @@ class Simulator {
 
     // observe.cpp
     void show_vm(VmColumns& vms, std::size_t v) const;
-    void show(ClusterState& state);
-    void show_uncontended(VmColumns& vms, std::vector<HostSums>& sums, std::vector<float>& gpus);
-    static void show_portion(VmColumns& vms, const Portion& p);
+    void show(ClusterState& state, bool usage);
+    void show_uncontended(VmColumns& vms, bool shows_usage, std::vector<HostSums>& sums, std::vector<float>& gpus);
+    void show_portion(VmColumns& vms, const Portion& p);
     void note_change(std::int32_t vm);
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
@@ -427,9 +428,11 @@ class Simulator {
     std::uint64_t order_ = 0;
     std::uint32_t births_ = 0;
     std::vector<Vm> vms_;
-    std::vector<double> last_move_s_;   // (n_vms,) end of its last migration, -inf = never
-    std::vector<std::int32_t> changed_; // VMs that observe_again() has to show anew
-    std::int64_t shown_played_ = -1;    // played_ when it was called last
+    std::vector<double> last_move_s_;      // (n_vms,) end of its last migration, -inf = never
+    std::vector<std::int32_t> changed_;    // VMs that observe_again() has to show anew
+    std::vector<std::int32_t> shown_anew_; // what it told last
+    std::vector<std::int32_t> strained_;   // VMs that were shown to wait for CPU
+    std::int64_t shown_played_ = -1;       // played_ when it was called last
     std::vector<std::int32_t> free_slots_;
     std::vector<App> apps_;
     std::vector<std::int32_t> dark_apps_;

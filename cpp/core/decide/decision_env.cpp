@@ -98,8 +98,7 @@ void DecisionEnv::begin(std::uint64_t seed) {
 }
 
 void DecisionEnv::look() {
-    simulator_.observe_again(state_, proposer_.booked());
-    proposer_.observe(state_);
+    proposer_.observe(state_, simulator_.observe_again(state_, proposer_.booked()));
 }
 
 void DecisionEnv::advance(Step& step) {

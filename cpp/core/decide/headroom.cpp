@@ -29,7 +29,17 @@ void Headroom::reset() {
     sample_ = {};
 }
 
-void Headroom::observe(const ClusterState& state) {
+// Notes whether a VM is there, and its allocation if it was not there before.
+bool Headroom::comes(const ClusterState& state, std::size_t v) {
+    const bool knew = known_[v] != 0;
+    known_[v] = state.vms.state[v] != VmState::absent ? 1 : 0;
+    if (knew || known_[v] == 0) return false;
+    Amounts& row = came_.emplace_back();
+    std::copy_n(state.vms.allocation.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources, row.begin());
+    return true;
+}
+
+void Headroom::observe(const ClusterState& state, const Changed& changed) {
     const std::size_t n_vms = state.n_vms();
     if (observed_ > 0) {
         if (known_.size() != n_vms)
@@ -38,16 +48,15 @@ void Headroom::observe(const ClusterState& state) {
         std::size_t& count = counts_[(observed_ - 1) % remembered_ticks_];
         came_.erase(came_.begin(), came_.begin() + static_cast<std::ptrdiff_t>(count));
         count = 0;
-        for (std::size_t v = 0; v < n_vms; ++v) {
-            if (known_[v] != 0 || state.vms.state[v] == VmState::absent) continue;
-            Amounts& row = came_.emplace_back();
-            std::copy_n(state.vms.allocation.begin() + static_cast<std::ptrdiff_t>(v * kResources), kResources,
-                        row.begin());
-            ++count;
+        if (changed) {
+            for (const std::int32_t v : *changed) count += comes(state, static_cast<std::size_t>(v)) ? 1 : 0;
+        } else {
+            for (std::size_t v = 0; v < n_vms; ++v) count += comes(state, v) ? 1 : 0;
         }
+    } else {
+        known_.resize(n_vms);
+        for (std::size_t v = 0; v < n_vms; ++v) known_[v] = state.vms.state[v] != VmState::absent ? 1 : 0;
     }
-    known_.resize(n_vms);
-    for (std::size_t v = 0; v < n_vms; ++v) known_[v] = state.vms.state[v] != VmState::absent ? 1 : 0;
     if (observed_ % kLookEvery == 0) look();
     ++observed_;
 }

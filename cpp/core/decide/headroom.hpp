@@ -26,7 +26,7 @@ class Headroom {
 
     // Remembers the VMs that are new in this tick; once a tick. Throws std::invalid_argument where the number of VMs
     // has changed since the reset.
-    void observe(const ClusterState& state);
+    void observe(const ClusterState& state, const Changed& changed = {});
 
     // What to keep free from now on: `arrivals` times the most that came in one tick, `failover` times the memory of
     // the fullest host. `outage_usd` (n_hosts,): what the failure of each host would cost if nothing had room for its
@@ -35,6 +35,7 @@ class Headroom {
                     std::span<const float> on_usd_h) const;
 
   private:
+    bool comes(const ClusterState& state, std::size_t v);
     void look();
 
     std::size_t remembered_ticks_;

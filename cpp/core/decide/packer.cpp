@@ -116,16 +116,18 @@ void PackerMemory::reset() {
     headroom_.reset();
 }
 
-void PackerMemory::observe(const ClusterState& state) {
-    if (!seen_) {
+void PackerMemory::observe(const ClusterState& state, const Changed& changed) {
+    const bool first = !seen_;
+    if (first) {
         if (window_ && window_->n_vms() == state.n_vms())
             window_->reset();
         else
             window_.emplace(knobs_, state.n_vms(), tick_s_);
+        if (watch_) window_->look_for(*watch_);
         seen_ = true;
     }
-    window_->update(state);
-    headroom_.observe(state);
+    window_->update(state, first ? Changed{} : changed);
+    headroom_.observe(state, first ? Changed{} : changed);
 }
 
 Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs)
@@ -360,14 +362,14 @@ void Packer::sort_out_hosts(const ClusterState& state) {
 // USD of migrating each VM: the declared price, its slow-down and its downtime.
 void Packer::price_moves(const ClusterState& state) {
     const Economy& economy = site_->economy;
-    const std::span<const float> mean = memory_->window().mean();
+    const std::span<const Load> loads = memory_->window().loads();
     const float dark =
         static_cast<float>(static_cast<double>(economy.downtime_usd_h) * static_cast<double>(kMigrationDowntimeS));
     const auto weight = static_cast<float>(knobs_.move_weight);
     move_usd_.resize(state.n_vms());
     for (std::size_t v = 0; v < move_usd_.size(); ++v) {
-        const float seconds = kMigrationSetupS + mean[v * kResources + 1] * kMbitPerMib / site_->migration_mbit_s;
-        const float slowed = kMigrationSlowdown * mean[v * kResources] * economy.unmet_usd_h[0] * seconds;
+        const float seconds = kMigrationSetupS + loads[v].mean[1] * kMbitPerMib / site_->migration_mbit_s;
+        const float slowed = kMigrationSlowdown * loads[v].mean[0] * economy.unmet_usd_h[0] * seconds;
         move_usd_[v] = (economy.migration_usd + (slowed + dark) / 3600.0F * state.vms.credit[v]) * weight;
     }
 }
@@ -389,7 +391,7 @@ void Packer::note_opened() {
 void Packer::begin_packing(const ClusterState& state) {
     const DemandWindow& window = memory_->window();
     const std::vector<std::uint8_t>& fixed = restraint_.fixed.empty() ? fixed_ : restraint_.fixed;
-    packing_->begin(state, {window.mean(), window.variance(), move_usd_, fixed}, use_, packing_knobs_);
+    packing_->begin(state, {window.loads(), move_usd_, fixed}, use_, packing_knobs_);
     packing_->close(restraint_.hosts.empty() ? std::span<const std::uint8_t>{} : closed_);
 }
 

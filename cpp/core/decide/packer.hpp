@@ -75,8 +75,14 @@ class PackerMemory {
 
     void reset();
 
+    // Its window watches VMs' sizes from now on.
+    void look_for(const SizeWatch& watch) {
+        watch_ = watch;
+        if (window_) window_->look_for(watch);
+    }
+
     // Takes the tick's sample in; once a tick.
-    void observe(const ClusterState& state);
+    void observe(const ClusterState& state, const Changed& changed = {});
 
     bool seen() const { return seen_; } // since the reset
     const DemandWindow& window() const { return *window_; }
@@ -86,6 +92,7 @@ class PackerMemory {
     WindowKnobs knobs_;
     float tick_s_;
     bool seen_ = false;
+    std::optional<SizeWatch> watch_;
     std::optional<DemandWindow> window_; // from the first state, which tells the number of VMs
     Headroom headroom_;
 };

@@ -53,60 +53,108 @@ Planned::Planned(std::shared_ptr<const Site> site, std::shared_ptr<const Expecte
     for (auto* column : {&now_, &after_, &trial_now_}) column->resize(padded(n_hosts_));
     takes_.resize(n_hosts_);
     n_here_.resize(n_hosts_);
+    residents_.resize(n_hosts_);
     limit_.resize(n_hosts_ * kResources);
     for (std::uint32_t h = 0; h < n_hosts_; ++h) all_.push_back(h);
 }
 
-void Planned::begin(ClusterState& state, const DemandView& demand, const Restraint& restraint) {
+void Planned::begin(ClusterState& state, std::span<const Load> loads, const Restraint& restraint,
+                    const Changed& changed) {
+    const bool same = state_ == &state && changed.has_value();
     state_ = &state;
-    booked_.clear();
+    load_ = loads;
     const HostColumns& hosts = state.hosts;
-    const VmColumns& vms = state.vms;
-    const std::size_t n_vms = state.n_vms();
     if (affinity_) affinity_.read(state);
     for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
-    load_.resize(n_vms);
-    at_.assign(n_vms, -1);
-    shadow_of_.assign(n_vms, -1);
-    new_shadow_at_.assign(n_vms, -1);
-    reshaped_.assign(n_vms, 0);
-    first_.assign(n_hosts_ + 1, 0);
-    {
-        const VmState* const states = vms.state.data();
-        const std::int32_t *const places = vms.host.data(), *const destinations = vms.destination.data();
-        const std::int32_t* const primaries = vms.primary.data();
-        const float *const means = demand.mean.data(), *const variances = demand.variance.data();
-        const float* const credits = vms.credit.data();
-        Load* const loads = load_.data();
-        std::int32_t *const standing = at_.data(), *const count = first_.data() + 1;
-        for (std::size_t v = 0; v < n_vms; ++v) {
-            if (states[v] == VmState::absent) continue;
-            Load& load = loads[v];
-            std::memcpy(load.mean.data(), means + v * kResources, sizeof(load.mean));
-            std::memcpy(load.variance.data(), variances + v * kResources, sizeof(load.variance));
-            load.credit = load.mean[0] * credits[v];
-            if (primaries[v] >= 0) shadow_of_[at(primaries[v])] = static_cast<std::int32_t>(v);
-            const std::int32_t h = destinations[v] >= 0 ? destinations[v] : places[v];
-            if (h < 0 || !has_load(states[v])) continue;
-            standing[v] = h;
-            ++count[h];
+    if (same) {
+        for (const std::int32_t v : booked_) {
+            new_shadow_at_[at(v)] = -1;
+            reshaped_[at(v)] = 0;
         }
+        bool shadows = shadows_;
+        for (const std::int32_t v : *changed) {
+            find(at(v));
+            shadows = shadows || state.vms.primary[at(v)] >= 0;
+        }
+        if (shadows) find_shadows();
+    } else {
+        find_all(state.n_vms());
     }
+    booked_.clear();
     for (std::size_t h = 0; h < n_hosts_; ++h) {
-        n_here_[h] = first_[h + 1];
-        first_[h + 1] += first_[h];
+        n_here_[h] = static_cast<std::int32_t>(residents_[h].size());
         // A host whose last VM is on its way out takes none, or it would never come empty.
         takes_[h] = hosts.state[h] == HostState::on && !(hosts.n_vms[h] > 0 && n_here_[h] == 0) ? 1 : 0;
     }
     fixed_ = restraint.fixed;
     for (std::size_t h = 0; h < restraint.hosts.size(); ++h)
         if (restraint.hosts[h] != HostBar::open) takes_[h] = 0;
-    next_.assign(first_.begin(), first_.end() - 1);
-    order_.resize(at(first_[n_hosts_]));
-    for (std::size_t v = 0; v < n_vms; ++v)
-        if (at_[v] >= 0) order_[at(next_[at(at_[v])]++)] = static_cast<std::int32_t>(v);
-    for (std::size_t h = 0; h < n_hosts_; ++h) hosts_.set_sum(h, residents(h), load_);
+    sum_loads();
     cost_->of_set(hosts_, now_);
+}
+
+// Where the load of a VM counts, and who stands there.
+void Planned::find(std::size_t v) {
+    const VmColumns& vms = state_->vms;
+    const std::int32_t where = vms.destination[v] >= 0 ? vms.destination[v] : vms.host[v];
+    const std::int32_t h = has_load(vms.state[v]) ? where : -1;
+    at_[v] = h;
+    if (stood_[v] == h) return;
+    const auto vm = static_cast<std::int32_t>(v);
+    if (stood_[v] >= 0) {
+        std::vector<std::int32_t>& left = residents_[at(stood_[v])];
+        left.erase(std::lower_bound(left.begin(), left.end(), vm));
+    }
+    if (h >= 0) {
+        std::vector<std::int32_t>& joined = residents_[at(h)];
+        joined.insert(std::lower_bound(joined.begin(), joined.end(), vm), vm);
+    }
+    stood_[v] = h;
+}
+
+void Planned::find_all(std::size_t n_vms) {
+    at_.assign(n_vms, -1);
+    stood_.assign(n_vms, -1);
+    new_shadow_at_.assign(n_vms, -1);
+    reshaped_.assign(n_vms, 0);
+    for (std::vector<std::int32_t>& vms : residents_) vms.clear();
+    for (std::size_t v = 0; v < n_vms; ++v) find(v);
+    find_shadows();
+}
+
+void Planned::find_shadows() {
+    const std::vector<std::int32_t>& primaries = state_->vms.primary;
+    shadow_of_.assign(primaries.size(), -1);
+    shadows_ = false;
+    for (std::size_t v = 0; v < primaries.size(); ++v) {
+        if (primaries[v] < 0 || state_->vms.state[v] == VmState::absent) continue;
+        shadow_of_[at(primaries[v])] = static_cast<std::int32_t>(v);
+        shadows_ = true;
+    }
+}
+
+// What each host bears: its VMs' loads, with the hypervisor's overhead of each.
+void Planned::sum_loads() {
+    sums_.assign(n_hosts_ + 1, Sum{});
+    const std::size_t n_vms = at_.size();
+    const std::int32_t* const place = at_.data();
+    const Load* const loads = load_.data();
+    Sum* const sums = sums_.data() + 1; // those without a host come before the first
+    for (std::size_t v = 0; v < n_vms; ++v) {
+        Sum& sum = sums[place[v]];
+        sum.mean += load4(loads[v].mean.data());
+        sum.variance += load4(loads[v].variance.data());
+        sum.credit += loads[v].credit;
+    }
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        const auto n = static_cast<float>(n_here_[h]);
+        const Sum& sum = sums[h];
+        for (std::size_t r = 0; r < kDense; ++r) {
+            hosts_.mean[r][h] = sum.mean[static_cast<int>(r)] + n * hosts_.overhead[r][h];
+            hosts_.variance[r][h] = sum.variance[static_cast<int>(r)];
+        }
+        hosts_.credit[h] = sum.credit + n * hosts_.overhead[0][h];
+    }
 }
 
 double Planned::total_usd_h() const {
@@ -119,10 +167,6 @@ double Planned::total_usd_h() const {
             sum += static_cast<double>(state_->hosts.price_usd_h[h]);
     }
     return sum;
-}
-
-std::span<const std::int32_t> Planned::residents(std::size_t h) const {
-    return std::span(order_).subspan(at(first_[h]), at(first_[h + 1] - first_[h]));
 }
 
 bool Planned::movable(std::size_t v) const {

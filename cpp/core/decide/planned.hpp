@@ -15,12 +15,6 @@
 
 namespace foreshade {
 
-// Demand per VM over the horizon; rows as in the state.
-struct DemandView {
-    std::span<const float> mean;     // (n_vms, 5)
-    std::span<const float> variance; // (n_vms, 5)
-};
-
 // The measure of a site: prices of the site, hosts as the state has them. Resources whose allocation has no limit
 // (overcommit above 1,000) are left out, CPU excepted.
 std::shared_ptr<ExpectedCost> expected_cost_of(const Site& site, const ClusterState& state, float sigma_scale);
@@ -29,15 +23,18 @@ class Planned {
   public:
     Planned(std::shared_ptr<const Site> site, std::shared_ptr<const ExpectedCost> cost);
 
-    // Goes on with a copy of the state that it was begun with, and of its measure.
-    void move_to(std::shared_ptr<const ExpectedCost> cost, ClusterState& state) {
+    // Goes on with copies of the state and the loads that it was begun with, and of its measure.
+    void move_to(std::shared_ptr<const ExpectedCost> cost, ClusterState& state, std::span<const Load> loads) {
         cost_ = std::move(cost);
         state_ = &state;
+        load_ = loads;
     }
 
-    // A tick begins with `state`, which is kept and written to until the next begin.
-    // What `restraint` bars neither moves nor takes VMs this tick.
-    void begin(ClusterState& state, const DemandView& demand, const Restraint& restraint = {});
+    // A tick begins with `state`, which is kept and written to until the next begin, and what each VM is expected to
+    // want over the horizon, which is kept. What `restraint` bars neither moves nor takes VMs this tick. `changed` is
+    // what is new since the last begin, VMs that were booked on included.
+    void begin(ClusterState& state, std::span<const Load> loads, const Restraint& restraint = {},
+               const Changed& changed = {});
 
     void book(const Action& action);
     std::span<const std::int32_t> booked() const { return booked_; } // VMs that were written to
@@ -51,8 +48,8 @@ class Planned {
     const Load& load(std::size_t v) const { return load_[v]; }
     std::int32_t place(std::size_t v) const { return at_[v]; }    // where its load counts, -1 = nowhere
     std::int32_t here(std::size_t h) const { return n_here_[h]; } // VMs whose load counts there
-    std::span<const std::int32_t> residents(std::size_t h) const; // as they stood when the tick began
-    bool takes(std::size_t h) const { return takes_[h] != 0; }    // holds VMs and is not being emptied
+    std::span<const std::int32_t> residents(std::size_t h) const { return residents_[h]; } // as the tick began
+    bool takes(std::size_t h) const { return takes_[h] != 0; } // holds VMs and is not being emptied
     void refuse(std::size_t h) { takes_[h] = 0; }
     bool settled(std::size_t v) const; // runs, and is on its way nowhere
     bool movable(std::size_t v) const;
@@ -98,6 +95,10 @@ class Planned {
     bool takes_company(std::size_t v, std::size_t h) const;
     void stand(std::size_t v, std::size_t h, float sign);
     void reserve(std::size_t h, const float* allocation, float sign);
+    void find(std::size_t v);
+    void find_all(std::size_t n_vms);
+    void find_shadows();
+    void sum_loads();
 
     std::shared_ptr<const Site> site_;
     std::shared_ptr<const ExpectedCost> cost_;
@@ -112,18 +113,25 @@ class Planned {
         float added;
         std::uint32_t host;
     };
-    std::vector<Priced> priced_;                     // scratch
-    mutable AffinityBook affinity_;                  // places as planned
-    std::vector<std::uint8_t> fixed_;                // (n_vms,) may not migrate; empty = all may
-    std::vector<std::uint8_t> takes_;                // (n_hosts,)
-    std::vector<std::int32_t> n_here_;               // (n_hosts,)
-    std::vector<Load> load_;                         // (n_vms,)
-    std::vector<std::int32_t> at_;                   // (n_vms,)
-    std::vector<std::int32_t> shadow_of_;            // (n_vms,) a shadow of this VM, -1 = none
-    std::vector<std::int32_t> new_shadow_at_;        // (n_vms,) host of a shadow booked this tick, -1 = none
-    std::vector<std::uint8_t> reshaped_;             // (n_vms,)
-    std::vector<std::int32_t> booked_;               // VMs, some several times
-    std::vector<std::int32_t> first_, next_, order_; // VMs by host
+    std::vector<Priced> priced_;                       // scratch
+    mutable AffinityBook affinity_;                    // places as planned
+    std::vector<std::uint8_t> fixed_;                  // (n_vms,) may not migrate; empty = all may
+    std::vector<std::uint8_t> takes_;                  // (n_hosts,)
+    std::vector<std::int32_t> n_here_;                 // (n_hosts,)
+    std::span<const Load> load_;                       // (n_vms,)
+    std::vector<std::int32_t> at_;                     // (n_vms,)
+    std::vector<std::int32_t> stood_;                  // (n_vms,) the same when the tick began
+    std::vector<std::int32_t> shadow_of_;              // (n_vms,) a shadow of this VM, -1 = none
+    std::vector<std::int32_t> new_shadow_at_;          // (n_vms,) host of a shadow booked this tick, -1 = none
+    std::vector<std::uint8_t> reshaped_;               // (n_vms,)
+    std::vector<std::int32_t> booked_;                 // VMs, some several times
+    std::vector<std::vector<std::int32_t>> residents_; // (n_hosts,) VMs, ascending
+    struct alignas(64) Sum {
+        Vec4 mean{}, variance{};
+        float credit = 0.0F;
+    };
+    std::vector<Sum> sums_; // (n_hosts + 1,) scratch
+    bool shadows_ = false;  // some VM stands for another
 };
 
 } // namespace foreshade

@@ -48,7 +48,7 @@ Proposer::Proposer(const Proposer& other, ClusterState& state) : Proposer(other)
     for (const Packer& packer : other.packers_) packers_.emplace_back(packer, memory_);
     if (!began_) return;
     cost_ = std::make_shared<ExpectedCost>(*other.cost_);
-    planned_->move_to(cost_, state);
+    planned_->move_to(cost_, state, memory_->window().loads());
 }
 
 void Proposer::reset(const PriceFactors& factors) {
@@ -69,6 +69,10 @@ void Proposer::reset(const PriceFactors& factors) {
     plan_.clear();
     left_ = knobs_.decisions;
     memory_ = std::make_shared<PackerMemory>(knobs_.window, site_->tick_s);
+    memory_->look_for({{kKnee, kSaturated, kSaturated, kSaturated},
+                       knobs_.peak_ticks,
+                       {settled_, knobs_.sizing.settle_ticks},
+                       kFewSamples});
     packers_.clear();
     watches_.clear();
     const float move_usd = e.migration_usd + e.downtime_usd_h * kMigrationDowntimeS / 3600.0F;
@@ -88,9 +92,6 @@ void Proposer::begin(const ClusterState& state) {
     began_ = true;
     cost_ = expected_cost_of(*priced_, state, knobs_.sigma_scale);
     planned_.emplace(site_, cost_);
-    peak_.assign(state.n_vms() * kDense, 0.0F);
-    samples_.assign(state.n_vms(), 0);
-    owner_.assign(state.n_vms(), -1);
     looked_.assign(state.n_vms(), 0);
     for (std::vector<Cut>& cuts : cuts_) cuts.clear();
     in_vain_.assign(state.n_hosts(), {});
@@ -105,19 +106,19 @@ void Proposer::begin(const ClusterState& state) {
     unit_usd_ = std::max(1e-9F, idle_w / static_cast<float>(std::max<std::size_t>(ours, 1)) * 1e-3F * mean_usd_kwh_);
 }
 
-void Proposer::observe(ClusterState& state) {
+void Proposer::observe(ClusterState& state, const Changed& changed) {
     if (!began_) begin(state);
     tick_ = state.tick;
     usd_kwh_ = mean_price(knobs_.horizon_ticks);
     cost_->set_energy_price(usd_kwh_);
-    memory_->observe(state);
+    memory_->observe(state, changed);
     remember_racks(state);
     learn(state);
     if ((!restraint_.fixed.empty() && restraint_.fixed.size() != state.n_vms()) ||
         (!restraint_.hosts.empty() && restraint_.hosts.size() != state.n_hosts()))
         throw std::invalid_argument("restrain: expected a mark for each of the state's VMs and hosts, or none");
     for (Packer& packer : packers_) packer.restrain(restraint_);
-    planned_->begin(state, {memory_->window().mean(), memory_->window().variance()}, restraint_);
+    planned_->begin(state, memory_->window().loads(), restraint_, changed);
     plan_.clear();
     offers_.clear();
     whole_ = false;

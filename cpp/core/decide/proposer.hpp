@@ -127,7 +127,7 @@ class Proposer {
     void restrain(Restraint restraint) { restraint_ = std::move(restraint); }
 
     // A tick begins: `state` is kept and booked on until the next call.
-    void observe(ClusterState& state);
+    void observe(ClusterState& state, const Changed& changed = {});
 
     // Adds candidates to this tick's, before any was chosen; they stay until they are chosen or cannot be any more.
     // std::invalid_argument for a VM, host or rack that there is not, or without actions.
@@ -231,8 +231,6 @@ class Proposer {
     std::array<float, kDense> room_usd_h_{}; // what a unit of each resource's room is worth on an average host
     std::size_t left_ = 0;
     std::size_t free_slots_ = 0;
-    std::vector<float> peak_;                   // (n_vms, kDense), decayed
-    std::vector<std::int32_t> samples_, owner_; // (n_vms,)
     std::vector<Candidate> pool_, shown_;
     std::vector<Action> actions_;
     std::vector<Action> plan_;
@@ -308,13 +306,14 @@ inline bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t 
 inline float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, const Sizing& sizing) const {
     const float now = vms.allocation[v * kResources + r];
     const float flavour = vms.flavour[v * kResources + r];
-    const float peak = peak_[v * kDense + r];
+    const DemandWindow& window = memory_->window();
+    const float peak = window.peak(v, r);
     if (r == 1) return std::clamp(sizing.headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
     const float least = std::max(sizing.slack * peak, sizing.slack_floor * flavour);
     if (sizing.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
     const Economy& e = priced_->economy;
     const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
-    const float likely = sizing.unseen / static_cast<float>(samples_[v] + 1);
+    const float likely = sizing.unseen / static_cast<float>(window.seen(v) + 1);
     return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
 }
 

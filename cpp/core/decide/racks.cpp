@@ -35,17 +35,17 @@ float Packer::rack_usd_h(std::size_t rack) const {
 // All that VMs want and are promised, and the room that is kept for arrivals.
 StandingNeed Packer::standing_need(const ClusterState& state) const {
     StandingNeed need;
-    const std::span<const float> mean = memory_->window().mean(), variance = memory_->window().variance();
+    const std::span<const Load> loads = memory_->window().loads();
     const std::span<const float> overhead(site_->vm_overhead); // hypervisors differ little in it
     for (std::size_t v = 0; v < state.n_vms(); ++v) {
         if (state.vms.state[v] == VmState::absent) continue;
         for (std::size_t r = 0; r < kResources; ++r) need.promised[r] += state.vms.allocation[v * kResources + r];
         need.promised[1] += overhead[1];
         for (std::size_t r = 0; r < kDense; ++r) {
-            need.demand.mean[r] += mean[v * kResources + r] + overhead[r];
-            need.demand.variance[r] += variance[v * kResources + r];
+            need.demand.mean[r] += loads[v].mean[r] + overhead[r];
+            need.demand.variance[r] += loads[v].variance[r];
         }
-        need.demand.credit += mean[v * kResources] * state.vms.credit[v];
+        need.demand.credit += loads[v].mean[0] * state.vms.credit[v];
     }
     for (std::size_t r = 0; r < kDense; ++r) need.promised[r] += free_.sample[r] * static_cast<float>(free_.count);
     return need;

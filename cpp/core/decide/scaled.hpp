@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/action.hpp"
 #include "core/cluster_state.hpp"
@@ -22,6 +23,19 @@ inline std::size_t at(std::int32_t i) {
 
 inline bool serving(VmState state) {
     return state == VmState::running || state == VmState::migrating;
+}
+
+// How many VMs are in a state; sixteen are counted at a time.
+inline std::size_t count_of(std::span<const VmState> states, VmState state) {
+    constexpr std::size_t kBlock = 240; // a byte holds as many
+    std::size_t sum = 0;
+    for (std::size_t first = 0; first < states.size(); first += kBlock) {
+        std::uint8_t n = 0;
+        for (const VmState said : states.subspan(first, std::min(kBlock, states.size() - first)))
+            n = static_cast<std::uint8_t>(n + (said == state ? 1 : 0));
+        sum += n;
+    }
+    return sum;
 }
 
 inline float clip(float x) {

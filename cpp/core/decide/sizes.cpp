@@ -15,76 +15,64 @@ namespace {
 
 // Of a fleet's VMs so many are looked at in a tick, all of them within so many ticks.
 constexpr std::size_t kLooksATick = 128, kLookTicks = 8;
-constexpr float kHigher = 1.1F; // times the peak that a cut was reckoned from: it holds no more
+constexpr std::size_t kBlock = 64; // VMs
+constexpr float kHigher = 1.1F;    // times the peak that a cut was reckoned from: it holds no more
 
 } // namespace
 
-// Decayed peaks of what VMs use: the basis of their size (in the manner of Rzadca et al., "Autopilot", EuroSys 2020).
+// Whose size is looked at in this tick, and who presses for more. The basis of a VM's size is the decayed peak of what
+// it uses (in the manner of Rzadca et al., "Autopilot", EuroSys 2020), which the window keeps.
 void Proposer::learn(const ClusterState& state) {
     const VmColumns& vms = state.vms;
-    const float forget = 1.0F / static_cast<float>(std::max<std::size_t>(knobs_.peak_ticks, 1));
-    const Vec4 forgotten{forget, forget, forget, forget};
-    const Vec4 tight_from{kKnee, kSaturated, kSaturated, kSaturated};
-    free_slots_ = 0;
+    const DemandWindow& window = memory_->window();
+    const std::size_t n = state.n_vms();
+    free_slots_ = count_of(vms.state, VmState::absent);
+    const DemandWindow::Habits& habits = window.habits();
+    newest_mhz_ = static_cast<float>(habits.newest_mhz);
+    expected_mhz_ = static_cast<float>(habits.expected_mhz);
+    flavour_mhz_ = static_cast<float>(habits.flavour_mhz);
+    newest_mib_ = static_cast<float>(habits.newest_mib);
+    flavour_mib_ = static_cast<float>(habits.flavour_mib);
+    if (habits.n_known > 0) {
+        remembered_ = std::min(remembered_ + 1.0F, kDaySeconds / site_->tick_s);
+        const float share = static_cast<float>(habits.n_new) / static_cast<float>(habits.n_known);
+        new_peaks_ += (share - new_peaks_) / remembered_;
+        jitter_ += (static_cast<float>(habits.away_mhz) / std::max(expected_mhz_, 1.0F) - jitter_) / remembered_;
+    }
     for (const auto* seen : {&turn_, &tight_})
         for (const std::int32_t vm : *seen) looked_[at(vm)] = 0;
     turn_.clear();
     tight_.clear();
     pressed_.clear();
-    newest_mhz_ = expected_mhz_ = flavour_mhz_ = newest_mib_ = flavour_mib_ = 0.0F;
-    std::uint32_t n_known = 0, n_new = 0;
-    float away_mhz = 0.0F;
-    const float* const expected = memory_->window().mean().data();
-    const auto settled = static_cast<std::int32_t>(settled_);
-    const auto rules_settled = static_cast<std::int32_t>(knobs_.sizing.settle_ticks);
-    const std::size_t n = state.n_vms();
-    const std::size_t period = std::clamp<std::size_t>((n + kLooksATick - 1) / kLooksATick, 1, kLookTicks);
-    std::size_t next = static_cast<std::size_t>(std::max<std::int64_t>(tick_, 0)) % period;
-    for (std::size_t v = 0; v < n; ++v) {
-        const bool turn = v == next;
-        if (turn) next += period;
-        if (vms.state[v] == VmState::absent) {
-            ++free_slots_;
-            owner_[v] = -1;
-            continue;
-        }
-        float* const peak = peak_.data() + v * kDense;
-        if (owner_[v] != vms.app[v]) {
-            owner_[v] = vms.app[v];
-            samples_[v] = 0;
-            std::fill_n(peak, kDense, 0.0F);
-        }
-        if (!serving(vms.state[v])) continue;
-        const Vec4 demand = load4(vms.demand.data() + v * kResources);
-        const Vec4 allocation = load4(vms.allocation.data() + v * kResources);
-        newest_mhz_ += demand[0];
-        expected_mhz_ += expected[v * kResources];
-        away_mhz += std::abs(demand[0] - expected[v * kResources]);
-        flavour_mhz_ += vms.flavour[v * kResources];
-        newest_mib_ += demand[1];
-        flavour_mib_ += vms.flavour[v * kResources + 1];
-        if (vms.age_s[v] < site_->tick_s) {
-            ++samples_[v];
-            const Vec4 before = load4(peak);
-            const bool known = samples_[v] > kFewSamples;
-            n_known += known ? 1U : 0U;
-            n_new += known && demand[0] >= before[0] ? 1U : 0U;
-            const Vec4 now = max4(demand, before - (before - demand) * forgotten);
-            __builtin_memcpy(peak, &now, sizeof(now));
-        }
-        const bool tight = any4(demand >= tight_from * allocation);
-        if ((tight && demand[0] >= kSaturated * allocation[0]) || vms.contention[v] > 0.0F ||
-            vms.kind[v] == VmKind::shadow)
-            pressed_.push_back(static_cast<std::int32_t>(v));
-        const bool begins = samples_[v] == settled || samples_[v] == rules_settled;
-        if (!(turn || tight || begins) || samples_[v] < settled || vms.kind[v] != VmKind::production) continue;
+    const auto look_at = [&](std::int32_t vm, std::vector<std::int32_t>& among) {
+        const std::size_t v = at(vm);
+        if (looked_[v] != 0 || vms.kind[v] != VmKind::production || !serving(vms.state[v]) ||
+            window.seen(v) < static_cast<std::int32_t>(settled_))
+            return;
         looked_[v] = 1;
-        (tight ? tight_ : turn_).push_back(static_cast<std::int32_t>(v));
+        among.push_back(vm);
+    };
+    for (const std::int32_t vm : window.tight()) {
+        look_at(vm, tight_);
+        if (vms.demand[at(vm) * kResources] >= kSaturated * vms.allocation[at(vm) * kResources]) pressed_.push_back(vm);
     }
-    if (n_known == 0) return;
-    remembered_ = std::min(remembered_ + 1.0F, kDaySeconds / site_->tick_s);
-    new_peaks_ += (static_cast<float>(n_new) / static_cast<float>(n_known) - new_peaks_) / remembered_;
-    jitter_ += (away_mhz / std::max(expected_mhz_, 1.0F) - jitter_) / remembered_;
+    for (const std::int32_t vm : window.settled()) look_at(vm, turn_);
+    const std::size_t period = std::clamp<std::size_t>((n + kLooksATick - 1) / kLooksATick, 1, kLookTicks);
+    for (std::size_t v = static_cast<std::size_t>(std::max<std::int64_t>(tick_, 0)) % period; v < n; v += period)
+        look_at(static_cast<std::int32_t>(v), turn_);
+    if (!window.settled().empty()) std::sort(turn_.begin(), turn_.end());
+    const std::size_t n_saturated = pressed_.size();
+    for (std::size_t first = 0; first < n; first += kBlock) { // few wait for CPU, and few stand for others
+        bool any = false;
+        for (std::size_t v = first; v < std::min(n, first + kBlock); ++v)
+            any |= (vms.contention[v] > 0.0F) | (vms.kind[v] == VmKind::shadow);
+        for (std::size_t v = first; any && v < std::min(n, first + kBlock); ++v)
+            if (serving(vms.state[v]) && (vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow))
+                pressed_.push_back(static_cast<std::int32_t>(v));
+    }
+    if (pressed_.size() == n_saturated) return;
+    std::sort(pressed_.begin(), pressed_.end());
+    pressed_.erase(std::unique(pressed_.begin(), pressed_.end()), pressed_.end());
 }
 
 // Whether a VM is as it was when its cut was reckoned, and wants no more than then of what is cut.
@@ -94,7 +82,7 @@ bool Proposer::holds(const Cut& cut) const {
     if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0 || planned_->reshaped(v))
         return false;
     const Vec4 before = load4(cut.before.data()), after = load4(cut.after.data());
-    const Vec4 peak = load4(peak_.data() + v * kDense), demand = load4(vms.demand.data() + v * kResources);
+    const Vec4 peak = memory_->window().peaks(v), demand = load4(vms.demand.data() + v * kResources);
     const Vec4 higher{kHigher, kHigher, kHigher, kHigher};
     const Int4 more = (peak > higher * load4(cut.peak.data())) | (demand > after);
     return !any4((load4(vms.allocation.data() + v * kResources) != before) | (more & (after < before)));
@@ -116,7 +104,7 @@ void Proposer::look_at_size(std::size_t v) {
     std::array<bool, kDense> known{};
     for (std::size_t i = 0; i < cuts_.size(); ++i) {
         const Sizing& sizing = sizing_of(i);
-        if (samples_[v] < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
+        if (memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
         Cut cut{static_cast<std::int32_t>(v), 0.0F, 0.0F, {}, {}, {}};
         bool cuts = false;
         for (std::size_t r = 0; r < kDense; ++r) {
@@ -136,7 +124,7 @@ void Proposer::look_at_size(std::size_t v) {
         }
         if (!cuts) continue;
         std::copy_n(now, kResources, cut.before.begin());
-        std::copy_n(peak_.begin() + static_cast<std::ptrdiff_t>(v * kDense), kDense, cut.peak.begin());
+        for (std::size_t r = 0; r < kDense; ++r) cut.peak[r] = memory_->window().peak(v, r);
         cuts_[i].push_back(cut);
     }
 }
@@ -156,7 +144,7 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
         float most = (r == 0 ? knobs_.ceiling : r == 1 ? knobs_.memory_ceiling : 1.0F) * flavour[r];
         if (r == 0 && site_->guest_cpu > 0.0F) most = std::min(most, site_->guest_cpu * flavour[r]);
         allocation[r] =
-            std::max(now[r], std::min(most, std::max(sizing.headroom * peak_[v * kDense + r], 1.5F * now[r])));
+            std::max(now[r], std::min(most, std::max(sizing.headroom * memory_->window().peak(v, r), 1.5F * now[r])));
     }
     if (!site_->largest_vm.empty() && vms.host[v] >= 0)
         allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
@@ -191,7 +179,8 @@ void Proposer::right_size(std::size_t number) {
     for (const std::int32_t vm : tight_) {
         const std::size_t v = at(vm);
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
-        if (planned_->reshaped(v) || samples_[v] < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
+        if (planned_->reshaped(v) || memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks))
+            continue;
         Amounts allocation;
         if (!wanted_shape(v, sizing, allocation)) continue;
         const std::size_t h = at(vms.host[v]);

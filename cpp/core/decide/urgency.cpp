@@ -23,7 +23,7 @@ std::size_t at(std::int32_t i) {
 void Packer::price_waiting(const ClusterState& state) {
     const VmColumns& vms = state.vms;
     const Economy& economy = site_->economy;
-    const std::span<const float> mean = memory_->window().mean();
+    const std::span<const Load> loads = memory_->window().loads();
     urgency_.assign(vms.state.size(), 0.0F);
     std::int32_t last = -1;
     for (const std::int32_t app : vms.app) last = std::max(last, app);
@@ -37,7 +37,7 @@ void Packer::price_waiting(const ClusterState& state) {
         if (serves(v) && vms.app[v] >= 0) lights[at(vms.app[v])] = static_cast<std::int32_t>(v);
     for (const std::int32_t v : waiting_) {
         const std::int32_t app = vms.app[at(v)];
-        const float wanted = economy.unmet_usd_h[0] * mean[at(v) * kResources];
+        const float wanted = economy.unmet_usd_h[0] * loads[at(v)].mean[0];
         const bool dark = app < 0 || lights[at(app)] < 0;
         if (dark && app >= 0) lights[at(app)] = v;
         urgency_[at(v)] = vms.credit[at(v)] * ((dark ? 1.0F : kNotDark) * economy.downtime_usd_h + wanted);
@@ -48,7 +48,7 @@ void Packer::price_waiting(const ClusterState& state) {
 // they would wait for.
 void Packer::weigh_failures(const ClusterState& state, double dark_h) {
     const VmColumns& vms = state.vms;
-    const std::span<const float> mean = memory_->window().mean();
+    const std::span<const Load> loads = memory_->window().loads();
     constexpr std::int32_t kNone = -1, kSeveral = -2;
     std::int32_t last = -1;
     for (const std::int32_t app : vms.app) last = std::max(last, app);
@@ -67,7 +67,7 @@ void Packer::weigh_failures(const ClusterState& state, double dark_h) {
         counted[at(vms.app[v])] = 1; // one of them is enough
         critical[at(h)].mib += vms.allocation[v * kResources + 1] + site_->vm_overhead[1];
         critical[at(h)].usd_h +=
-            vms.credit[v] * (site_->economy.downtime_usd_h + site_->economy.unmet_usd_h[0] * mean[v * kResources]);
+            vms.credit[v] * (site_->economy.downtime_usd_h + site_->economy.unmet_usd_h[0] * loads[v].mean[0]);
     }
     risk_.hosts.clear();
     for (std::size_t h = 0; h < n_hosts_; ++h) {
