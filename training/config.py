@@ -99,6 +99,8 @@ class HabitsConfig(Entry):
     """Habits of the options beside the rules' own ways (``training.habits``); learn: false = left out."""
 
     learn: bool = False
+    #: Names of the options that may be followed; empty = all. For what runs with components have shown.
+    follow: tuple[str, ...] = ()
     #: Columns of the context that savings are read from: what demand is like, whatever is done about it. Several
     #: sets, tried on the evaluation's episodes as the margins are; an empty one = the same everywhere.
     columns: tuple[tuple[str, ...], ...] = (

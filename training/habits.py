@@ -126,6 +126,19 @@ def fitted(trials: Trials, names: Sequence[str], known: Sequence[str], ridge: fl
     return tuple(habits)
 
 
+def allowed(habits: Sequence[Habit], follow: Sequence[str]) -> tuple[Habit, ...]:
+    """Those whose option may be followed; none named = all.
+
+    Raises:
+        InputError: a name that is no option's.
+
+    """
+    known = [habit.option.name for habit in habits]
+    if unknown := [name for name in follow if name not in known]:
+        raise InputError(f"habits.follow: expected options of {', '.join(known)}, found {', '.join(unknown)}")
+    return tuple(habit for habit in habits if not follow or habit.option.name in follow)
+
+
 def with_margin(habits: Sequence[Habit], margin: float) -> tuple[Habit, ...]:
     """The same, followed only where they save more than a margin."""
     return tuple(Habit(habit.option, habit.bias - margin, habit.weights) for habit in habits)

@@ -9,7 +9,7 @@ ship: then the start does, and the outcome says so.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,8 +29,8 @@ from foreshade.training.callbacks import Boundary, EpisodeCurves
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import Comparison, Evaluator
 from foreshade.training.freeze import Which, frozen
-from foreshade.training.habit_actor import write_habits
-from foreshade.training.habits import described, fitted, options_of, try_options, with_margin
+from foreshade.training.habit_actor import Habit, write_habits
+from foreshade.training.habits import allowed, described, fitted, options_of, try_options, with_margin
 from foreshade.training.ppo import TickPPO
 from foreshade.training.rollouts import RolloutExpert
 from foreshade.training.run_folder import RunFolder
@@ -213,28 +213,34 @@ def _learn_habits(
     seed = first_seed(config.seed, "habits")
     trials = try_options(ham, env, options, config.habits, seed, run.path / "habits.json", on_progress)
     columns = [column.name for column in schema.context]
+
+    def habits_of(names: Sequence[str]) -> tuple[Habit, ...]:
+        return fitted(trials, names, columns, config.habits.ridge)
+
+    def follow(names: Sequence[str], margin: float) -> None:
+        habits = with_margin(allowed(habits_of(names), config.habits.follow), margin)
+        write_habits(ham.scorer.actor, schema, habits, options)
+
     known = run.read_choice()
     if known is None:
         tried: dict[tuple[int, float], Comparison] = {}
         for number, names in enumerate(config.habits.columns):
-            habits = fitted(trials, names, columns, config.habits.ridge)
             for margin in config.habits.margins:
-                write_habits(ham.scorer.actor, schema, with_margin(habits, margin))
+                follow(names, margin)
                 tried[number, margin] = evaluator.compare(_frozen(model, config, "trained"))
         number, margin = min(tried, key=lambda one: _upper(tried[one]))
-        habits = fitted(trials, config.habits.columns[number], columns, config.habits.ridge)
         known = {
             "columns": number,
             "margin": margin,
-            "habits": described(trials, habits, columns),
+            "habits": described(trials, habits_of(config.habits.columns[number]), columns),
+            "followed": list(config.habits.follow) or [option.name for option in options],
             "tried": [
                 {"columns": config.habits.columns[number], "margin": margin, **said.to_dict()}
                 for (number, margin), said in tried.items()
             ],
         }
         run.write_choice(known)
-    habits = fitted(trials, config.habits.columns[int(known["columns"])], columns, config.habits.ridge)
-    write_habits(ham.scorer.actor, schema, with_margin(habits, float(known["margin"])))
+    follow(config.habits.columns[int(known["columns"])], float(known["margin"]))
     ham.remember_start()
 
 
