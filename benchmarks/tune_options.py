@@ -1,4 +1,4 @@
-"""Values of HAM's options (envs/candidates.py: KEEN, CALM_PLAN), sought where habits are learned.
+"""Values of HAM's options (envs/candidates.py: PROMPT, CALM_PLAN), sought where habits are learned.
 
     FORESHADE_DATA=... python benchmarks/tune_options.py [--trials 40] [--seed 1]
 

@@ -177,8 +177,8 @@ RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: Options beside the rules' own sizing and plan (docs/ham.md), sought on training workloads
 #: (benchmarks/tune_options.py). VMs that are close to what they have grow at once; what others never used goes down
-#: to less: for demand that says early what it will be.
-KEEN = Sizing(slack=2.0, slack_floor=0.25, settle_ticks=1)
+#: to less, but more slowly.
+PROMPT = Sizing(slack=1.9, slack_floor=0.42, unseen=0.6, settle_ticks=1)
 #: A move must bring twice its price, and a drain pay within 20 hours.
 CALM_PLAN = PlanKnobs(
     name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, drain_ticks=240, move_weight=2.0)
@@ -186,6 +186,6 @@ CALM_PLAN = PlanKnobs(
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     idle_is_off=AT_ONCE,
-    sizings=(KEEN,),
+    sizings=(PROMPT,),
     plans=(WATCHED_PLAN, CALM_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -102,7 +102,7 @@ def test_run_keeps_what_it_has_played_and_comes_to_the_same_policy(tmp_path: Pat
     [
         (3, {}, "at least 8 workloads"),
         (8, {"columns": (("moon",),)}, "columns of the context, found moon"),
-        (8, {"follow": ("moon",)}, "options of right_size-0.25, expected-cost-calm, found moon"),
+        (8, {"follow": ("moon",)}, "options of right_size-0.42, expected-cost-calm, found moon"),
         (8, {"columns": (("growth",),)}, "not negative, got 'growth'"),
     ],
 )
