@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument(
         "--actions", default=None, help="that every agent is held to, as of `foreshade evaluate`"
     )
-    parser.add_argument("--components", default=None, help="of the agent, likewise")
+    parser.add_argument("--components", default=None, help="of HAM and the rules, likewise")
     said = parser.parse_args()
     print("| scenario | cases | baseline | USD of both | saved | unmet, points | worst VM, points |")
     print("|---|---|---|---|---|---|---|")
@@ -63,7 +63,7 @@ def main() -> None:
         cases = CASES[scenario]
         ours = [play(case, said.agent, said.actions, files) for case in cases]
         for label in said.baselines:
-            theirs = [play(case, label, said.actions) for case in cases]
+            theirs = [play(case, label, said.actions, files) for case in cases]
             pairs = list(zip(ours, theirs, strict=True))
             saved = Estimate.of([100.0 * (1.0 - run.cost_usd / other.cost_usd) for run, other in pairs])
             unmet = Estimate.of([100.0 * (run.unmet_demand - other.unmet_demand) for run, other in pairs])
