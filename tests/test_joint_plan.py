@@ -107,7 +107,7 @@ def test_days_held_to_placement_pass_without_a_refused_action_and_cost_less_than
             doubts = agent.tally.summary().doubts
             assert set(doubts) == {UNTRAINED}
     assert usd["ham"] == usd["rules"]
-    assert usd["rules"] < 0.97 * usd["expected-cost"]
+    assert usd["rules"] < 0.99 * usd["expected-cost"]  # one seed; docs/ham.md has twenty
 
 
 def test_an_explanation_names_the_plan_that_is_in_force():
