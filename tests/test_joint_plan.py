@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import mean
 
 import pytest
 
@@ -88,26 +89,36 @@ def test_a_host_is_woken_for_the_vms_of_a_rack_that_can_then_go_off():
     assert state.vms.host[:6].tolist() == [0, 0, 0, 1, 1, 1]
 
 
+def days_held_to_placement(seed: int, agent: Rules | Ham | ExpectedCost) -> float:
+    """What they cost; every action must be of a kind that is allowed, and accepted."""
+    world = simulated_world("enterprise", seed=seed)
+    world = SimulatedWorld(held_to(world.scenario, "placement"), world.workload, seed)
+    agent.reset(site_of(world, 0))
+    kinds = set()
+    while not world.done:
+        state = world.observe()
+        plan = Plan(state.tick, tuple(agent.act(state)))
+        kinds |= {action.kind for action in plan.actions}
+        assert all(said.accepted for said in world.execute(plan))
+        world.advance()
+    assert kinds <= {ActionKind.SPAWN, ActionKind.MIGRATE, ActionKind.POWER}
+    return world.metrics().cost_usd
+
+
 def test_days_held_to_placement_pass_without_a_refused_action_and_cost_less_than_expected_cost():
-    usd = {}
-    for agent in (Rules(), Ham(), ExpectedCost()):
-        world = simulated_world("enterprise", seed=2005)
-        world = SimulatedWorld(held_to(world.scenario, "placement"), world.workload, 2005)
-        agent.reset(site_of(world, 0))
-        kinds = set()
-        while not world.done:
-            state = world.observe()
-            plan = Plan(state.tick, tuple(agent.act(state)))
-            kinds |= {action.kind for action in plan.actions}
-            assert all(said.accepted for said in world.execute(plan))
-            world.advance()
-        assert kinds <= {ActionKind.SPAWN, ActionKind.MIGRATE, ActionKind.POWER}
-        usd[agent.name] = world.metrics().cost_usd
-        if isinstance(agent, Ham):
-            doubts = agent.tally.summary().doubts
-            assert set(doubts) == {UNTRAINED}
-    assert usd["ham"] == usd["rules"]
-    assert usd["rules"] < 0.99 * usd["expected-cost"]  # one seed; docs/ham.md has twenty
+    # A host that fails, or does not, moves one seed by up to 20 %; the mean of twelve is 7 %, eleven are saved on.
+    saved = []
+    for seed in range(2001, 2013):
+        rules, alone = (days_held_to_placement(seed, agent) for agent in (Rules(), ExpectedCost()))
+        saved.append(1.0 - rules / alone)
+    assert mean(saved) > 0.01
+    assert sum(share > 0.0 for share in saved) >= 8
+
+
+def test_days_held_to_placement_are_the_rules_where_ham_was_not_trained_for_them():
+    ham = Ham()
+    assert days_held_to_placement(2005, ham) == days_held_to_placement(2005, Rules())
+    assert set(ham.tally.summary().doubts) == {UNTRAINED}
 
 
 def test_an_explanation_names_the_plan_that_is_in_force():
