@@ -21,8 +21,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from foreshade.adapters.app.control_commands import Url, explain_plan
+from foreshade.adapters.app.control_access import Url
 from foreshade.adapters.app.control_commands import register as register_control
+from foreshade.adapters.app.control_views import explain_plan
 from foreshade.adapters.app.prediction_commands import anomaly_app, forecast_app, hazard_app
 from foreshade.adapters.app.profile_commands import profile_app
 from foreshade.adapters.app.recommend import recommend

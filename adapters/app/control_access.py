@@ -1,0 +1,88 @@
+"""Whom a verb asks, the store that a configuration names or a controller's API, and the options that say so."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foreshade.adapters.app.control_tables import print_json, print_out
+from foreshade.envs.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from foreshade.adapters.client import Client as ApiClient
+    from foreshade.adapters.control_models import Said
+    from foreshade.adapters.control_service import ControlService
+
+    Asked = ControlService | ApiClient
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", help="Configuration of the controller; default: the simulated one without configuration."
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="FORESHADE_URL",
+        help="Ask a controller's API instead of its store; the token stands in FORESHADE_TOKEN or _TOKEN_FILE.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+By = Annotated[
+    str | None, typer.Option("--by", help="Who says so, for the journal; default: the user's name.")
+]
+PlanId = Annotated[str, typer.Argument(help="Of the plan, as in `foreshade plan`.")]
+
+
+@contextmanager
+def asked(config: Path | None, url: str | None = None) -> Iterator[Asked]:
+    """The service on the store of a configuration, or a client of a controller's API."""
+    if url is not None:
+        from foreshade.adapters.client import Client, token_from  # noqa: PLC0415
+
+        if config is not None:
+            raise InputError("expected one of --config, --url, found both")
+        with Client(url, token_from()) as client:
+            yield client
+        return
+    from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
+    from foreshade.adapters.control_service import ControlService as Service  # noqa: PLC0415
+    from foreshade.adapters.store.store import Store  # noqa: PLC0415
+
+    said = load_config(config)
+    store = Store(said.store_url, create=False)
+    try:
+        yield Service(store, said.cluster)
+    finally:
+        store.close()
+
+
+def give_order(config: Path | None, url: str | None, as_json: bool, verb: Callable[[Asked], Said]) -> None:
+    """Carry out a verb, and print what it came to."""
+    with asked(config, url) as service:
+        said = verb(service)
+        running = service.status().running
+    if as_json:
+        print_json(said.model_dump(mode="json"))
+        return
+    print_out(said.what)
+    if said.done and not running:
+        print_out("no controller is running: it is done once one is")
+
+
+def who(by: str | None) -> str:
+    """The name that the journal gets."""
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
