@@ -53,7 +53,54 @@ class Expert(Protocol):
         ...
 
 
-class SeasonalExpert:
+class KeepsNothing:
+    """Of an expert with nothing to keep between ticks."""
+
+    def add(self, count: int) -> None:
+        """Nothing is kept by series."""
+
+    def remove(self, who: Sequence[int]) -> None:
+        """Nothing is kept by series."""
+
+    def save(self) -> bytes:
+        """Nothing."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Nothing to continue from."""
+
+
+class KeepsPaths:
+    """Of an expert whose series take turns in a rotation, which keeps the path that each was last given."""
+
+    looks_back = LONGEST_CONTEXT
+
+    def __init__(self, name: str, rotation: Rotation) -> None:
+        self._name, self._rotation = name, rotation
+
+    @property
+    def name(self) -> str:
+        """As given."""
+        return self._name
+
+    def add(self, count: int) -> None:
+        """Let so many series begin."""
+        self._rotation.add(count)
+
+    def remove(self, who: Sequence[int]) -> None:
+        """Forget these series."""
+        self._rotation.remove(who)
+
+    def save(self) -> bytes:
+        """The paths and the order of turns."""
+        return self._rotation.save()
+
+    def restore(self, state: bytes) -> None:
+        """Continue from ``save``."""
+        self._rotation.restore(state)
+
+
+class SeasonalExpert(KeepsNothing):
     """The value of a day before, with the quantiles of what such a forecast missed in the last week.
 
     Of the week every seventh sample is looked at: as many as a day has, and they meet every time of day.
@@ -82,19 +129,6 @@ class SeasonalExpert:
                     point = past[:, TICKS_PER_DAY - horizon, None]
                     out[rows, place] = np.maximum(point + spread, 0)
         return out
-
-    def add(self, count: int) -> None:
-        """Nothing is kept."""
-
-    def remove(self, who: Sequence[int]) -> None:
-        """Nothing is kept."""
-
-    def save(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def restore(self, state: bytes) -> None:
-        """Nothing to continue from."""
 
 
 class LearnedExpert:
@@ -205,7 +239,7 @@ class LearnedExpert:
         self._classes = [str(name) for name in json.loads(state)]
 
 
-class RotatedExpert:
+class RotatedExpert(KeepsPaths):
     """A model that is fitted to a few series a tick; the others hear what it said of them last, or nothing.
 
     Args:
@@ -217,8 +251,6 @@ class RotatedExpert:
 
     """
 
-    looks_back = LONGEST_CONTEXT
-
     def __init__(
         self,
         name: str,
@@ -228,17 +260,11 @@ class RotatedExpert:
         value: Callable[[History], F32] | None = None,
         start_tick: int = 0,
     ) -> None:
-        self._name = name
-        self._rotation = rotation
+        super().__init__(name, rotation)
         self._model = model
         self._value = value or mean_of_day
         self._start_tick = start_tick
         self._turned_at = -1
-
-    @property
-    def name(self) -> str:
-        """As given."""
-        return self._name
 
     def quantiles(self, history: History, horizons: Sequence[int]) -> F32:
         """See ``Expert``; the first question of a tick spends the rotation's budget."""
@@ -256,21 +282,9 @@ class RotatedExpert:
             self._rotation.turn(tick, self._value(history).astype(np.float64), path_of)
         return self._rotation.read(tick, horizons)
 
-    def add(self, count: int) -> None:
-        """Let so many series begin."""
-        self._rotation.add(count)
-
-    def remove(self, who: Sequence[int]) -> None:
-        """Forget these series."""
-        self._rotation.remove(who)
-
-    def save(self) -> bytes:
-        """The paths and the order of turns."""
-        return self._rotation.save()
-
     def restore(self, state: bytes) -> None:
         """Continue from ``save``."""
-        self._rotation.restore(state)
+        super().restore(state)
         self._turned_at = -1
 
 

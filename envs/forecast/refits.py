@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from foreshade.envs.forecast.classical.rotation import Rotation
-from foreshade.envs.forecast.experts import Expert, LearnedExpert, mean_of_day
+from foreshade.envs.forecast.experts import Expert, KeepsNothing, KeepsPaths, LearnedExpert, mean_of_day
 from foreshade.envs.forecast.forecaster import LEVELS
 from foreshade.envs.forecast.history import History
 from foreshade.envs.forecast.learned.lag_features import LONGEST_CONTEXT
@@ -71,21 +71,14 @@ class Refit(Expert, Protocol):
         ...
 
 
-class RefitPaths:
+class RefitPaths(KeepsPaths):
     """A classical model in rotation: each turn as many series as the budget holds; the others keep their path."""
-
-    looks_back = LONGEST_CONTEXT
 
     def __init__(self, model: str, rotation: Rotation, *, start_tick: int, least_ticks: int = 24) -> None:
         """``start_tick`` is that of the first sample; a series with fewer than ``least_ticks`` samples waits."""
-        self._name, self._rotation = model, rotation
+        super().__init__(model, rotation)
         self._start_tick, self._least = start_tick, least_ticks
         self._history: History | None = None
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self._name
 
     def quantiles(self, history: History, horizons: Sequence[int]) -> F32:
         """See ``Expert``: what was fitted last, read as of now."""
@@ -112,24 +105,8 @@ class RefitPaths:
         for series, path in zip(task.series, found.paths, strict=True):
             self._rotation.keep(task.tick, series, path, found.cpu_s / len(task.series))
 
-    def add(self, count: int) -> None:
-        """Let so many series begin."""
-        self._rotation.add(count)
 
-    def remove(self, who: Sequence[int]) -> None:
-        """Forget these series."""
-        self._rotation.remove(who)
-
-    def save(self) -> bytes:
-        """The paths and the order of turns."""
-        return self._rotation.save()
-
-    def restore(self, state: bytes) -> None:
-        """Continue from ``save``."""
-        self._rotation.restore(state)
-
-
-class RefitModel:
+class RefitModel(KeepsNothing):
     """A learned model that is trained anew on what was seen of late; silent until it was trained once."""
 
     looks_back = LONGEST_CONTEXT
@@ -188,19 +165,6 @@ class RefitModel:
         """The newer model speaks from now on; where there is none, the older one goes on."""
         if found.model is not None:
             self._known = LearnedExpert(self._name, found.model, start_tick=self._start_tick), task.horizons
-
-    def add(self, count: int) -> None:
-        """Nothing is kept by series."""
-
-    def remove(self, who: Sequence[int]) -> None:
-        """Nothing is kept by series."""
-
-    def save(self) -> bytes:
-        """Nothing: it is trained again."""
-        return b""
-
-    def restore(self, state: bytes) -> None:
-        """Nothing to continue from."""
 
 
 class Refits:
