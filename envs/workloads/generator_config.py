@@ -136,47 +136,20 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "limit": (1.01, 10),
 }
 
+# What VMs there are never changes, and no application bursts, drifts or changes its level.
+_STEADY = GeneratorConfig(bursts=0.0, crowds=0.0, shifts=0.0, trend=0.0, short=0.0, life_days=0.0)
+
 #: The workloads that can be asked for by name.
 PRESETS: Mapping[str, GeneratorConfig] = {
     # A company's virtualised data centre: the default of the product.
     "enterprise": GeneratorConfig(),
     # What proactive allocation is worth: two fifths of the applications surge at a time that can be learnt,
     # three tenths as much at times that cannot, the rest not at all; nothing else stands out.
-    "surge": GeneratorConfig(
-        bursts=0.0,
-        crowds=0.0,
-        shifts=0.0,
-        trend=0.0,
-        short=0.0,
-        life_days=0.0,
-        daily=0.4,
-        random=0.3,
-        mix={"web": 1.0},
-    ),
+    "surge": replace(_STEADY, daily=0.4, random=0.3, mix={"web": 1.0}),
     # Constant demand of a fixed set of VMs: whatever a policy does here, the load is not the cause.
-    "flat": GeneratorConfig(
-        noise=0.0,
-        cycle=0.0,
-        bursts=0.0,
-        crowds=0.0,
-        shifts=0.0,
-        trend=0.0,
-        short=0.0,
-        life_days=0.0,
-        mix={"web": 0.5, "database": 0.3, "cache": 0.2},
-    ),
+    "flat": replace(_STEADY, noise=0.0, cycle=0.0, mix={"web": 0.5, "database": 0.3, "cache": 0.2}),
     # A day that rises and falls and nothing else: at night it wants half of what it wants by day.
-    "daily": GeneratorConfig(
-        noise=0.5,
-        cycle=1.0,
-        bursts=0.0,
-        crowds=0.0,
-        shifts=0.0,
-        trend=0.0,
-        short=0.0,
-        life_days=0.0,
-        mix={"web": 0.6, "database": 0.25, "cache": 0.15},
-    ),
+    "daily": replace(_STEADY, noise=0.5, mix={"web": 0.6, "database": 0.25, "cache": 0.15}),
     # Nightly windows and jobs, with the databases that they read: high, on and off, known beforehand.
     "batch": GeneratorConfig(mix={"batch": 0.8, "database": 0.2}, crowds=0.0),
 }
