@@ -21,7 +21,6 @@ class WindowKnobs:
     prior_mean: Shares = (0.15, 1.0, 0.05, 0.05, 0.5)
     prior_sigma: Shares = (0.2, 0.05, 0.05, 0.05, 0.2)
     floor_sigma: Shares = (0.02, 0.01, 0.01, 0.01, 0.0)  # a quiet window does not promise quiet
-    slope: float = 0.0  # where above 0 the prior's sigma is floor + slope x mean, at most prior_sigma
     sigma_ticks: float = 0.0  # samples that the prior counts for in the variance; 0 = as many as in the mean
     forecast: float = 0.0  # weight of the state's forecast, where it has one, beside the window
     forecast_ticks: int = 12  # its horizon: the nearest that there is
@@ -33,7 +32,7 @@ class WindowKnobs:
         native.prior_mean = list(self.prior_mean)
         native.prior_sigma = list(self.prior_sigma)
         native.floor_sigma = list(self.floor_sigma)
-        native.slope, native.sigma_ticks = self.slope, self.sigma_ticks
+        native.sigma_ticks = self.sigma_ticks
         native.forecast, native.forecast_ticks = self.forecast, self.forecast_ticks
         return native
 

@@ -492,7 +492,6 @@ class WindowKnobs:
     prior_mean: list[float]
     prior_sigma: list[float]
     floor_sigma: list[float]
-    slope: float
     sigma_ticks: float
     forecast: float
     forecast_ticks: int

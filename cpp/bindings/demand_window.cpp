@@ -26,7 +26,6 @@ void register_demand_window(py::module_& module) {
         .def_readwrite("prior_mean", &WindowKnobs::prior_mean)
         .def_readwrite("prior_sigma", &WindowKnobs::prior_sigma)
         .def_readwrite("floor_sigma", &WindowKnobs::floor_sigma)
-        .def_readwrite("slope", &WindowKnobs::slope)
         .def_readwrite("sigma_ticks", &WindowKnobs::sigma_ticks)
         .def_readwrite("forecast", &WindowKnobs::forecast)
         .def_readwrite("forecast_ticks", &WindowKnobs::forecast_ticks);

@@ -35,7 +35,6 @@ struct DemandWindow::Blend {
     Vec4 inverse, newest, trust, doubt;
     Vec4 spread;       // of the variance of the samples
     Vec4 prior, floor; // of the allocation's square
-    Vec4 doubt_sigma;  // of the prior's variance
 };
 
 // What a pass over the VMs reads and writes by their first elements, and what is the same for all of them: in a value
@@ -46,7 +45,6 @@ struct DemandWindow::Columns {
     Load* loads;
     float* samples; // of the tick
     Vec4 forget;
-    Vec4 prior_sigma, floor_sigma, slope;
     bool watching;
     Vec4 tight;
 };
@@ -168,8 +166,7 @@ DemandWindow::Blend DemandWindow::blend_of(std::size_t count) const {
             splat(1.0F - of.trust) * load4(share_.data()),
             splat(of.trust_sigma * of.bessel),
             splat(1.0F - of.trust_sigma) * prior * prior,
-            floor * floor,
-            splat(1.0F - of.trust_sigma)};
+            floor * floor};
 }
 
 void DemandWindow::update(const ClusterState& state, const Changed& changed) {
@@ -195,16 +192,13 @@ void DemandWindow::update(const ClusterState& state, const Changed& changed) {
     }
     tight_.clear();
     settled_.clear();
-    if (knobs_.slope > 0.0F)
-        pass<true>(vms, !changed);
-    else
-        pass<false>(vms, !changed);
+    pass(vms, !changed);
     slot_ = (slot_ + 1) % knobs_.ticks;
     ++ticks_learned_;
     if (knobs_.forecast > 0.0F) blend(state);
 }
 
-template <bool Sloped> void DemandWindow::pass(const VmColumns& vms, bool all) {
+void DemandWindow::pass(const VmColumns& vms, bool all) {
     Account account;
     const Columns of{vms.allocation.data(),
                      vms.demand.data(),
@@ -214,9 +208,6 @@ template <bool Sloped> void DemandWindow::pass(const VmColumns& vms, bool all) {
                      loads_.data(),
                      samples_.data() + slot_ * n_ * kDense,
                      splat(forget_),
-                     load4(knobs_.prior_sigma.data()),
-                     load4(knobs_.floor_sigma.data()),
-                     splat(knobs_.slope),
                      watching_,
                      load4(watch_.tight.data())};
     const Blend full = blend_of(knobs_.ticks);
@@ -225,10 +216,10 @@ template <bool Sloped> void DemandWindow::pass(const VmColumns& vms, bool all) {
         const std::size_t end = std::min(n_, first + Account::kFlush);
         for (std::size_t v = first; v < end; ++v) {
             if (course[v] == Course::steady && (!all || still_steady(vms, v))) {
-                take<Sloped>(of, v, true, true, -1, full, account);
+                take(of, v, true, true, -1, full, account);
                 ++account.n_known;
             } else {
-                look_closely<Sloped>(of, vms, v, account);
+                look_closely(of, vms, v, account);
             }
         }
         account.flush();
@@ -245,7 +236,6 @@ inline bool DemandWindow::still_steady(const VmColumns& vms, std::size_t v) cons
 }
 
 // Takes a sample in (fresh) for the one that falls out (was_there), and tells what the VM is expected to want.
-template <bool Sloped>
 [[gnu::always_inline]] inline void DemandWindow::take(const Columns& of, std::size_t v, bool fresh, bool was_there,
                                                       std::int32_t known, const Blend& blend, Account& account) {
     const Vec4 zero{};
@@ -279,11 +269,7 @@ template <bool Sloped>
     mean += blend.newest * (newest - mean);
     mean = blend.trust * mean + blend.doubt * allocation;
     const Vec4 granted2 = allocation * allocation;
-    Vec4 prior = granted2 * blend.prior;
-    if constexpr (Sloped) {
-        const Vec4 sigma = min4(allocation * of.prior_sigma, allocation * of.floor_sigma + of.slope * mean);
-        prior = blend.doubt_sigma * sigma * sigma;
-    }
+    const Vec4 prior = granted2 * blend.prior;
     const Vec4 spread = max4(zero, square * blend.inverse - shift * shift) * blend.spread;
     Load& load = of.loads[v];
     store4(load.mean.data(), mean);
@@ -301,7 +287,6 @@ template <bool Sloped>
 }
 
 // The same of any VM, and whether it is steady from now on.
-template <bool Sloped>
 void DemandWindow::look_closely(const Columns& of, const VmColumns& vms, std::size_t v, Account& account) {
     course_[v] = Course::odd;
     if (vms.state[v] == VmState::absent) {
@@ -333,7 +318,7 @@ void DemandWindow::look_closely(const Columns& of, const VmColumns& vms, std::si
     there = fresh ? 1 : 0;
     const bool known = fresh && seen > watch_.few_samples;
     if (known) ++account.n_known;
-    take<Sloped>(of, v, fresh, was_there, known ? -1 : 0, blend_of(static_cast<std::size_t>(count)), account);
+    take(of, v, fresh, was_there, known ? -1 : 0, blend_of(static_cast<std::size_t>(count)), account);
     const float widen = vms.widen[v] * vms.widen[v];
     if (widen != 1.0F)
         for (float& variance : loads_[v].variance) variance *= widen;

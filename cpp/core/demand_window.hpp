@@ -19,7 +19,6 @@ struct WindowKnobs {
     Amounts prior_mean{};     // before any telemetry; then the cluster's own share of use takes its place
     Amounts prior_sigma{};
     Amounts floor_sigma{};
-    float slope = 0.0F;               // where above 0 the prior's sigma is floor + slope x mean, at most prior_sigma
     float sigma_ticks = 0.0F;         // samples that the prior counts for in the variance; 0 = as many as in the mean
     float forecast = 0.0F;            // weight of the state's forecast in mean and variance, where it has one
     std::int32_t forecast_ticks = 12; // its horizon: the nearest that there is
@@ -100,11 +99,10 @@ class DemandWindow {
     void forget(std::size_t v);
     void refresh(std::size_t v);
     Blend blend_of(std::size_t count) const;
-    template <bool Sloped> void pass(const VmColumns& vms, bool all);
-    template <bool Sloped>
+    void pass(const VmColumns& vms, bool all);
     void take(const Columns& of, std::size_t v, bool fresh, bool was_there, std::int32_t known, const Blend& blend,
               Account& account);
-    template <bool Sloped> void look_closely(const Columns& of, const VmColumns& vms, std::size_t v, Account& account);
+    void look_closely(const Columns& of, const VmColumns& vms, std::size_t v, Account& account);
     bool still_steady(const VmColumns& vms, std::size_t v) const;
     Vec4 newest_of(std::size_t v) const;
     void learn_share(const Account& account);
