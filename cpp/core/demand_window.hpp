@@ -57,8 +57,8 @@ class DemandWindow {
     void variance(std::span<float> out) const;             // (n_vms, 5)
 
     // Largest demand seen of a VM, forgotten slowly, and how many samples it is of.
-    Vec4 peaks(std::size_t v) const { return records_[v].peak; }
-    float peak(std::size_t v, std::size_t r) const { return records_[v].peak[static_cast<int>(r)]; }
+    Vec4 peaks(std::size_t v) const { return load4(peak_of(v)); }
+    float peak(std::size_t v, std::size_t r) const { return peak_of(v)[r]; }
     std::int32_t seen(std::size_t v) const { return static_cast<std::int32_t>(ticks_learned_) - missed_[v]; }
     // VMs that are close to what they may use of something, and those that have just settled; ascending.
     std::span<const std::int32_t> tight() const { return tight_; }
@@ -73,11 +73,15 @@ class DemandWindow {
     const Habits& habits() const { return habits_; }
 
   private:
-    struct alignas(64) Record { // over the window, of the resources that every VM has
-        Vec4 reference{};       // what the sums are taken from: near the mean, so that single precision is enough
-        Vec4 sum{}, square{};
-        Vec4 peak{}; // decayed
+    // Over the window, of the resources that every VM has, of two VMs that follow each other.
+    struct alignas(64) Record {
+        std::array<float, 2 * kDense> reference; // what the sums are taken from: near the mean, so that single
+                                                 // precision is enough
+        std::array<float, 2 * kDense> sum, square;
+        std::array<float, 2 * kDense> peak; // decayed
     };
+    static std::size_t lane(std::size_t v) { return v % 2 * kDense; }
+    const float* peak_of(std::size_t v) const { return records_[v / 2].peak.data() + lane(v); }
     struct Gpu {
         double sum = 0.0, square = 0.0;
         float last = 0.0F, mean = 0.0F, variance = 0.0F;
@@ -88,28 +92,40 @@ class DemandWindow {
         float trust, trust_sigma; // how far they outweigh the prior, in mean and variance
         float newest;             // weight of the newest
     };
-    struct Blend;   // ByCount and the prior, as a VM's mean and variance follow from its sums
-    struct Columns; // of the state and of the window, by their first element
-    struct Account; // sums over VMs
+    struct Columns;                // of the state and of the window, by their first element
+    template <class V> struct Law; // how a VM's mean and variance follow from its sums
+    struct Account;                // sums over VMs
     enum class Course : std::uint8_t {
         odd,    // looked at closely
-        steady, // serves, with a sample in every tick of the window, and no GPU
+        steady, // serves, with a sample in every tick of the window or since there were any, and no GPU
     };
+    using Flavour = std::array<std::int64_t, 2>; // cpu and memory, in 1/1024 of their units: sums are exact
 
     void forget(std::size_t v);
     void refresh(std::size_t v);
-    Blend blend_of(std::size_t count) const;
+    void learn_early_share(const VmColumns& vms);
+    template <class V> Law<V> law_of(std::size_t count) const;
+    // window_pass.cpp
     void pass(const VmColumns& vms, bool all);
-    void take(const Columns& of, std::size_t v, bool fresh, bool was_there, std::int32_t known, const Blend& blend,
+    void pass_narrow(const VmColumns& vms, bool all);
+    void pass_wide(const VmColumns& vms, bool all);
+    template <class V> void pass_over(const VmColumns& vms, bool all);
+    template <class V>
+    void take(const Columns& of, const Law<V>& law, std::size_t v, bool fresh, bool was_there, bool known,
               Account& account);
     void look_closely(const Columns& of, const VmColumns& vms, std::size_t v, Account& account);
+    // Samples of a VM of which there is one for each tick since there were any, with this tick's.
+    std::size_t samples_since_reset() const { return ticks_learned_ + 1 - silent_; }
     bool still_steady(const VmColumns& vms, std::size_t v) const;
+    static Flavour flavour_of(const VmColumns& vms, std::size_t v);
+    void serve(std::size_t v, const Flavour& flavour);
     Vec4 newest_of(std::size_t v) const;
-    void learn_share(const Account& account);
-    void learn_gpus(std::size_t v, bool fresh, bool was_there, float granted, float demand, Account& account);
+    void learn_share(const std::array<double, kResources>& held, const std::array<double, kResources>& wanted);
+    void learn_gpus(std::size_t v, bool fresh, bool was_there, float granted, float demand);
     void tell_gpus(Gpu& gpu, const ByCount& of, float granted, float widen) const;
     void blend(const ClusterState& state);
 
+    static constexpr std::int32_t kNobody = -2; // whose slot it is
     WindowKnobs knobs_;
     SizeWatch watch_;
     bool watching_ = false;
@@ -119,10 +135,11 @@ class DemandWindow {
     std::size_t slot_ = 0;
     std::size_t ticks_learned_ = 0;         // since the reset
     std::size_t ticks_seen_ = 0;            // with telemetry
+    std::size_t silent_ = 0;                // since the reset, before the first of those
     Amounts share_;                         // of allocation that serving VMs use, smoothed
     std::vector<float> samples_;            // (ticks, n_vms, 4)
     std::vector<std::uint8_t> there_;       // (ticks, n_vms)
-    std::vector<Record> records_;           // (n_vms,)
+    std::vector<Record> records_;           // ((n_vms + 1) / 2,)
     std::vector<Course> course_;            // (n_vms,)
     bool has_gpus_ = false;                 // some VM had one
     std::vector<float> gpu_samples_;        // (ticks, n_vms) or empty
@@ -131,6 +148,8 @@ class DemandWindow {
     std::vector<std::int32_t> missed_;      // (n_vms,) ticks since the reset without a sample of it
     std::vector<ByCount> by_count_;         // (ticks + 1,)
     std::vector<Load> loads_;
+    std::vector<Flavour> served_; // (n_vms,) of those whose newest sample is fresh, else 0
+    Flavour served_sum_{};
     std::vector<std::int32_t> tight_, settled_;
     Habits habits_;
 };
