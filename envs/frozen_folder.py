@@ -52,7 +52,7 @@ def thaw(folder: str | Path, kind: str) -> tuple[Mapping[str, Any], Mapping[str,
     """
     source = Path(folder)
     try:
-        manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((source / MANIFEST).read_text(encoding="utf-8"), parse_constant=_no_number)
     except OSError as error:
         raise InputError(f"{source}: expected a frozen model with {MANIFEST} ({error})") from error
     except ValueError as error:
@@ -60,8 +60,11 @@ def thaw(folder: str | Path, kind: str) -> tuple[Mapping[str, Any], Mapping[str,
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != kind:
         raise InputError(f"{source / MANIFEST}: format: expected {kind!r}, got {found!r}")
+    digests = manifest.get("sha256")
+    if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
+        raise InputError(f"{source / MANIFEST}: sha256: expected the hash of each file, got {digests!r}")
     files = {}
-    for name, digest in manifest.get("sha256", {}).items():
+    for name, digest in digests.items():
         if Path(name).name != name:
             raise InputError(f"{source / MANIFEST}: sha256: expected plain file names, got {name!r}")
         try:
@@ -72,6 +75,10 @@ def thaw(folder: str | Path, kind: str) -> tuple[Mapping[str, Any], Mapping[str,
             raise InputError(f"{source / name}: expected SHA-256 {digest[:12]}…, got {_digest(data)[:12]}…")
         files[name] = data
     return manifest, files
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def _digest(data: bytes) -> str:

@@ -201,3 +201,17 @@ def test_manifest_that_is_not_ours_is_refused(folder: Path) -> None:
         FrozenPolicy.load(folder)
     with pytest.raises(InputError, match="expected a frozen model with manifest"):
         FrozenPolicy.load(folder / "nowhere")
+
+
+@pytest.mark.parametrize("value", [None, [1], "x", 7, float("nan")])
+@pytest.mark.parametrize(
+    "key", ["schema", "normalisation", "network", "range", "confidence_floor", "origin", "sha256"]
+)
+def test_manifest_with_another_kind_of_value_is_refused_in_a_line(folder: Path, key: str, value) -> None:
+    if key == "confidence_floor" and value == 7:
+        value = {}
+    said = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    (folder / "manifest.json").write_text(json.dumps({**said, key: value}), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        FrozenPolicy.load(folder)
+    assert "\n" not in str(caught.value)

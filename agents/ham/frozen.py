@@ -133,6 +133,8 @@ class FrozenPolicy:
             low, high = np.array([manifest["range"][name] for name in names], np.float32).T
             floor, origin = float(manifest["confidence_floor"]), dict(manifest["origin"])
             gain = float(manifest.get("least_gain", 0.0))
+            if manifest["normalisation"] != _NORMALISATION:
+                raise ValueError(f"normalisation {manifest['normalisation']!r}")
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{where}: manifest: expected what this version writes ({error!r})") from error
         if expected is not None and (difference := expected.difference(schema)) is not None:

@@ -32,6 +32,10 @@ class ActorShape:
     temperature: float
     attention: bool
 
+    def __post_init__(self) -> None:
+        if not self.hidden >= 1 or not 0.0 < self.temperature < math.inf:
+            raise ValueError(f"network: expected hidden units and a temperature above 0, got {self}")
+
     def weights(self, schema: Schema) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight."""
         h = self.hidden
