@@ -340,7 +340,7 @@ ActionResult Simulator::act_shift(const Action& action) {
 }
 
 Refusal Simulator::power_host(std::int32_t host, PowerTarget target) {
-    HostTruth& truth = hosts_[at(host)];
+    const HostTruth& truth = hosts_[at(host)];
     const ServerModel& server = model(host);
     const auto rack = at(plant_->spec.hosts[at(host)].rack);
     if (target == PowerTarget::on) {

@@ -237,7 +237,7 @@ void Simulator::evaluate_slow(std::int32_t host) {
 }
 
 void Simulator::sum_portions(std::int32_t host) {
-    HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
+    const HostTruth& truth = hosts_[static_cast<std::size_t>(host)];
     while (truth.short_first >= 0) unlist_short(host, truth.short_first);
     for (const Portion& p : portions_) account(host, p, 1.0F);
 }

@@ -17,7 +17,7 @@ namespace foreshade {
 
 template <class Bank> void size_columns(Bank& bank, std::size_t n_series) {
     Bank::each_column(bank, [n_series](auto& column, std::size_t width, auto blank) {
-        column.assign(n_series * width, static_cast<typename std::decay_t<decltype(column)>::value_type>(blank));
+        column.assign(n_series * width, static_cast<std::decay_t<decltype(column)>::value_type>(blank));
     });
 }
 
@@ -28,7 +28,7 @@ template <class Bank> void blank_series(Bank& bank, std::size_t series, std::siz
                                     std::to_string(series));
     Bank::each_column(bank, [series](auto& column, std::size_t width, auto blank) {
         std::fill_n(column.begin() + static_cast<std::ptrdiff_t>(series * width), width,
-                    static_cast<typename std::decay_t<decltype(column)>::value_type>(blank));
+                    static_cast<std::decay_t<decltype(column)>::value_type>(blank));
     });
 }
 

@@ -32,12 +32,12 @@ Plant::Plant(DataCentre spec_in, WorkloadView work_in, std::uint32_t allowed_in,
     spec.validate(work.n_ticks);
     tight_factor = 1.0F / (1.0F - spec.knee);
     work.prepare(spec.tick_s);
-    if (const auto* table = std::get_if<forecast::Table>(&forecast))
-        if (table->n_ticks != work.n_ticks || table->n_rows != work.n_series)
-            throw std::invalid_argument(
-                "forecast table: expected one row for each of " + std::to_string(work.n_series) +
-                " series and one for each of " + std::to_string(work.n_ticks) + " ticks and the end, found " +
-                std::to_string(table->n_rows) + " series and " + std::to_string(table->n_ticks) + " ticks");
+    if (const auto* table = std::get_if<forecast::Table>(&forecast);
+        table != nullptr && (table->n_ticks != work.n_ticks || table->n_rows != work.n_series))
+        throw std::invalid_argument("forecast table: expected one row for each of " + std::to_string(work.n_series) +
+                                    " series and one for each of " + std::to_string(work.n_ticks) +
+                                    " ticks and the end, found " + std::to_string(table->n_rows) + " series and " +
+                                    std::to_string(table->n_ticks) + " ticks");
     series_peak.assign(work.n_series, Vec4{});
     for (std::size_t i = 0; i < work.n_ticks * work.n_series; ++i)
         series_peak[i % work.n_series] = max4(series_peak[i % work.n_series], load4(work.demand + i * kDense));

@@ -30,7 +30,7 @@ float potential(const Proposer& proposer, float shaping_h, float unit_usd) {
     return -static_cast<float>(proposer.expected_usd_h()) * shaping_h / unit_usd;
 }
 
-DecisionEnv::DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<const Site> site,
+DecisionEnv::DecisionEnv(const std::shared_ptr<const Plant>& plant, const std::shared_ptr<const Site>& site,
                          const ProposerKnobs& knobs, const EpisodeKnobs& episode, std::uint64_t seed)
     : knobs_(episode), n_ticks_(plant->work.n_ticks), simulator_(plant, seed), proposer_(site, knobs) {
     if (!(knobs_.price_spread >= 1.0F)) throw std::invalid_argument("price_spread: expected a factor of at least 1");

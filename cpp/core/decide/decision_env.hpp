@@ -70,8 +70,8 @@ struct EpisodeSums {
 
 class DecisionEnv {
   public:
-    DecisionEnv(std::shared_ptr<const Plant> plant, std::shared_ptr<const Site> site, const ProposerKnobs& knobs,
-                const EpisodeKnobs& episode, std::uint64_t seed);
+    DecisionEnv(const std::shared_ptr<const Plant>& plant, const std::shared_ptr<const Site>& site,
+                const ProposerKnobs& knobs, const EpisodeKnobs& episode, std::uint64_t seed);
 
     // A second one in the same place, which goes on by itself: same plan, same hidden future.
     DecisionEnv(const DecisionEnv& other);

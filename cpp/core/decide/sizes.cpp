@@ -64,8 +64,10 @@ void Proposer::learn(const ClusterState& state) {
     const std::size_t n_saturated = pressed_.size();
     for (std::size_t first = 0; first < n; first += kBlock) { // few wait for CPU, and few stand for others
         bool any = false;
-        for (std::size_t v = first; v < std::min(n, first + kBlock); ++v)
-            any |= (vms.contention[v] > 0.0F) | (vms.kind[v] == VmKind::shadow);
+        for (std::size_t v = first; v < std::min(n, first + kBlock); ++v) {
+            any |= vms.contention[v] > 0.0F;
+            any |= vms.kind[v] == VmKind::shadow;
+        }
         for (std::size_t v = first; any && v < std::min(n, first + kBlock); ++v)
             if (serving(vms.state[v]) && (vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow))
                 pressed_.push_back(static_cast<std::int32_t>(v));

@@ -41,8 +41,8 @@ void learn(std::span<Record> own, std::span<Record> sum, std::span<const Row> ap
     const Lanes high_slope = lanes_at(missed.data() + kLanes) / norm; // the padding has slope 0
     const auto bounded = [](Lanes x) { return greater(lesser(x, all_lanes(bound)), all_lanes(-bound)); };
     for (std::size_t e = 0; e < apart.size(); ++e) {
-        Lanes low = bounded(low_slope * lanes_at(apart[e].data()));
-        Lanes high = bounded(high_slope * lanes_at(apart[e].data() + kLanes));
+        const Lanes low = bounded(low_slope * lanes_at(apart[e].data()));
+        const Lanes high = bounded(high_slope * lanes_at(apart[e].data() + kLanes));
         const auto add = [&](Row& own_row, Row& sum_row, Lanes a, Lanes b) {
             const Lanes common = all_lanes(smoothing / static_cast<float>(kLevels) * sum_of(a + b));
             a = (1.0F - smoothing) * a + common;
