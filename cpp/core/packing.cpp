@@ -18,7 +18,7 @@ Packing::Packing(std::shared_ptr<const ExpectedCost> cost) : cost_(std::move(cos
     std::vector<std::int32_t> all(n_hosts_);
     for (std::size_t h = 0; h < n_hosts_; ++h) all[h] = static_cast<std::int32_t>(h);
     cost_->select(all, hosts_);
-    trial_ = saved_ = hosts_;
+    trial_ = hosts_;
     const std::size_t room = padded(n_hosts_);
     now_.resize(room);
     after_.resize(room);

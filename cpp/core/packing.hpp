@@ -95,7 +95,22 @@ struct PackingVms {
     std::span<const std::uint8_t> fixed; // (n_vms,) 1 = may not be moved
 };
 
-class Packing {
+// What moves and opened hosts change of a plan: copied before a trial, and back after one that is not kept.
+struct Booked {
+    HostSet hosts_;
+    std::vector<float> now_;                     // (padded(n_hosts),) USD/h
+    std::vector<float> reserved_;                // (n_hosts, 5)
+    std::vector<HostUse> use_;                   // (n_hosts,)
+    std::vector<std::int32_t> n_here_, n_fixed_; // (n_hosts,) VMs that stand there; of those that cannot leave
+    std::vector<std::int32_t> at_;               // (n_vms,) host or -1
+    std::vector<std::uint8_t> fixed_;            // (n_vms,)
+    AffinityBook affinity_;
+    std::vector<Move> moves_;
+    std::vector<std::int32_t> opened_; // hosts
+    float gain_usd_ = 0.0F;
+};
+
+class Packing : Booked {
   public:
     explicit Packing(std::shared_ptr<const ExpectedCost> cost);
 
@@ -107,7 +122,7 @@ class Packing {
     void price_by(std::shared_ptr<const ExpectedCost> cost) { cost_ = std::move(cost); }
 
     // Rules about places, held against planned ones; null = none.
-    void obey(std::shared_ptr<const Affinity> rules) { affinity_ = saved_affinity_ = AffinityBook(std::move(rules)); }
+    void obey(std::shared_ptr<const Affinity> rules) { affinity_ = AffinityBook(std::move(rules)); }
 
     // Starts from what is seen; `state` and the columns are not kept. Throws std::invalid_argument on wrong lengths.
     void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
@@ -221,13 +236,12 @@ class Packing {
     std::span<const std::int32_t> largest_first(std::size_t h);
 
     std::shared_ptr<const ExpectedCost> cost_;
-    AffinityBook affinity_, saved_affinity_;
     Kin kin_;
     std::vector<Amounts> company_need_; // (n_vms,) beyond its own, of the first of a company; empty = no rules
     PackingKnobs knobs_;
     std::size_t n_hosts_ = 0;
-    HostSet hosts_, trial_, saved_;
-    std::vector<HostUse> use_;
+    Booked saved_;
+    HostSet trial_;
     std::vector<std::uint32_t> targets_; // hosts that are targets, ascending, and the last again until there are 4 m
     std::size_t n_targets_ = 0;          // without those repeated
     struct Priced {
@@ -243,25 +257,23 @@ class Packing {
     std::vector<Miss> missed_; // (n_hosts,)
     std::int64_t tick_ = 0;
     bool missed_lately(std::size_t h, float room_mib) const;
-    std::vector<std::uint32_t> ranked_;                      // (n_targets,) by what a VM of mean size adds
-    std::uint64_t ranked_version_ = 0;                       // of what hosts bore then; 0 = not ranked
-    float typical_usd_mhz_h_ = 0.0F;                         // of a VM of mean size on the cheapest target
-    std::vector<std::uint8_t> closed_;                       // (n_hosts,), or empty
-    std::vector<float> now_, after_, trial_now_, saved_now_; // (padded(n_hosts),) USD/h
-    std::vector<float> reserved_, trial_reserved_, saved_reserved_, limit_; // (n_hosts, 5)
-    std::vector<std::uint64_t> version_;                                    // (n_hosts,) of what a host bears
-    std::uint64_t newest_version_ = 0;                                      // never used twice
-    std::vector<float> saves_;                      // (n_vms,) USD/h that its host costs less without it,
-    std::vector<std::uint64_t> saves_version_;      // (n_vms,) as of then
-    std::span<const Load> load_;                    // (n_vms,) as begin() was told
-    std::vector<float> allocation_;                 // (n_vms, 5)
-    std::vector<float> move_usd_;                   // (n_vms,)
-    std::vector<std::int32_t> at_, away_from_;      // (n_vms,) host or -1; host of the primary or -1
-    std::vector<std::int32_t> primary_;             // (n_vms,)
-    std::vector<std::uint8_t> fixed_, saved_fixed_; // (n_vms,)
-    std::vector<std::int32_t> saved_at_;
-    std::vector<std::int32_t> first_, order_; // VMs of each host; largest first where sorted_
-    std::vector<std::uint8_t> sorted_;        // (n_hosts,)
+    std::vector<std::uint32_t> ranked_;         // (n_targets,) by what a VM of mean size adds
+    std::uint64_t ranked_version_ = 0;          // of what hosts bore then; 0 = not ranked
+    float typical_usd_mhz_h_ = 0.0F;            // of a VM of mean size on the cheapest target
+    std::vector<std::uint8_t> closed_;          // (n_hosts,), or empty
+    std::vector<float> after_, trial_now_;      // (padded(n_hosts),) USD/h
+    std::vector<float> trial_reserved_, limit_; // (n_hosts, 5)
+    std::vector<std::uint64_t> version_;        // (n_hosts,) of what a host bears
+    std::uint64_t newest_version_ = 0;          // never used twice
+    std::vector<float> saves_;                  // (n_vms,) USD/h that its host costs less without it,
+    std::vector<std::uint64_t> saves_version_;  // (n_vms,) as of then
+    std::span<const Load> load_;                // (n_vms,) as begin() was told
+    std::vector<float> allocation_;             // (n_vms, 5)
+    std::vector<float> move_usd_;               // (n_vms,)
+    std::vector<std::int32_t> away_from_;       // (n_vms,) host of the primary or -1
+    std::vector<std::int32_t> primary_;         // (n_vms,)
+    std::vector<std::int32_t> first_, order_;   // VMs of each host; largest first where sorted_
+    std::vector<std::uint8_t> sorted_;          // (n_hosts,)
     struct Sized {
         float share;
         std::int32_t vm;
@@ -278,12 +290,7 @@ class Packing {
     std::vector<std::uint64_t> rates_version_;        // (n_hosts,) as of then
     std::vector<std::int32_t> looked_at_;             // likewise: VMs,
     std::vector<float> most_, alone_;                 // and of each what its leaving is worth, a host's cost with it
-    std::vector<std::int32_t> n_here_, n_fixed_;      // (n_hosts,) VMs that stand there; of those that cannot leave
-    std::vector<std::int32_t> saved_here_, saved_nfixed_;
-    std::vector<HostUse> saved_use_;
-    std::vector<Move> moves_, trial_moves_, trial_booked_;
-    std::vector<std::int32_t> opened_;
-    float gain_usd_ = 0.0F;
+    std::vector<Move> trial_moves_, trial_booked_;
 };
 
 } // namespace foreshade

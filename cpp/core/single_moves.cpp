@@ -213,18 +213,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
         const float most = find_hopes(cost_->least_usd_mhz_h());
         if (most <= price_usd) return most - price_usd;
     }
-    saved_.copy_loads(hosts_);
-    saved_now_ = now_;
-    saved_reserved_ = reserved_;
-    saved_at_ = at_;
-    saved_fixed_ = fixed_;
-    saved_here_ = n_here_;
-    saved_nfixed_ = n_fixed_;
-    saved_use_ = use_;
-    if (affinity_) saved_affinity_ = affinity_;
-    const std::size_t n_moves = moves_.size();
-    const std::size_t n_opened = opened_.size();
-    const float gain_before = gain_usd_;
+    saved_ = *this;
     use_[at(host)] = HostUse::spare;
     open(host);
     const float gain = improve(budget, host) - price_usd;
@@ -232,7 +221,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
         gain_usd_ -= price_usd;
         return gain;
     }
-    gain_usd_ = gain_before;
+    const std::size_t n_moves = saved_.moves_.size();
     if (kin_)
         for (std::size_t k = moves_.size(); k-- > n_moves;) {
             kin_.remove(at(moves_[k].vm), at(moves_[k].destination));
@@ -241,17 +230,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
     for (std::size_t k = n_moves; k < moves_.size(); ++k) // what was reckoned of them in between holds no more
         for (const std::int32_t h : {moves_[k].source, moves_[k].destination})
             if (h >= 0) version_[at(h)] = ++newest_version_;
-    hosts_.copy_loads(saved_);
-    now_ = saved_now_;
-    reserved_ = saved_reserved_;
-    at_ = saved_at_;
-    fixed_ = saved_fixed_;
-    n_here_ = saved_here_;
-    n_fixed_ = saved_nfixed_;
-    use_ = saved_use_;
-    if (affinity_) affinity_ = saved_affinity_;
-    moves_.resize(n_moves);
-    opened_.resize(n_opened);
+    static_cast<Booked&>(*this) = saved_;
     list_targets();
     return gain;
 }
