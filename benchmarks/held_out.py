@@ -3,7 +3,8 @@
     FORESHADE_DATA=... python benchmarks/held_out.py [--scenario planetlab bitbrains] [--agent ham] [--baselines …]
         [--actions placement --components none]
 
-With the components that are on, and all actions of the scenario, unless told otherwise. Cases as in
+As `foreshade evaluate` plays: the components that are on, forecasts in the state and all actions of the scenario,
+unless told otherwise. Cases as in
 training/cases.py; `+spread`: the world's own scheduler has placed the VMs before.
 """
 
@@ -13,10 +14,10 @@ import argparse
 
 import numpy as np
 
+from foreshade.agents import episode
 from foreshade.agents.baselines.registry import AgentFiles, make_agent
-from foreshade.envs.model.action import Plan
+from foreshade.envs.forecast.table import FORECASTS, Forecast
 from foreshade.envs.run_metrics import RunMetrics
-from foreshade.envs.site import site_of
 from foreshade.training.cases import world_of
 from foreshade.training.estimate import Estimate
 
@@ -29,19 +30,20 @@ CASES = {
 }
 
 
-def play(case: str, label: str, actions: str | None, files: AgentFiles | None = None) -> RunMetrics:
+def play(
+    case: str,
+    label: str,
+    actions: str | None,
+    files: AgentFiles | None = None,
+    forecast: Forecast = "table",
+) -> RunMetrics:
     """One agent's run."""
     name, _, spread = case.partition("+")
-    world, agent = world_of(name, actions)(), make_agent(label, files)
+    world = world_of(name, actions, forecast)()
     if spread:
         world.observe()
         world.advance()
-    agent.reset(site_of(world, 0))
-    while not world.done:
-        state = world.observe()
-        world.execute(Plan(state.tick, tuple(agent.act(state))))
-        world.advance()
-    return world.metrics()
+    return episode.play(world, make_agent(label, files))
 
 
 def main() -> None:
@@ -55,15 +57,16 @@ def main() -> None:
         "--actions", default=None, help="that every agent is held to, as of `foreshade evaluate`"
     )
     parser.add_argument("--components", default=None, help="of HAM and the rules, likewise")
+    parser.add_argument("--forecast", default="table", choices=FORECASTS, help="in the state, likewise")
     said = parser.parse_args()
     print("| scenario | cases | baseline | USD of both | saved | unmet, points | worst VM, points |")
     print("|---|---|---|---|---|---|---|")
     files = AgentFiles(components=said.components)
     for scenario in said.scenario:
         cases = CASES[scenario]
-        ours = [play(case, said.agent, said.actions, files) for case in cases]
+        ours = [play(case, said.agent, said.actions, files, said.forecast) for case in cases]
         for label in said.baselines:
-            theirs = [play(case, label, said.actions, files) for case in cases]
+            theirs = [play(case, label, said.actions, files, said.forecast) for case in cases]
             pairs = list(zip(ours, theirs, strict=True))
             saved = Estimate.of([100.0 * (1.0 - run.cost_usd / other.cost_usd) for run, other in pairs])
             unmet = Estimate.of([100.0 * (run.unmet_demand - other.unmet_demand) for run, other in pairs])

@@ -20,9 +20,9 @@ from foreshade.envs.sampling import Sampling, sampled_worlds  # noqa: E402
 from foreshade.envs.vector import DataCenterVecEnv  # noqa: E402
 from foreshade.envs.workloads.selection import resampled  # noqa: E402
 from foreshade.envs.workloads.spec import load_workload  # noqa: E402
-from foreshade.training.config import TrainConfig  # noqa: E402
+from foreshade.training.config import HabitsConfig, TrainConfig  # noqa: E402
 from foreshade.training.habit_actor import Option  # noqa: E402
-from foreshade.training.habits import Trials, fitted, options_of, with_margin  # noqa: E402
+from foreshade.training.habits import Trials, fitted, options_of, readings, with_margin  # noqa: E402
 from foreshade.training.train import train  # noqa: E402
 from tests.tiny_world import workload  # noqa: E402
 
@@ -36,20 +36,30 @@ def test_savings_are_read_from_what_demand_is_like() -> None:
     true = np.array([3.0 + 8.0 * columns[:, 0] - 12.0 * columns[:, 1], -1.0 + 0.0 * columns[:, 0]])
     rules = rng.uniform(5, 50, 400)
     cost = rules * np.exp(-(true + rng.normal(0, 2.0, true.shape)) / 100)
-    options = (Option("a", "right_size", 0.2, 0.5), Option("b", "plan", 0.5, 1.0))
-    trials = Trials(options, rules, cost, columns, np.zeros(1), np.ones(1))
+    options = (Option("a", "right_size", 1), Option("b", "plan", 1))
+    trials = Trials(options, rules, cost, columns)
     habits = fitted(trials, COLUMNS, COLUMNS, 1.0)
     assert habits[0].bias == pytest.approx(3.0, abs=0.7)
     assert habits[0].weights == pytest.approx({"cpu_of_flavour": 8.0, "memory_of_flavour": -12.0}, abs=1.0)
     assert habits[1].bias == pytest.approx(-1.0, abs=0.7)
     assert with_margin(habits, 2.0)[0].bias == pytest.approx(habits[0].bias - 2.0)
 
+    best, *others = readings(trials, HabitsConfig(columns=((), COLUMNS), margins=(0.0,)), COLUMNS)
+    assert best.columns == COLUMNS
+    # b never saves; a saves 3 + 8 x - 12 y where that is above zero
+    assert best.saved.mean == pytest.approx(np.maximum(true[0], 0).mean(), abs=0.4)
+    assert others[0].saved.mean == pytest.approx(true[0].mean(), abs=0.4)
 
-def test_options_are_what_can_be_told_from_the_rules_own() -> None:
-    found = options_of(DEFAULT, 300.0)
-    assert [option.kind for option in found].count("right_size") == len(DEFAULT.sizings)
-    assert [option.name for option in found if option.kind == "plan"] == ["expected-cost-calm"]
-    assert {option.displaces for option in found} == {0.5, 1.0}
+
+def test_options_are_named_and_numbered_as_the_generator_has_them() -> None:
+    found = options_of(DEFAULT)
+    assert [option.way for option in found if option.kind == "right_size"] == [
+        way + 1 for way in range(len(DEFAULT.sizings))
+    ]
+    assert [option.name for option in found if option.kind == "plan"] == [
+        plan.name for plan in DEFAULT.plans if not plan.preferred
+    ]
+    assert options_of(DEFAULT, ["right_size-1"]) == found[:1]
 
 
 def config_of(**habits: object) -> TrainConfig:
@@ -79,31 +89,39 @@ def make_envs(n_worlds: int):
 def test_run_keeps_what_it_has_played_and_comes_to_the_same_policy(tmp_path: Path) -> None:
     made = make_envs(8)
     train(tmp_path / "run", config_of(), made)
-    trials = json.loads((tmp_path / "run" / "habits.json").read_text())
-    assert len(trials["rules_usd"]) == 8
-    assert len(trials["option_usd"]) == len(options_of(DEFAULT, 300.0))
-    assert any(cost != trials["rules_usd"] for cost in trials["option_usd"])
+    path = tmp_path / "run" / "habits.jsonl"
+    heading, *runs = path.read_text().splitlines(keepends=True)
+    options = json.loads(heading)["options"]
+    assert len(runs) == 8 * (1 + len(options))
+    usd = np.array([json.loads(run)["usd"] for run in runs]).reshape(-1, 8)
+    assert (usd[1:] != usd[0]).any()
     choice = json.loads((tmp_path / "run" / "choice.json").read_text())
     assert choice["margin"] in {0.0, 1.0}
-    assert [said["option"] for said in choice["habits"]] == [option["name"] for option in trials["options"]]
+    assert [said["option"] for said in choice["habits"]] == [option["name"] for option in options]
     first = FrozenPolicy.load(tmp_path / "run" / "policy")
 
-    trials["option_usd"] = [[1e-3 * usd for usd in trials["rules_usd"]]] * len(trials["option_usd"])
-    (tmp_path / "run" / "habits.json").write_text(json.dumps(trials))
-    (tmp_path / "run" / "choice.json").unlink()
+    path.write_text("".join([heading, *runs[:-4], runs[-4][:40]]))  # cut short in the middle of a line
+    train(tmp_path / "run", config_of(), made, resume=True)
+    again = FrozenPolicy.load(tmp_path / "run" / "policy")
+    assert path.read_text() == "".join([heading, *runs])
+    assert all(np.array_equal(first.weights[name], again.weights[name]) for name in first.weights)
+    assert np.array_equal(first.low, again.low)
+
+    cheap = [json.dumps({**json.loads(run), "usd": 1e-3}) + "\n" for run in runs[8:]]
+    path.write_text("".join([heading, *runs[:8], *cheap]))
     train(tmp_path / "run", config_of(), made, resume=True)  # believes what the file says
-    again = json.loads((tmp_path / "run" / "choice.json").read_text())
-    assert all(said["bias"] > 100 for said in again["habits"])
-    assert first.origin["candidates"] == FrozenPolicy.load(tmp_path / "run" / "policy").origin["candidates"]
+    choice = json.loads((tmp_path / "run" / "choice.json").read_text())
+    assert all(said["bias"] > 100 for said in choice["habits"])
+    with pytest.raises(InputError, match="other options or workloads"):
+        train(tmp_path / "run", config_of(), make_envs(9), resume=True)
 
 
 @pytest.mark.parametrize(
     ("n_worlds", "habits", "said"),
     [
         (3, {}, "at least 8 workloads"),
-        (8, {"columns": (("moon",),)}, "columns of the context, found moon"),
-        (8, {"follow": ("moon",)}, "options of right_size-0.42, expected-cost-calm, found moon"),
-        (8, {"columns": (("growth",),)}, "not negative, got 'growth'"),
+        (8, {"columns": (("moon",),)}, "columns of the context, got 'moon'"),
+        (8, {"options": ("moon",)}, "options of right_size-1, .*, found moon"),
     ],
 )
 def test_habits_that_cannot_be_learned_are_refused(

@@ -11,7 +11,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from foreshade.envs.errors import InputError
-from foreshade.training.evaluation import RULES, Comparison, Evaluator
+from foreshade.training.evaluation import RULES, Comparison, Judge
 from foreshade.training.freeze import frozen
 from foreshade.training.ppo import TickPPO
 from foreshade.training.run_folder import RunFolder
@@ -63,7 +63,7 @@ class Boundary(BaseCallback):
     what a resumed run computes is bit for bit what the uninterrupted one would have.
     """
 
-    def __init__(self, run: RunFolder, evaluator: Evaluator) -> None:
+    def __init__(self, run: RunFolder, evaluator: Judge) -> None:
         super().__init__()
         self.run = run
         self.evaluator = evaluator

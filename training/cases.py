@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from foreshade.envs.forecast.table import Forecast
 from foreshade.envs.scenarios.held import held_to
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
@@ -113,8 +114,10 @@ def bitbrains(part: str, from_day: int) -> Workload:
 
 
 @cache
-def world_of(case: str, actions: str | None = None) -> Callable[[], SimulatedWorld]:
-    """A maker of the case's world, in which agents are held to ``actions`` (`held_to`)."""
+def world_of(
+    case: str, actions: str | None = None, forecast: Forecast = "none"
+) -> Callable[[], SimulatedWorld]:
+    """A maker of the case's world, in which agents are held to ``actions`` (`held_to`) and see a ``forecast``."""
     case, _, drawn = case.partition("~")
     name, _, rest = case.partition(":")
     scenario = load_scenario(name)
@@ -134,4 +137,4 @@ def world_of(case: str, actions: str | None = None) -> Callable[[], SimulatedWor
         workload = resampled(workload, seed)
     if actions is not None:
         scenario = held_to(scenario, actions)
-    return lambda: SimulatedWorld(scenario, workload, seed)
+    return lambda: SimulatedWorld(scenario, workload, seed, forecast=forecast)

@@ -99,10 +99,9 @@ class HabitsConfig(Entry):
     """Habits of the options beside the rules' own ways (``training.habits``); learn: false = left out."""
 
     learn: bool = False
-    #: Names of the options that may be followed; empty = all. For what runs with components have shown.
-    follow: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()  # names of those that are tried; empty = all
     #: Columns of the context that savings are read from: what demand is like, whatever is done about it. Several
-    #: sets, tried on the evaluation's episodes as the margins are; an empty one = the same everywhere.
+    #: sets, tried by cross-validation as the margins are; an empty one = the same everywhere.
     columns: tuple[tuple[str, ...], ...] = (
         (),
         ("new_peaks",),
@@ -122,9 +121,6 @@ class EvaluationConfig(Entry):
     gate_episodes: Annotated[int, Field(ge=2)] = (
         128  # on seeds of their own: the best was picked on the others
     )
-    #: Training workloads of each scenario that the policy plays with the default components before it is frozen: it
-    #: knows the states then that they lead to (``training.acquaint``).
-    with_components: Whole = 0
     confidence_floor: Share = 0.01  # below it the rules decide: the two best are as good as tied
     #: Logits that a choice must have above the rules'; which is best is tried on the evaluation's episodes.
     least_gains: tuple[NotNegative, ...] = (0.0,)
@@ -137,6 +133,11 @@ class TrainConfig(Entry):
     timesteps: Whole = 10_000_000  # decisions of PPO; 0 = what was imitated is all
     seed: Whole = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Where options are tried and policies are judged. ``native``: in the native batch, which is fast and has no
+    #: components. Else each workload of ``training.cases`` is played once, with components as ``foreshade evaluate``
+    #: takes them (``default`` = those that are on), whatever ``evaluation`` says of episodes.
+    components: str = "native"
+    processes: Count = 1  # that play workloads with components at the same time
     network: NetworkConfig = NetworkConfig()
     ppo: PpoConfig = PpoConfig()
     imitation: ImitationConfig = ImitationConfig()

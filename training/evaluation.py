@@ -6,9 +6,9 @@ The policy is judged as it would be deployed: frozen, and with the rules decidin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -93,13 +93,23 @@ def play(env: VecEnv, choose: Chooser, first_seed: int) -> Episodes:
     said = [ended[i] for i in range(env.num_envs)]
     return Episodes(
         np.array([sum(info["terms"].values()) for info in said], np.float64),
-        _means([info["terms"] for info in said]),
-        _means([info["actions"] for info in said]),
+        means([info["terms"] for info in said]),
+        means([info["actions"] for info in said]),
         {
             name: np.array([info["baselines"][name] for info in said], np.float64)
             for name in said[0].get("baselines", {})
         },
     )
+
+
+class Judge(Protocol):
+    """Compares policies with the rules, and with other opponents, on episodes that it holds."""
+
+    first_seed: int
+
+    def compare(self, policy: FrozenPolicy) -> Comparison:
+        """The policy, with the rules where it is in doubt, against the opponents on the same episodes."""
+        ...
 
 
 class Evaluator:
@@ -153,6 +163,7 @@ class Evaluator:
         )
 
 
-def _means(said: list[Mapping[str, float]]) -> dict[str, float]:
+def means(said: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """By name; what one does not say counts as nothing."""
     names = {name: None for one in said for name in one}
     return {name: float(np.mean([one.get(name, 0.0) for one in said])) for name in names}

@@ -22,8 +22,9 @@ def frozen(
     least_gain: float = 0.0,
     origin: Mapping[str, Any] | None = None,
     which: Which = "trained",
+    everywhere: bool = False,
 ) -> FrozenPolicy:
-    """An actor of a policy, with the range of the columns that the policy has seen.
+    """An actor of a policy, with the range of the columns that the policy has seen; or without one, ``everywhere``.
 
     Raises:
         InputError: the policy has not seen one rollout, so that the range of its columns is unknown, or its
@@ -36,12 +37,15 @@ def frozen(
     weights = {name: value.detach().cpu().numpy().copy() for name, value in actor.state_dict().items()}
     if which == "rules":
         weights["score.weight"] = np.zeros_like(weights["score.weight"])
+    low, high = (of.cpu().numpy().copy() for of in (policy.range_low, policy.range_high))
+    if everywhere:
+        low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
     return FrozenPolicy(
         schema,
         ActorShape(**network),
         weights,
-        policy.range_low.cpu().numpy().copy(),
-        policy.range_high.cpu().numpy().copy(),
+        low,
+        high,
         confidence_floor=confidence_floor,
         least_gain=least_gain,
         origin=origin,

@@ -1,14 +1,15 @@
 """Habits in the weights of an actor: where an option is to be followed, its candidates take the rules' place.
 
 An option is another way of something that the rules do: a sizing by which all VMs are right-sized, a packer whose
-whole plan is taken. It is told by its kind and its ``patience``, a column that no two of a kind share. Its habit is a
-linear function of the context, the saving in per cent that is expected of following it; where that is above zero, the
-option's candidate stands where the rules' stood, and theirs is left. Of several, the one that saves most is followed.
+whole plan is taken. It is told by its kind and its ``way``, a column that is 0 where candidates are the rules' own.
+Its habit is a linear function of the context, the saving in per cent that is expected of following it; where that is
+above zero, the option's candidate stands where the rules' stood, and theirs is left. Of several of a kind, the one
+that saves most is followed.
 
 The network (``agents.ham.network``) is two layers of rectifiers, and a step is the difference of two of them:
 
-    encoder  flags of the kinds, steps over patience within a kind, a step over the preference of the rules' plan,
-             and the context as it is
+    encoder  flags of the kinds, steps over the way within a kind, a step over the preference of the rules' plan,
+             and the context as it is, above and below zero
     joint    step(saving) where the option's marks are all set, for the option and for what it displaces;
              a ramp over the saving, so that larger savings stand higher
 
@@ -29,8 +30,7 @@ from foreshade.envs.features import F32, PREFERENCE, Schema
 
 _LARGEST_SAVING = 500.0  # per cent; a mark that is not set closes whatever is below
 _SHARP = 10.0  # slope of the step over a saving: done within a tenth of a per cent
-_LEAST_APART = 0.05  # patience of options of a kind
-_OF_PATIENCE = 40.0  # slope of a step half way between them
+_OF_WAY = 2.0  # slope of a step half way between two ways
 _OF_PREFERENCE = 2.0  # and over a preference, which is above 0.7 or below -0.7
 _OTHER_KIND = 256.0  # closes them for other kinds
 _TAKEN = 1.42  # from what the rules leave (-0.7 and below) to what they take (above 0.7)
@@ -45,8 +45,7 @@ class Option:
 
     name: str
     kind: str  # of its candidates: right_size or plan
-    patience: float  # of its candidates, as the column has it
-    displaces: float  # likewise of the rules' own
+    way: int  # of its candidates, above 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,29 +54,26 @@ class Habit:
 
     option: Option
     bias: float
-    weights: Mapping[str, float]  # by the names of the context's columns, whose values are not negative
+    weights: Mapping[str, float]  # by the names of the context's columns
 
 
-def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit], known: Sequence[Option] = ()) -> None:
+def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
     """Give an actor the weights that follow these habits; all others become zero.
 
-    ``known`` are options that candidates may be of beside those of the habits: they are left alone.
-
     Raises:
-        InputError: more than the network has room for, a column that there is not or that can be negative, options of
-            one kind that cannot be told apart.
+        InputError: more than the network has room for, or a column that there is not.
 
     """
     hidden = actor.joint.in_features
     columns = {column.name: i for i, column in enumerate(schema.candidate)}
     context = {column.name: (i, column.low) for i, column in enumerate(schema.context)}
-    used = sorted({name for habit in habits for name in habit.weights})
-    for name in used:
-        if name not in context or context[name][1] < 0:
-            raise InputError(f"habits: expected columns of the context that are not negative, got {name!r}")
+    used: list[tuple[str, float]] = []  # columns, and the sign of what a unit of theirs holds
+    for name in sorted({name for habit in habits for name in habit.weights}):
+        if name not in context:
+            raise InputError(f"habits: expected columns of the context, got {name!r}")
+        used.extend((name, sign) for sign in ((1.0, -1.0) if context[name][1] < 0 else (1.0,)))
     encoder = _Encoder(len(schema.candidate), columns)
-    options = [habit.option for habit in habits]
-    marks = [_marks(encoder, (*options, *known), option) for option in options]
+    marks = [_marks(encoder, habit.option) for habit in habits]
     if max(len(encoder.rows), len(used), _UNITS * len(habits)) > hidden:
         raise InputError(
             f"habits: network.hidden: expected at least "
@@ -87,8 +83,8 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit], known: S
     for unit, (row, bias) in enumerate(encoder.rows):
         weights["encoder.candidate.weight"][unit] = row
         weights["encoder.candidate.bias"][unit] = bias
-    for unit, name in enumerate(used):
-        weights["encoder.context.weight"][unit, context[name][0]] = 1.0
+    for unit, (name, sign) in enumerate(used):
+        weights["encoder.context.weight"][unit, context[name][0]] = sign
     for i, (habit, (own, theirs)) in enumerate(zip(habits, marks, strict=True)):
         for pair, (mark, slope, score) in enumerate(
             ((own, _SHARP, _TAKEN), (own, 0.1, _RAMP), (theirs, _SHARP, _LEFT))
@@ -102,8 +98,8 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit], known: S
                 for feature, weight in mark.of_set.items():
                     # The summary holds the sum over the candidates divided by their number.
                     weights["summary.weight"][unit, hidden + feature] = far * weight * schema.k
-                for name, weight in habit.weights.items():
-                    weights["summary.weight"][unit, used.index(name)] = slope * weight
+                for of, (name, sign) in enumerate(used):
+                    weights["summary.weight"][unit, of] = sign * slope * habit.weights.get(name, 0.0)
                 weights["score.weight"][0, unit] = (
                     score if later == 0 else -score
                 ) * actor.inverse_temperature
@@ -124,9 +120,8 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
         saving = np.full(len(flat), habit.bias)
         for name, weight in habit.weights.items():
             saving += weight * context[:, names.index(name)]
-        patience, of_kind = x[:, :, columns["patience"]], x[:, :, columns[option.kind]] > 0
-        own = of_kind & (np.abs(patience - option.patience) < 1e-3)
-        theirs = of_kind & (np.abs(patience - option.displaces) < 1e-3)
+        way, of_kind = x[:, :, columns["way"]], x[:, :, columns[option.kind]] > 0
+        own, theirs = of_kind & (way == option.way), of_kind & (way == 0)
         if option.kind == "plan":
             own = own & np.asarray(plans.any(axis=1))[:, None]
         on = np.broadcast_to((saving > 0)[:, None], own.shape)
@@ -174,12 +169,9 @@ class _Encoder:
         return self._made[key]
 
 
-def _marks(encoder: _Encoder, options: Sequence[Option], option: Option) -> tuple[_Mark, _Mark]:
-    """The marks of an option's candidates, and of those that it displaces."""
-    alike = [other for other in options if other.kind == option.kind]
-    known = sorted({patience for other in alike for patience in (other.patience, other.displaces)})
-    own = _between(encoder, option.kind, option.patience, known)
-    theirs = _between(encoder, option.kind, option.displaces, known)
+def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark]:
+    """The marks of an option's candidates, and of the rules' own."""
+    own, theirs = (_of_way(encoder, option.kind, way) for way in (option.way, 0))
     if option.kind == "plan":  # where the rules take theirs, and not at every tick
         above, beyond = encoder.step("plan", PREFERENCE, 0.0, _OF_PREFERENCE)
         own.need += 1.0
@@ -187,18 +179,13 @@ def _marks(encoder: _Encoder, options: Sequence[Option], option: Option) -> tupl
     return own, theirs
 
 
-def _between(encoder: _Encoder, kind: str, patience: float, known: Sequence[float]) -> _Mark:
-    """Candidates of a kind whose patience is the nearest of those known."""
-    place = known.index(patience)
+def _of_way(encoder: _Encoder, kind: str, way: int) -> _Mark:
+    """Candidates of a kind that are of this way."""
     mark = _Mark(1.0, {encoder.flag(kind): 1.0}, {})
-    for side, other in ((-1, place - 1), (1, place + 1)):
-        if not 0 <= other < len(known):
-            continue
-        if abs(known[other] - patience) < _LEAST_APART - 1e-3:
-            raise InputError(f"habits: {kind}: expected options of different patience, got {known}")
-        above, beyond = encoder.step(kind, "patience", (known[other] + patience) / 2, _OF_PATIENCE)
-        below_it = side > 0  # it must not be above the border to the next
-        mark.of_candidate[above] = -1.0 if below_it else 1.0
-        mark.of_candidate[beyond] = 1.0 if below_it else -1.0
-        mark.need += 0.0 if below_it else 1.0
+    above, beyond = encoder.step(kind, "way", way + 0.5, _OF_WAY)
+    mark.of_candidate |= {above: -1.0, beyond: 1.0}  # it must not be above the border to the next
+    if way > 0:
+        above, beyond = encoder.step(kind, "way", way - 0.5, _OF_WAY)
+        mark.of_candidate |= {above: 1.0, beyond: -1.0}
+        mark.need += 1.0
     return mark

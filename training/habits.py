@@ -2,9 +2,10 @@
 
 A choice that a play-out values may be dear as a habit, and a habit that saves in one data centre may cost in another.
 Here each option (``habit_actor``) is followed throughout on many training workloads, each paired with the rules on
-the same one. What it saves is fitted, by ridge regression, to what the demand there is like: savings in per cent on
-the means of a few columns of the context, which hardly depend on what is done. Where a habit's prediction is above a
-margin it is followed; columns and margin are those whose paired interval on the evaluation's episodes ends lowest.
+the same one; with components, or in the native batch without (``seen.Runs``). What it saves is fitted, by ridge
+regression, to what the demand there is like: savings in per cent on the means of a few columns of the context, which
+hardly depend on what is done. Where a habit's prediction is above a margin it is followed; columns and margin are
+those whose interval begins highest in cross-validation.
 """
 
 from __future__ import annotations
@@ -13,24 +14,25 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from foreshade.agents.ham.policy import HamPolicy
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
-from foreshade.envs.features import F32
 from foreshade.training.config import HabitsConfig
 from foreshade.training.estimate import Estimate
+from foreshade.training.freeze import frozen
 from foreshade.training.habit_actor import Habit, Option, write_habits
+from foreshade.training.seen import Runs, Seen
 
 F64 = npt.NDArray[np.float64]
 _LEAST_WORKLOADS = 8
-_ARRAYS = ("rules_usd", "option_usd", "columns", "low", "high")
+_FOLDS = 8
+_ARRAYS = ("columns", "low", "high")
 _ALWAYS = 100.0  # per cent: a habit of this saving is followed everywhere
 
 
@@ -42,8 +44,10 @@ class Trials:
     rules_usd: F64  # (n,)
     option_usd: F64  # (n_options, n)
     columns: F64  # (n, G) of the context, means over the decisions of the rules
-    low: F64  # (G + F,) smallest value of each column in all that was shown, the context's first
-    high: F64  # (G + F,) largest
+
+    def of(self, which: npt.NDArray[np.bool_]) -> Trials:
+        """Those on some of the workloads, (n,)."""
+        return Trials(self.options, self.rules_usd[which], self.option_usd[:, which], self.columns[which])
 
     @property
     def savings(self) -> F64:
@@ -52,63 +56,65 @@ class Trials:
         return saved
 
 
-def options_of(knobs: CandidateKnobs, tick_s: float) -> tuple[Option, ...]:
-    """Sizings and plans beside the rules' own that can be told from them and from each other by their patience."""
-    found = [
-        Option(f"right_size-{sizing.slack_floor:g}", "right_size", sizing.slack_floor, knobs.slack_floor)
-        for sizing in knobs.sizings
-    ]
-    preferred = [plan for plan in knobs.plans if plan.preferred]
-    if len(preferred) == 1:  # else it is not said whose place a plan takes
-        days = tick_s / 86_400.0
-        own = preferred[0].packer.drain_ticks * days
-        found += [
-            Option(plan.name, "plan", plan.packer.drain_ticks * days, own)
-            for plan in knobs.plans
-            if not plan.preferred and abs(plan.packer.drain_ticks * days - own) > 0.049
-        ]
-    return tuple(found)
+def options_of(knobs: CandidateKnobs, named: Sequence[str] = ()) -> tuple[Option, ...]:
+    """The sizings and plans beside the rules' own; of these names, where any are named.
+
+    Raises:
+        InputError: a name that is no option's.
+
+    """
+    found = [Option(f"right_size-{way}", "right_size", way) for way in range(1, len(knobs.sizings) + 1)]
+    others = [plan.name for plan in knobs.plans if not plan.preferred]
+    if len(others) + 1 == len(knobs.plans):  # else it is not said whose place a plan takes
+        found += [Option(name, "plan", way) for way, name in enumerate(others, start=1)]
+    known = [option.name for option in found]
+    if unknown := [name for name in named if name not in known]:
+        raise InputError(
+            f"habits.options: expected options of {', '.join(known)}, found {', '.join(unknown)}"
+        )
+    return tuple(option for option in found if not named or option.name in named)
 
 
 def try_options(
-    policy: HamPolicy, env: VecEnv, options: Sequence[Option], config: HabitsConfig, seed: int, path: Path,
+    policy: HamPolicy, runs: Runs, knobs: CandidateKnobs, options: Sequence[Option], config: HabitsConfig, path: Path,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Trials:  # fmt: skip
     """Play the rules and every option on every workload; what stands in ``path`` is not played again.
 
     Raises:
-        InputError: there are too few workloads or no options, a column is not known, or the file is another's.
+        InputError: there are too few workloads or no options, habits of them cannot be written, or the file is
+            another's.
 
     """
-    schema = policy.network["schema"]
-    known = [column.name for column in schema.context]
-    unknown = sorted({name for names in config.columns for name in names} - set(known))
-    if unknown:
-        raise InputError(f"habits.columns: expected columns of the context, found {', '.join(unknown)}")
-    n_worlds = int(getattr(env, "n_worlds", 1))
-    if n_worlds < _LEAST_WORKLOADS or not options:
+    if len(runs) < _LEAST_WORKLOADS or not options:
         raise InputError(
-            f"habits: expected at least {_LEAST_WORKLOADS} workloads and an option, got {n_worlds} and {len(options)}"
+            f"habits: expected at least {_LEAST_WORKLOADS} workloads and an option, "
+            f"got {len(runs)} and {len(options)}"
         )
-    if path.exists():
-        trials = _read(path, tuple(options), len(known) + len(schema.candidate))
-        policy.range_low.copy_(torch.as_tensor(trials.low))
-        policy.range_high.copy_(torch.as_tensor(trials.high))
-        return trials
-    actor = policy.scorer.actor
+    schema, actor = policy.network["schema"], policy.scorer.actor
+    origin = {"candidates": knobs.model_dump(mode="json")}
     untouched = {name: value.clone() for name, value in actor.state_dict().items()}
-    rules_usd, columns = _play(policy, env, seed)
-    costs = []
-    for i, option in enumerate(options):
-        if on_progress is not None:
-            on_progress(i + 1, len(options) + 1)
-        write_habits(actor, schema, [Habit(option, _ALWAYS, {})], options)
-        costs.append(_play(policy, env, seed)[0])
+    for names in config.columns:  # what cannot be written is said before hours of play
+        write_habits(actor, schema, [Habit(option, 0.0, dict.fromkeys(names, 0.0)) for option in options])
+    played: list[list[Seen]] = _read(path, options, len(runs), len(schema.context) + len(schema.candidate))
+    done, total = sum(map(len, played)), len(runs) * len(played)
+    with path.open("a", encoding="utf-8") as file:
+        for number, followed in enumerate(played):
+            write_habits(actor, schema, [Habit(options[number - 1], _ALWAYS, {})] if number else [])
+            always = frozen(policy, everywhere=True, origin=origin)
+            for seen in runs.seen(always, len(followed)) if len(followed) < len(runs) else ():
+                followed.append(seen)
+                file.write(_line(number, seen))
+                file.flush()
+                done += 1
+                if on_progress is not None:
+                    on_progress(done, total)
     actor.load_state_dict(untouched)
-    low, high = (of.cpu().numpy().astype(np.float64) for of in (policy.range_low, policy.range_high))
-    trials = Trials(tuple(options), rules_usd, np.array(costs), columns, low, high)
-    _write(path, trials)
-    return trials
+    every = [seen for followed in played for seen in followed]
+    policy.range_low.copy_(torch.as_tensor(np.min([seen.low for seen in every], axis=0)))
+    policy.range_high.copy_(torch.as_tensor(np.max([seen.high for seen in every], axis=0)))
+    usd = np.array([[seen.usd for seen in followed] for followed in played])
+    return Trials(tuple(options), usd[0], usd[1:], np.array([seen.columns for seen in played[0]]))
 
 
 def fitted(trials: Trials, names: Sequence[str], known: Sequence[str], ridge: float) -> tuple[Habit, ...]:
@@ -126,17 +132,40 @@ def fitted(trials: Trials, names: Sequence[str], known: Sequence[str], ridge: fl
     return tuple(habits)
 
 
-def allowed(habits: Sequence[Habit], follow: Sequence[str]) -> tuple[Habit, ...]:
-    """Those whose option may be followed; none named = all.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How savings are read from the context, and what following them so would have saved."""
 
-    Raises:
-        InputError: a name that is no option's.
+    columns: tuple[str, ...]
+    margin: float  # per cent
+    saved: Estimate  # per cent of the rules' cost, on workloads that the habits were not fitted to
 
+
+def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> list[Reading]:
+    """Every set of columns and every margin, by cross-validation; the one whose interval begins highest comes first.
+
+    What options of several kinds save is taken to add up.
     """
-    known = [habit.option.name for habit in habits]
-    if unknown := [name for name in follow if name not in known]:
-        raise InputError(f"habits.follow: expected options of {', '.join(known)}, found {', '.join(unknown)}")
-    return tuple(habit for habit in habits if not follow or habit.option.name in follow)
+    folds = np.arange(len(trials.rules_usd)) % _FOLDS
+    found = []
+    for names in config.columns:
+        expected = np.empty(trials.savings.shape)
+        for fold in range(_FOLDS):
+            rest = trials.of(folds != fold)
+            for row, habit in enumerate(fitted(rest, names, known, config.ridge)):
+                of = trials.columns[folds == fold]
+                expected[row, folds == fold] = habit.bias + sum(
+                    of[:, known.index(name)] * weight for name, weight in habit.weights.items()
+                )
+        for margin in config.margins:
+            saved = np.zeros(len(folds))
+            for kind in {option.kind for option in trials.options}:
+                rows = [row for row, option in enumerate(trials.options) if option.kind == kind]
+                best = expected[rows].argmax(axis=0)
+                follow = expected[rows].max(axis=0) > margin
+                saved += np.where(follow, trials.savings[rows][best, np.arange(len(folds))], 0.0)
+            found.append(Reading(tuple(names), margin, Estimate.of(saved.tolist())))
+    return sorted(found, key=lambda one: one.saved.half_width - one.saved.mean)
 
 
 def with_margin(habits: Sequence[Habit], margin: float) -> tuple[Habit, ...]:
@@ -165,45 +194,33 @@ def described(trials: Trials, habits: Sequence[Habit], known: Sequence[str]) -> 
     return out
 
 
-def _play(policy: HamPolicy, env: VecEnv, seed: int) -> tuple[F64, F64]:
-    """USD of each environment's first episode, and means of the context's columns over its decisions."""
-    env.seed(seed)
-    shown = np.asarray(env.reset(), np.float32)
-    usd = np.full(env.num_envs, np.nan)
-    n_context = len(policy.network["schema"].context)
-    sums, steps = np.zeros((env.num_envs, n_context)), np.zeros(env.num_envs)
-    while np.isnan(usd).any():
-        running = np.isnan(usd)
-        sums += np.where(running[:, None], shown[:, :n_context], 0.0)
-        steps += running
-        observation = torch.as_tensor(shown, device=policy.device)
-        policy.widen_range(observation)
-        with torch.no_grad():
-            chosen = policy.logits(observation).argmax(dim=1).cpu().numpy()
-        after, _, dones, infos = env.step(chosen)
-        shown = cast(F32, np.asarray(after, np.float32))
-        for i in np.flatnonzero(dones):
-            if running[i]:
-                usd[i] = sum(infos[i]["terms"].values())
-    return usd, sums / steps[:, None]
+def _line(number: int, seen: Seen) -> str:
+    said = {"option": number, "usd": seen.usd, **{key: getattr(seen, key).tolist() for key in _ARRAYS}}
+    return json.dumps(said, allow_nan=False) + "\n"
 
 
-def _write(path: Path, trials: Trials) -> None:
-    arrays = {key: getattr(trials, key).tolist() for key in _ARRAYS}
-    said = {"options": [asdict(option) for option in trials.options], **arrays}
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(said, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(path)
+def _read(path: Path, options: Sequence[Option], n_runs: int, n_columns: int) -> list[list[Seen]]:
+    """The runs that a file holds, of the rules and of each option; it is begun where it is not there.
 
-
-def _read(path: Path, options: tuple[Option, ...], n_columns: int) -> Trials:
+    A line that was not written whole is the last, and is cut off.
+    """
+    heading = json.dumps({"options": [asdict(option) for option in options], "runs": n_runs})
+    played: list[list[Seen]] = [[] for _ in range(len(options) + 1)]
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        known = tuple(Option(**option) for option in said["options"])
-        usd, costs, columns, low, high = (np.array(said[key], np.float64) for key in _ARRAYS)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]
+        if whole and whole[0].rstrip() != heading:
+            raise InputError(
+                f"{path}: expected the runs of other options or workloads: remove it to play anew"
+            )
+        if len(whole) < len(lines) or not whole:
+            path.write_text("".join(whole) or heading + "\n", encoding="utf-8")
+        for line in whole[1:]:
+            said = json.loads(line)
+            arrays = [np.array(said[key], np.float64) for key in _ARRAYS]
+            if arrays[1].shape != (n_columns,) or arrays[2].shape != (n_columns,):
+                raise ValueError(f"expected {n_columns} columns, got {len(arrays[1])}")
+            played[said["option"]].append(Seen(float(said["usd"]), *arrays))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path}: expected what options cost ({error}): remove it to play anew") from error
-    shapes = costs.shape, columns.shape[0], low.shape, high.shape
-    if known != options or shapes != ((len(options), len(usd)), len(usd), (n_columns,), (n_columns,)):
-        raise InputError(f"{path}: expected other options: remove it to play anew")
-    return Trials(known, usd, costs, columns, low, high)
+    return played

@@ -3,7 +3,7 @@
     config.yaml         what was asked for, written first
     checkpoints/<decisions>/   state.pt and a manifest with its hash; renamed into place when whole
     labels/             what the expert said, a file for each round of imitation
-    habits.json         what options cost on the training workloads
+    habits.jsonl        what options cost on the training workloads, a line for each run
     choice.json         how much a choice or a habit must save to be followed, and what was tried
     tensorboard/        curves
     gate.json           what came of it, written last: a run that has one is finished

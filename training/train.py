@@ -9,8 +9,8 @@ ship: then the start does, and the outcome says so.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -23,18 +23,26 @@ from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.policy import HamPolicy
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
-from foreshade.training.acquaint import acquaint
 from foreshade.training.advantage import Expert, learn
 from foreshade.training.callbacks import Boundary, EpisodeCurves
 from foreshade.training.config import TrainConfig
-from foreshade.training.evaluation import Comparison, Evaluator
+from foreshade.training.evaluation import Comparison, Evaluator, Judge
 from foreshade.training.freeze import Which, frozen
-from foreshade.training.habit_actor import Habit, write_habits
-from foreshade.training.habits import allowed, described, fitted, options_of, try_options, with_margin
+from foreshade.training.habit_actor import write_habits
+from foreshade.training.habits import (
+    described,
+    fitted,
+    options_of,
+    readings,
+    try_options,
+    with_margin,
+)
 from foreshade.training.ppo import TickPPO
 from foreshade.training.rollouts import RolloutExpert
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.seeds import Purpose, first_seed
+from foreshade.training.seen import NativeRuns, Runs
+from foreshade.training.whole_runs import NATIVE, WholeRuns
 
 #: Counts as a restart that no rollout reaches: imitation plays episodes of its own.
 _IMITATION = (1 << 31) - 1
@@ -127,9 +135,7 @@ def train(
     """
     run = _opened(out, config) if resume else None
     env = make_envs("train", config.ppo.n_envs, float16=config.ppo.float16)
-    evaluator = Evaluator(
-        make_envs("validate", config.evaluation.episodes, float16=False), first_seed(config.seed, "validate")
-    )
+    evaluator = _judge(config, make_envs, "validate", config.evaluation.episodes)
     model = make_model(config, env)
     run = run or RunFolder.create(out, config)  # last, so that a scenario that is not there leaves no folder
     boundary = Boundary(run, evaluator)
@@ -138,7 +144,7 @@ def train(
     if config.imitation.rounds:
         least_gain = _imitate(run, model, env, evaluator, expert or _rollouts(env, config), on_progress)
     if config.habits.learn:
-        _learn_habits(run, model, make_envs("habits", 0, float16=False), evaluator, on_progress)
+        _learn_habits(run, model, make_envs, on_progress)
     if resume and run.checkpoints():
         boundary.restore(model)
     left = config.timesteps - model.num_timesteps
@@ -169,7 +175,7 @@ def _rollouts(env: VecEnv, config: TrainConfig) -> Expert:
 
 
 def _imitate(
-    run: RunFolder, model: TickPPO, env: VecEnv, evaluator: Evaluator, expert: Expert,
+    run: RunFolder, model: TickPPO, env: VecEnv, evaluator: Judge, expert: Expert,
     on_progress: Callable[[int, int], None] | None,
 ) -> float:  # fmt: skip
     """Learn from the expert, make that the start, and find how much a choice must save to be taken."""
@@ -199,48 +205,42 @@ def _imitate(
     return float(known["least_gain"])
 
 
+def _judge(config: TrainConfig, make_envs: MakeEnvs, purpose: Purpose, episodes: int) -> Judge:
+    if config.components != NATIVE:
+        return WholeRuns.of_scenario(config.scenario, purpose, config.components, config.processes)
+    return Evaluator(make_envs(purpose, episodes, float16=False), first_seed(config.seed, purpose))
+
+
 def _learn_habits(
-    run: RunFolder, model: TickPPO, env: VecEnv, evaluator: Evaluator,
-    on_progress: Callable[[int, int], None] | None,
-) -> None:  # fmt: skip
-    """Learn which options to follow where, make that the start, and find how much they must be expected to save."""
+    run: RunFolder, model: TickPPO, make_envs: MakeEnvs, on_progress: Callable[[int, int], None] | None
+) -> None:
+    """Learn which options to follow where, and make that the start."""
     config, ham = run.config, model.ham
-    schema = ham.network["schema"]
-    said = getattr(env, "decision", None)
+    said = getattr(model.get_env(), "decision", None)
     if said is None:
         raise InputError("habits: expected environments that say what their candidates are, got others")
-    options = options_of(said.candidates, cast(Any, env).tick_s)
-    seed = first_seed(config.seed, "habits")
-    trials = try_options(ham, env, options, config.habits, seed, run.path / "habits.json", on_progress)
-    columns = [column.name for column in schema.context]
-
-    def habits_of(names: Sequence[str]) -> tuple[Habit, ...]:
-        return fitted(trials, names, columns, config.habits.ridge)
-
-    def follow(names: Sequence[str], margin: float) -> None:
-        habits = with_margin(allowed(habits_of(names), config.habits.follow), margin)
-        write_habits(ham.scorer.actor, schema, habits, options)
-
-    known = run.read_choice()
-    if known is None:
-        tried: dict[tuple[int, float], Comparison] = {}
-        for number, names in enumerate(config.habits.columns):
-            for margin in config.habits.margins:
-                follow(names, margin)
-                tried[number, margin] = evaluator.compare(_frozen(model, config, "trained"))
-        number, margin = min(tried, key=lambda one: _upper(tried[one]))
-        known = {
-            "columns": number,
-            "margin": margin,
-            "habits": described(trials, habits_of(config.habits.columns[number]), columns),
-            "followed": list(config.habits.follow) or [option.name for option in options],
-            "tried": [
-                {"columns": config.habits.columns[number], "margin": margin, **said.to_dict()}
-                for (number, margin), said in tried.items()
-            ],
+    knobs: CandidateKnobs = said.candidates
+    runs: Runs
+    if config.components != NATIVE:
+        runs = WholeRuns.of_scenario(config.scenario, "habits", config.components, config.processes)
+    else:
+        runs = NativeRuns(make_envs("habits", 0, float16=False), first_seed(config.seed, "habits"))
+    options = options_of(knobs, config.habits.options)
+    path = run.path / "habits.jsonl"
+    trials = try_options(ham, runs, knobs, options, config.habits, path, on_progress)
+    columns = [column.name for column in ham.network["schema"].context]
+    found = readings(trials, config.habits, columns)
+    best = found[0]
+    habits = fitted(trials, best.columns, columns, config.habits.ridge)
+    run.write_choice(
+        {
+            "columns": best.columns,
+            "margin": best.margin,
+            "habits": described(trials, habits, columns),
+            "readings": [asdict(reading) for reading in found],
         }
-        run.write_choice(known)
-    follow(config.habits.columns[int(known["columns"])], float(known["margin"]))
+    )
+    write_habits(ham.scorer.actor, ham.network["schema"], with_margin(habits, best.margin))
     ham.remember_start()
 
 
@@ -257,14 +257,14 @@ def _gate(
         learned.insert(0, "trained")
         state, _ = run.load_checkpoint(boundary.best)
         model.policy.load_state_dict(state["policy"])
-    first = first_seed(config.seed, "gate")
-    evaluator = Evaluator(make_envs("gate", config.evaluation.gate_episodes, float16=False), first)
+    evaluator = _judge(config, make_envs, "gate", config.evaluation.gate_episodes)
     origin = {
         "scenario": config.scenario,
+        "components": config.components,
         "seeds": {
             "run": config.seed,
             "validate": boundary.evaluator.first_seed,
-            "gate": first,
+            "gate": evaluator.first_seed,
         },
         "decisions": int(boundary.best or 0),
         "revision": revision(),
@@ -275,19 +275,12 @@ def _gate(
     shipped: Which = "rules"
     passed: Comparison | None = None
     for which in learned:
-        comparison = evaluator.compare(_frozen(model, config, which, least_gain=_gain_of(which, least_gain)))
+        tested = _frozen(model, config, which, origin, least_gain=_gain_of(which, least_gain))
+        comparison = evaluator.compare(tested)
         tried[which] = comparison.to_dict()
         if comparison.passed:
             shipped, passed = which, comparison
             break
-    if config.evaluation.with_components:
-        actor = model.ham.scorer.actor
-        if shipped == "start":
-            actor.load_state_dict(model.ham.start.state_dict())
-        elif shipped == "rules":
-            actor.score.weight.data.zero_()
-        knobs = CandidateKnobs.model_validate(origin["candidates"])
-        acquaint(model.ham, knobs, config.scenario, config.evaluation.with_components)
     policy = _frozen(
         model, config, shipped, {**origin, "shipped": shipped, "gate": tried},
         least_gain=_gain_of(shipped, least_gain),

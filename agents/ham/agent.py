@@ -33,13 +33,15 @@ class Ham(Decider):
         self,
         folder: str | Path | None = None,
         *,
+        policy: FrozenPolicy | None = None,
         fallback: bool = False,
         managers: Sequence[Manager] = (),
     ) -> None:
-        """Load a frozen policy.
+        """Load a frozen policy, or take one.
 
         Args:
             folder: of the policy; None = the one that comes with the package.
+            policy: to be taken instead of one from a folder.
             managers: components that offer candidates beside the proposer's own.
             fallback: where the policy does not verify, let the rules decide everything, and log once why,
                 instead of raising.
@@ -51,7 +53,7 @@ class Ham(Decider):
         self.policy: FrozenPolicy | None = None
         self.unverified = ""  # why there is no policy; "" = there is one
         try:
-            self.policy, knobs = _load(folder)
+            self.policy, knobs = _checked(policy, "policy") if policy is not None else _load(folder)
         except InputError as error:
             if not fallback:
                 raise
@@ -95,7 +97,10 @@ def _load(folder: str | Path | None) -> tuple[FrozenPolicy, CandidateKnobs]:
             "as foreshade train and foreshade export write it"
         )
     where = SHIPPED_POLICY if folder is None else Path(folder)
-    policy = FrozenPolicy.load(where, backend="numpy")  # it decides one state at a time
+    return _checked(FrozenPolicy.load(where, backend="numpy"), where)  # it decides one state at a time
+
+
+def _checked(policy: FrozenPolicy, where: Path | str) -> tuple[FrozenPolicy, CandidateKnobs]:
     knobs = _candidates(policy.origin, where)
     difference = native_schema(knobs.k).difference(policy.schema)
     if difference is not None:
@@ -103,7 +108,7 @@ def _load(folder: str | Path | None) -> tuple[FrozenPolicy, CandidateKnobs]:
     return policy, knobs
 
 
-def _candidates(origin: Mapping[str, object], where: Path) -> CandidateKnobs:
+def _candidates(origin: Mapping[str, object], where: Path | str) -> CandidateKnobs:
     said = origin.get("candidates")
     try:
         return CandidateKnobs.model_validate(said)

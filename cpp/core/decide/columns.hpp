@@ -91,7 +91,7 @@ enum : std::size_t {
     latency,
     first_kind,                       // one flag for each kind
     z = first_kind + kCandidateKinds, // of a plan
-    patience,
+    way,
     actions,
     source_margin,
     source_memory,

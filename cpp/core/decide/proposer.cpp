@@ -34,6 +34,8 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     if (site_->economy.usd_kwh.empty())
         throw std::invalid_argument("site: expected a price for every tick, found none");
     cuts_.resize(knobs_.sizings.size() + 1);
+    float others = 0.0F;
+    for (const PlanKnobs& plan : knobs_.plans) ways_.push_back(plan.preferred ? 0.0F : ++others);
     settled_ = knobs_.sizing.settle_ticks;
     for (const Sizing& other : knobs_.sizings) settled_ = std::min(settled_, other.settle_ticks);
     rows_.assign(knobs_.k * feature::count, 0.0F);
@@ -215,7 +217,7 @@ void Proposer::offer_plans() {
         c.plan = static_cast<std::int32_t>(i);
         const PackerKnobs& packer = knobs_.plans[i].packer;
         c.z = static_cast<float>(packer.peaks ? packer.z : packer.sigma_scale);
-        c.patience = static_cast<float>(packer.drain_ticks) * site_->tick_s / static_cast<float>(kDaySeconds);
+        c.way = ways_[i];
         if (!eager) continue;
         c.n_actions = static_cast<std::uint32_t>(made.actions.size());
         actions_.insert(actions_.end(), made.actions.begin(), made.actions.end());

@@ -83,7 +83,7 @@ struct Candidate {
     float preference = 0.0F;
     std::int32_t plan = -1;    // which of the plans; of right-sizing which of the other sizings, -1 = the rules'
     float z = 0.0F;            // of a plan; of right-sizing the headroom
-    float patience = 0.0F;     // of a plan days over which a drain's saving counts; of right-sizing the slack_floor
+    float way = 0.0F;          // 0 = as the rules do it; else which of the other plans, sizings or ways of a component
     float ready_h = 0.0F;      // until it has its effect
     std::int32_t offered = -1; // which of the offers from outside; -1 = the proposer's own
     std::int32_t rule = -1;    // whose word changed its preference; -1 = none did
@@ -220,6 +220,7 @@ class Proposer {
         float gain_usd = 0.0F;
     };
     std::vector<Made> made_;         // (n_plans,)
+    std::vector<float> ways_;        // (n_plans,) 0 = one that the rules take, else which of the others
     std::vector<PlanWatch> watches_; // (n_plans,)
     std::vector<std::uint8_t> dark_; // (n_racks,) racks that are switched off
     float unit_usd_ = 1.0F;

@@ -81,7 +81,7 @@ void Proposer::write_row(const Candidate& c, float* row) const {
     row[feature::latency] = squash(c.latency);
     row[feature::first_kind + static_cast<std::size_t>(c.kind)] = 1.0F;
     row[feature::z] = c.z;
-    row[feature::patience] = clip(c.patience);
+    row[feature::way] = clip(c.way);
     row[feature::actions] = std::min(kLargest, std::log2(1.0F + static_cast<float>(c.n_actions)));
     row[feature::boot] = clip(c.ready_h);
     const auto margin = [&](std::size_t h) {

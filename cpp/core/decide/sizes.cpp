@@ -211,7 +211,7 @@ void Proposer::right_size(std::size_t number) {
     all.n_actions = static_cast<std::uint32_t>(out.size()) - first;
     all.plan = number < knobs_.sizings.size() ? static_cast<std::int32_t>(number) : -1;
     all.z = sizing.headroom;
-    all.patience = sizing.slack_floor;
+    all.way = static_cast<float>(all.plan + 1);
     pool_.push_back(all);
 }
 

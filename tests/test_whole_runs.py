@@ -1,0 +1,66 @@
+"""Workloads with components, as training plays them: against the rules, from the middle on, in several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.envs.errors import InputError
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.training.whole_runs import WholeRuns
+from tests.decision_worlds import tiny
+from tests.frozen_policies import policy_folder
+
+CASES = ("a", "b", "c")
+
+
+def world_of(case: str) -> SimulatedWorld:
+    world = tiny()
+    world.reset(ord(case))
+    return world
+
+
+def runs(components: str = "default", **options: int) -> WholeRuns:
+    return WholeRuns(CASES, components, world=world_of, **options)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> FrozenPolicy:
+    folder = policy_folder(tmp_path_factory.mktemp("untrained") / "p")
+    return FrozenPolicy.load(folder, backend="numpy")  # the other's sessions stay in their process
+
+
+def test_untrained_policy_costs_what_the_rules_cost_and_another_does_not(
+    untrained: FrozenPolicy, tmp_path: Path
+) -> None:
+    judge = runs()
+    same = judge.compare(untrained)
+    assert same.differences["rules"].mean == 0.0
+    assert same.episodes.cost_usd.shape == (3,)
+    assert same.means_usd["rules"] == pytest.approx(same.episodes.cost_usd.mean())
+    assert not same.passed
+    departing = judge.compare(FrozenPolicy.load(policy_folder(tmp_path / "p", last=30.0)))
+    assert departing.differences["rules"].mean != 0.0
+
+
+def test_runs_go_on_from_the_middle_and_in_other_processes_alike(untrained: FrozenPolicy) -> None:
+    whole = list(runs().seen(untrained))
+    assert [seen.usd for seen in runs().seen(untrained, 1)] == [seen.usd for seen in whole[1:]]
+    for one, other in zip(whole, runs(processes=2).seen(untrained), strict=True):
+        assert one.usd == other.usd
+        np.testing.assert_array_equal(one.columns, other.columns)
+        np.testing.assert_array_equal(one.low, other.low)
+        assert (one.low <= one.high).all()
+
+
+def test_what_cannot_be_played_is_refused() -> None:
+    with pytest.raises(InputError, match=r"expected components of .*, found 'moon'"):
+        runs("moon")
+    with pytest.raises(InputError, match=r"components: expected native for surge, .* got 'default'"):
+        WholeRuns.of_scenario("surge", "gate", "default", 1)

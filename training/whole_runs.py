@@ -1,0 +1,165 @@
+"""Workloads played as ``foreshade evaluate`` plays them: whole, with forecasts in the state and with components.
+
+Components (racks that go dark, shadows, hosts that are emptied for maintenance) are no part of a native environment.
+What is learned, judged and let through the gate here is what is used: the frozen policy as ``agents.ham.agent`` plays
+it, the rules as they come with the package, both with the same components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+
+from foreshade.agents.decisions import HAM, Taken
+from foreshade.agents.decisions import RULES as BY_RULES
+from foreshade.agents.episode import play
+from foreshade.agents.ham.agent import OUT_OF_RANGE, Ham
+from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.agents.managers.manager import Manager
+from foreshade.agents.managers.registry import load_components
+from foreshade.agents.rules.rules import Decider, Rules
+from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.errors import InputError
+from foreshade.envs.simulated import SimulatedWorld
+from foreshade.training.cases import ham_cases, world_of
+from foreshade.training.estimate import paired
+from foreshade.training.evaluation import RULES, Comparison, Episodes, means
+from foreshade.training.seen import Seen, Sight
+
+NATIVE, DEFAULT_COMPONENTS = "native", "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What one run came to."""
+
+    usd: float
+    terms: Mapping[str, float]  # USD
+    actions: Mapping[str, int]  # decisions by kind of candidate
+    decisions: int
+    doubted: int  # of them left to the rules
+    out_of_range: int
+
+
+class WholeRuns:
+    """Named workloads (``training.cases``), one run each.
+
+    Args:
+        cases: their names.
+        components: ``default`` = those that are on; else as ``foreshade evaluate --components`` has it.
+        processes: that play at the same time.
+        world: the world of a case.
+
+    """
+
+    first_seed = 0  # failures are of the case's own seed
+
+    def __init__(
+        self,
+        cases: Sequence[str],
+        components: str,
+        *,
+        processes: int = 1,
+        world: Callable[[str], SimulatedWorld] | None = None,
+    ) -> None:
+        self.cases = tuple(cases)
+        self._world = world or _world
+        self._components = None if components == DEFAULT_COMPONENTS else components
+        load_components(self._components)  # raises where there is no such component
+        self._processes = processes
+        self._rules: list[Ran] | None = None
+
+    @classmethod
+    def of_scenario(cls, scenario: str, purpose: str, components: str, processes: int) -> WholeRuns:
+        """The cases of a scenario, or of all (``mixed``).
+
+        Raises:
+            InputError: the scenario has no named cases, or there is no such component.
+
+        """
+        cases = ham_cases(scenario, purpose)
+        if not cases:
+            raise InputError(
+                f"components: expected {NATIVE} for {scenario}, which has no workloads named for training, "
+                f"got {components!r}"
+            )
+        return cls(cases, components, processes=processes)
+
+    def __len__(self) -> int:
+        """Workloads."""
+        return len(self.cases)
+
+    def seen(self, policy: FrozenPolicy, first: int = 0) -> Iterator[Seen]:
+        """The runs from ``first`` on under a policy that is in doubt about nothing, in the order of the cases."""
+        return self._each(partial(_seen, self._world, self._components, policy), self.cases[first:])
+
+    def compare(self, policy: FrozenPolicy) -> Comparison:
+        """The policy as it would be used against the rules, run by run."""
+        if self._rules is None:
+            self._rules = list(self._each(partial(_ran, self._world, self._components, None), self.cases))
+        ours = list(self._each(partial(_ran, self._world, self._components, policy), self.cases))
+        usd, theirs = (np.array([run.usd for run in runs]) for runs in (ours, self._rules))
+        decisions = max(1, sum(run.decisions for run in ours))
+        return Comparison(
+            Episodes(usd, means([run.terms for run in ours]), means([run.actions for run in ours]), {}),
+            {RULES: paired(usd.tolist(), theirs.tolist())},
+            {RULES: float(theirs.mean())},
+            fallback_rate=sum(run.doubted for run in ours) / decisions,
+            out_of_range_rate=sum(run.out_of_range for run in ours) / decisions,
+        )
+
+    def _each(self, one: Callable[[str], Any], cases: Sequence[str]) -> Iterator[Any]:
+        if self._processes == 1:
+            yield from map(one, cases)
+            return
+        with ProcessPoolExecutor(self._processes, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(one, cases)
+
+
+class _Watched(Decider):
+    """Decides by a policy that is in doubt about nothing; keeps what it is shown."""
+
+    def __init__(self, policy: FrozenPolicy, managers: Sequence[Manager]) -> None:
+        super().__init__("ham", CandidateKnobs.model_validate(policy.origin["candidates"]), managers)
+        self.sight = Sight(policy.schema)
+        self._policy, self._flat = policy, np.zeros(policy.schema.size, np.float32)
+
+    def choose(self) -> Taken:
+        self.proposer.write(self._flat)
+        self.sight.add(self._flat)
+        return Taken(self._policy.choose(self._flat, self.proposer.preferred).candidate, HAM)
+
+
+def _world(case: str) -> SimulatedWorld:
+    return world_of(case, forecast="table")()
+
+
+def _seen(
+    world: Callable[[str], SimulatedWorld], components: str | None, policy: FrozenPolicy, case: str
+) -> Seen:
+    agent = _Watched(policy, load_components(components))
+    return agent.sight.seen(play(world(case), agent).cost_usd)
+
+
+def _ran(
+    world: Callable[[str], SimulatedWorld], components: str | None, policy: FrozenPolicy | None, case: str
+) -> Ran:
+    managers = load_components(components)
+    agent: Decider = Rules(managers=managers) if policy is None else Ham(policy=policy, managers=managers)
+    metrics = play(world(case), agent)
+    said = agent.tally.summary()
+    kinds = {kind: int(row.get(HAM, 0) + row.get(BY_RULES, 0)) for kind, row in said.by_kind.items()}
+    return Ran(
+        metrics.cost_usd,
+        dict(metrics.cost_terms),
+        kinds,
+        sum(kinds.values()),
+        sum(said.doubts.values()),
+        said.doubts.get(OUT_OF_RANGE, 0),
+    )
