@@ -175,17 +175,18 @@ def _expected_cost(sigma_scale: float) -> PlanKnobs:
 RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
-#: Options beside the rules' own sizing and plan (docs/ham.md), sought on training workloads
-#: (benchmarks/tune_options.py). VMs that are close to what they have grow at once; what others never used goes down
-#: to less, but more slowly.
-PROMPT = Sizing(slack=1.9, slack_floor=0.42, unseen=0.6, settle_ticks=1)
-#: A move must bring twice its price, and a drain pay within 20 hours.
+#: Options beside the rules' own sizings and plan (docs/ham.md), sought on training workloads with components on
+#: (benchmarks/tune_options.py). Both grow VMs that are close to what they have at once. One takes more back of what
+#: was never used, the other nothing but memory.
+TIGHT = Sizing(slack=2.0, slack_floor=0.25, settle_ticks=1)
+GENEROUS = Sizing(slack=0.0, settle_ticks=1)
+#: A move must bring two and a half times its price, and racks that need not stand are emptied as a whole.
 CALM_PLAN = PlanKnobs(
-    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, drain_ticks=240, move_weight=2.0)
+    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, move_weight=2.5, whole_racks=True)
 )
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     idle_is_off=AT_ONCE,
-    sizings=(PROMPT,),
+    sizings=(TIGHT, GENEROUS),
     plans=(WATCHED_PLAN, CALM_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
 )

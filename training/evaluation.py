@@ -7,7 +7,7 @@ The policy is judged as it would be deployed: frozen, and with the rules decidin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -46,6 +46,8 @@ class Comparison:
     means_usd: Mapping[str, float]  # mean cost of an episode under each opponent
     fallback_rate: float  # share of the decisions that the rules took over
     out_of_range_rate: float
+    #: USD of the policy and of the rules by workload, where each has a name
+    by_case: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -66,6 +68,7 @@ class Comparison:
             "fallback_rate": self.fallback_rate,
             "out_of_range_rate": self.out_of_range_rate,
             "passed": self.passed,
+            **({"by_case": {case: list(usd) for case, usd in self.by_case.items()}} if self.by_case else {}),
         }
 
 

@@ -112,6 +112,7 @@ class WholeRuns:
             {RULES: float(theirs.mean())},
             fallback_rate=sum(run.doubted for run in ours) / decisions,
             out_of_range_rate=sum(run.out_of_range for run in ours) / decisions,
+            by_case=dict(zip(self.cases, zip(usd.tolist(), theirs.tolist(), strict=True), strict=True)),
         )
 
     def _each(self, one: Callable[[str], Any], cases: Sequence[str]) -> Iterator[Any]:

@@ -36,7 +36,6 @@ class Offer:
     latency: float = 0.0  # USD of lateness and downtime added
     ready_h: float = 0.0  # until it has its effect
     preferred: bool = True  # whether the rules may take it
-    way: int = 0  # 0 = the component's own way, else which of its others; those are never the rules' choice
     #: The need that it meets, e.g. ``capacity of app 3``: of the offers that claim the same one is taken.
     claim: str = ""
 
@@ -48,7 +47,6 @@ class Offer:
             (self.performance, self.utilisation, self.cost, self.latency),
             self.ready_h,
             self.preferred,
-            self.way,
             by,
             self.reason,
             self.claim,

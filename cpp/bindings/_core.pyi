@@ -792,13 +792,11 @@ OfferTuple: TypeAlias = tuple[
     tuple[float, float, float, float],
     float,
     bool,
-    int,
     str,
     str,
     str,
     list[ActionTuple],
-]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, way, by, reason, claim,
-# actions
+]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, by, reason, claim, actions
 
 class CandidateDict(TypedDict):
     kind: str

@@ -83,7 +83,7 @@ struct Candidate {
     float preference = 0.0F;
     std::int32_t plan = -1;    // which of the plans; of right-sizing which of the other sizings, -1 = the rules'
     float z = 0.0F;            // of a plan; of right-sizing the headroom
-    float way = 0.0F;          // 0 = as the rules do it; else which of the other plans, sizings or ways of a component
+    float way = 0.0F;          // 0 = as the rules do it; else which of the other plans or sizings
     float ready_h = 0.0F;      // until it has its effect
     std::int32_t offered = -1; // which of the offers from outside; -1 = the proposer's own
     std::int32_t rule = -1;    // whose word changed its preference; -1 = none did
