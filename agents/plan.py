@@ -164,5 +164,5 @@ class PlanRecord:
 
 
 def _illegal(what: str, now: StrEnum, wanted: StrEnum, legal: frozenset[object]) -> str:
-    known = ", ".join(sorted(str(state) for state in legal)) or "nothing, it has ended"
-    return f"{what} is {now}: expected {known}, got {wanted}"
+    known = ", ".join(sorted(str(state) for state in legal)) or "nothing, as it has ended"
+    return f"{what} is {now}: expected a step to {known}, got one to {wanted}"

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from foreshade import __version__
+from foreshade.agents.baselines.registry import agent_names
 from tests.frozen_policies import policy_folder
 from tests.test_results_json import KEYS
 
@@ -122,6 +124,15 @@ def test_generated_workload_is_written_described_and_played_again(tmp_path: Path
     copied = foreshade("workload", "convert", f"table:{table}", str(tmp_path / "load.csv"))
     assert copied.returncode == 0, copied.stderr
     assert (tmp_path / "load.csv").stat().st_size > 0
+
+
+def test_version_agents_and_completion_are_asked_for_without_anything_being_played() -> None:
+    assert foreshade("--version").stdout == f"foreshade {__version__}\n"
+    told = json.loads(foreshade("agent", "list", "--json").stdout)["agents"]
+    assert [one["name"] for one in told] == list(agent_names())
+    assert all(one["idea"] for one in told)
+    tab = {"_FORESHADE_COMPLETE": "complete_bash", "COMP_WORDS": "foreshade agent l", "COMP_CWORD": "2"}
+    assert foreshade(**tab).stdout.split() == ["list"]
 
 
 def test_bench_names_its_rate() -> None:

@@ -138,7 +138,9 @@ def test_what_is_no_outcome_has_no_best() -> None:
         (ENERGY, 12.3456, "12.35 kWh"),
         (COST, 1234.5, "1,234.50 USD"),
         (ENERGY, 0.0000123456, "12.35 10⁻⁶ kWh"),
-        (UNMET, 0.0000123456, "12.35 10⁻⁸"),  # of a per cent: 10⁻⁸ of one
+        (UNMET, 0.00123456, "12.35 ppm"),  # of a per cent
+        (UNMET, 0.0000123456, "0.123 ppm"),
+        (UNMET, 0.0000000123456, "12.35 10⁻¹¹"),
         (ENERGY, 0.0, "0 kWh"),
         (ENERGY, math.nan, "– kWh"),
     ],

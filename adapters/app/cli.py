@@ -1,4 +1,4 @@
-"""The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``,
+"""The command line: ``foreshade evaluate``, ``explain``, ``train``, ``tune``, ``export``, ``recommend``, ``agent``,
 ``workload``, ``scenario``, ``template``, ``rules``, ``profile``, ``forecast``, ``anomaly``, ``hazard``, ``bench``.
 
 Results go to standard output, everything else to standard error. Input that cannot be used ends with one line
@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from foreshade.adapters.app.agent_commands import agent_app
 from foreshade.adapters.app.control_access import Url
 from foreshade.adapters.app.control_commands import register as register_control
 from foreshade.adapters.app.control_views import explain_plan
@@ -37,13 +38,13 @@ app = typer.Typer(
     name="foreshade",
     help="Predictive resource orchestration for hypervisors.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 workload_app = typer.Typer(help="Look at, generate and convert workloads.", no_args_is_help=True)
 scenario_app = typer.Typer(help="List, show and check scenarios.", no_args_is_help=True)
 bench_app = typer.Typer(help="Measure the speed of the core on this machine.", no_args_is_help=True)
+app.add_typer(agent_app, name="agent")
 app.add_typer(workload_app, name="workload")
 app.add_typer(scenario_app, name="scenario")
 app.add_typer(template_app, name="template")
@@ -82,6 +83,24 @@ Actions = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from foreshade import __version__  # noqa: PLC0415
+
+        _say(f"foreshade {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _foreshade(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Predictive resource orchestration for hypervisors."""
+
+
 def main() -> None:
     """Entry point of the ``foreshade`` command."""
     try:
@@ -115,7 +134,7 @@ def evaluate(
     ] = None,
     agent: Annotated[
         str,
-        typer.Option(help="Agents, separated by commas; 'all' = baselines, rules and HAM."),
+        typer.Option(help="Of 'foreshade agent list', separated by commas; 'all' = all of them."),
     ] = "all",
     policy: Policy = None,
     rules: RulesFile = None,
@@ -156,7 +175,7 @@ def evaluate(
     as_json: Json = False,
     report: Annotated[Path | None, typer.Option(help="Folder for a self-contained HTML report.")] = None,
 ) -> None:
-    """Play a scenario with one or more agents and show what each cost."""
+    """Play a scenario with agents and show what each costs."""
     from foreshade.adapters.app.ablation import ablate as ablated  # noqa: PLC0415  keeps --help fast
     from foreshade.adapters.app.ablation import print_ablation, subjects  # noqa: PLC0415
     from foreshade.adapters.app.evaluate import evaluate as run  # noqa: PLC0415
@@ -266,7 +285,10 @@ def explain(
     top: Annotated[int, typer.Option(min=0, help="Candidates shown of each decision; 0 = all.")] = 12,
     as_json: Json = False,
 ) -> None:
-    """Play to a tick and show its candidates, what each was worth, and why the others lost."""
+    """Why a tick, or a plan, was decided as it was.
+
+    Plays to the tick and shows its candidates, what each was worth, and why the others lost.
+    """
     from foreshade.adapters.app.explain import explain as run  # noqa: PLC0415  keeps --help fast
     from foreshade.adapters.app.explain import print_explanation, to_json  # noqa: PLC0415
     from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles  # noqa: PLC0415
@@ -383,7 +405,10 @@ def bench_step(
     forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
-    """Full simulator ticks per second, beside the memory bandwidth of the same minute."""
+    """Full simulator ticks per second.
+
+    The memory bandwidth of the same minute stands beside it.
+    """
     from foreshade.adapters.app.bench_step import measure  # noqa: PLC0415
 
     result = measure(hosts, vms, envs, threads, gpu_share, seconds, forecast)
@@ -401,7 +426,10 @@ def bench_control(
     ticks: Annotated[int, typer.Option(min=4, help="Ticks to measure.")] = 12,
     as_json: Json = False,
 ) -> None:
-    """Seconds of a controller's tick by stage, from observing to the journalled plan."""
+    """Seconds of a controller's tick, stage by stage.
+
+    From observing to the journalled plan.
+    """
     from foreshade.adapters.app.bench_control import measure  # noqa: PLC0415
 
     result = measure(hosts, vms, ticks)
@@ -424,7 +452,10 @@ def bench_decide(
     forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
-    """Decisions per second of the native environments, what a tick takes, and which part takes what share."""
+    """Decisions per second of the native environments.
+
+    What a tick takes, and which part takes what share, stand beside it.
+    """
     from foreshade.adapters.app.bench_decide import measure  # noqa: PLC0415
 
     result = measure(hosts, vms, envs, threads, k, decisions, seconds, forecast)

@@ -11,6 +11,7 @@ from foreshade.training.estimate import Estimate
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 UNKNOWN = "–"
+_PPM = -4  # power of ten of a per cent
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Figures:
 
     @classmethod
     def of(cls, measure: Measure, estimates: Iterable[Estimate]) -> Figures:
-        """Four digits of the largest value, at most three decimals; a tiny column gets a power of ten."""
+        """Four digits of the largest value, at most three decimals; a tiny column gets ppm or a power of ten."""
         shown = [e for e in estimates if math.isfinite(e.mean)]
         largest = max((abs(e.mean) for e in shown), default=0.0)
         if largest <= 0.0:
@@ -33,7 +34,7 @@ class Figures:
         if not measure.unit:  # a count; its mean over seeds need not be whole
             return cls("", 0, 0 if all(e.mean.is_integer() for e in shown) else 1)
         power = math.floor(math.log10(largest))
-        exponent = 3 * math.floor(power / 3) if power < -2 else 0
+        exponent = _exponent(measure.unit, power)
         return cls(_unit(measure.unit, exponent), exponent, min(3, max(0, 3 - (power - exponent))))
 
     def number(self, value: float) -> str:
@@ -75,10 +76,19 @@ class Column:
         return cls(measure, figures, estimates, best if len(best) < len(known) else frozenset())
 
 
+def _exponent(unit: str, power: int) -> int:
+    """That a column is divided by whose largest value is of this power of ten."""
+    if power >= -2:
+        return 0
+    return _PPM if unit == "%" and power >= _PPM - 2 else 3 * math.floor(power / 3)
+
+
 def _unit(unit: str, exponent: int) -> str:
-    """``10⁻⁶ kWh``; a power of ten of a per cent is written as a plain fraction's."""
+    """``10⁻⁶ kWh``, ``ppm``; another power of ten of a per cent is written as a plain fraction's."""
     if exponent == 0:
         return unit
+    if unit == "%" and exponent == _PPM:
+        return "ppm"
     power, unit = (exponent - 2, "") if unit == "%" else (exponent, unit)
     return f"10{str(power).translate(_SUPERSCRIPT)} {unit}".rstrip()
 

@@ -50,7 +50,10 @@ def control(
         bool, typer.Option("--reference", help="Print the reference of all keys and end.")
     ] = False,
 ) -> None:
-    """Drive a cluster: observe, decide, check, write down, carry out, verify; tick by tick."""
+    """Drive a cluster, tick by tick.
+
+    Observe, decide, check, write down, carry out, verify.
+    """
     from foreshade.adapters.app.control import assemble, install_signals, run  # noqa: PLC0415
     from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
     from foreshade.adapters.app.control_log import start_log  # noqa: PLC0415

@@ -30,7 +30,7 @@ def apply(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Approve a plan where that is still to be done, and have it begun now."""
+    """Have a plan begun now, approved where it is not yet."""
     give_order(config, url, as_json, lambda service: service.apply(plan_id, who(by), dry_run=dry_run))
 
 
@@ -43,7 +43,10 @@ def cancel(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """What a plan has not begun is not begun; what is under way is seen to its end."""
+    """Begin no more of a plan.
+
+    What is under way is seen to its end.
+    """
     give_order(
         config, url, as_json, lambda service: service.cancel(plan_id, who(by), reason, dry_run=dry_run)
     )
@@ -73,7 +76,10 @@ def pause(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Begin nothing from now on; what is under way is seen to its end."""
+    """Begin nothing from now on.
+
+    What is under way is seen to its end.
+    """
     give_order(config, url, as_json, lambda service: service.pause(who(by), reason, dry_run=dry_run))
 
 

@@ -107,7 +107,10 @@ def forecast_show(
     top: Annotated[int, typer.Option(min=0, help="VMs shown, the largest demand first; 0 = all.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Demand to come of each VM, with quantiles, as the controller's last tick saw it."""
+    """Demand to come of each VM, with quantiles.
+
+    As the controller's last tick saw it.
+    """
     with asked(config, url) as service:
         said = service.forecasts(vm or (), resource)
     said.sort(key=lambda one: -one.now)
@@ -131,7 +134,7 @@ def plan(
     limit: Annotated[int, typer.Option(min=1, help="Newest plans shown.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """The newest plans: state, who decided, what they are expected to gain."""
+    """The newest plans: state, who decided, expected gain."""
     from foreshade.agents.plan import PlanState  # noqa: PLC0415
 
     states = []
@@ -164,7 +167,10 @@ def plan(
 
 
 def show(plan_id: PlanId, config: Config = None, url: Url = None, as_json: Json = False) -> None:
-    """One plan with all its actions: what, from where, to where, why, and what became of it."""
+    """One plan with all its actions, and what became of each.
+
+    What, from where, to where, why.
+    """
     with asked(config, url) as service:
         said = service.plan(plan_id)
     if as_json:
@@ -196,7 +202,10 @@ def simulate(
     ticks: Annotated[int, typer.Option(min=1, help="Control intervals to play.")] = 12,
     as_json: Json = False,
 ) -> None:
-    """Run the newest snapshot forward with a plan and without it; nothing is touched."""
+    """Play the newest snapshot with a plan and without it.
+
+    Nothing is touched.
+    """
     from foreshade.adapters.app.control_simulate import simulate_plan  # noqa: PLC0415
     from foreshade.adapters.control_service import ControlService as Service  # noqa: PLC0415
 

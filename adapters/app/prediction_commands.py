@@ -51,7 +51,10 @@ def forecast_score(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for the LSTM's training.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Score models on a trace, every series from its beginning, nothing looking ahead."""
+    """Score models on a trace.
+
+    Every series from its beginning, nothing looking ahead.
+    """
     from foreshade.envs.forecast.entrants import Stable  # noqa: PLC0415
     from foreshade.envs.forecast.score import score  # noqa: PLC0415
 
@@ -80,7 +83,10 @@ def forecast_train(
     seed: Annotated[int, typer.Option(min=0, help="Of the rows drawn and of the network's start.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for the LSTM.")] = "auto",
 ) -> None:
-    """Train a model on all series of a resource and freeze it; it runs without its training library."""
+    """Train a model on all series of a resource.
+
+    What is frozen runs without its training library.
+    """
     from foreshade.envs.forecast.forecaster import HORIZONS  # noqa: PLC0415
     from foreshade.envs.forecast.learned.frozen_model import train  # noqa: PLC0415
     from foreshade.envs.forecast.learned.training_set import training_set  # noqa: PLC0415
@@ -111,7 +117,10 @@ def forecast_plot(
         Path | None, typer.Option("--trained", "--policy-dir", help="Folder of 'foreshade forecast train'.")
     ] = None,
 ) -> None:
-    """Draw fans over what came, and whether quantiles hold what they promise."""
+    """Draw forecasts over what came, and their reliability.
+
+    Fans over what came, and whether quantiles hold what they promise.
+    """
     from foreshade.adapters.app.forecast_plot import check_target, roll, write_plot  # noqa: PLC0415
     from foreshade.envs.forecast.entrants import Stable  # noqa: PLC0415
     from foreshade.envs.forecast.score import case_of, entered  # noqa: PLC0415
@@ -132,7 +141,10 @@ def forecast_precompute(
     tick_s: Annotated[int, typer.Option(min=1, help="Control interval of the table, s.")] = 300,
     quantiles: Annotated[bool, typer.Option(help="Keep the quantiles beside the moments.")] = True,
 ) -> None:
-    """Write what the engine forecasts at every tick of a workload from the ticks before it."""
+    """Write the forecasts of every tick of a workload.
+
+    What the engine forecasts from the ticks before each.
+    """
     from foreshade.envs.forecast.table import cache_folder, precompute  # noqa: PLC0415
     from foreshade.envs.workloads.spec import load_workload  # noqa: PLC0415
 
@@ -158,7 +170,10 @@ def anomaly_score(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Score on NAB, on SMD, or on both; false alarms per series and day beside each."""
+    """Score on NAB, on SMD, or on both.
+
+    False alarms per series and day stand beside each score.
+    """
     if nab is None and smd is None:
         raise InputError("anomaly score: expected --nab DIR, --smd FILE, or both; found neither")
     said: dict[str, Any] = {}

@@ -38,7 +38,10 @@ def profile_learn(
     ),
     as_json: Json = False,
 ) -> None:
-    """Play a scenario and learn from its telemetry; the declared figures are what is believed before."""
+    """Learn from a scenario's telemetry, or a journal.
+
+    The declared figures are what is believed before.
+    """
     from foreshade.agents.baselines.registry import make_agent  # noqa: PLC0415  keeps --help fast
     from foreshade.envs import catalogue  # noqa: PLC0415
     from foreshade.envs.model.action import Plan  # noqa: PLC0415

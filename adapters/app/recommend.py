@@ -43,7 +43,7 @@ def recommend(
         bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")
     ] = False,
 ) -> None:
-    """Right sizes of VMs from what they used, with confidence and savings."""
+    """Right sizes of VMs from what they used, and savings."""
     if workload is None and scenario is None:
         raise InputError("recommend: expected --workload or --scenario, found neither")
     knobs = RightSizing(least_history_days=min_history)

@@ -35,7 +35,10 @@ Components = Annotated[
 def rules_show(
     file: Annotated[Path | None, typer.Argument(help="YAML; default: the one that ships.")] = None,
 ) -> None:
-    """A file of rules as it is understood: what differs from the defaults, rules, tree."""
+    """A file of rules as it is understood.
+
+    What differs from the defaults, rules, tree.
+    """
     from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415  keeps --help fast
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
 
@@ -69,7 +72,10 @@ def rules_tune(
     worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to train on, at most.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Search for thresholds and weights; the front as HTML, JSON and a YAML for each point."""
+    """Search for thresholds and weights.
+
+    The front is written as HTML, JSON and a YAML for each point.
+    """
     from foreshade.adapters.app.rules_front import write_front  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415
@@ -114,7 +120,10 @@ def rules_distil(
     worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to learn from, at most.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Distil a policy into a shallow tree over named features, as a file of rules; say what is lost."""
+    """Distil a policy into a readable tree.
+
+    A shallow tree over named features, as a file of rules, and what is lost by it.
+    """
     from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415
@@ -152,7 +161,10 @@ def rules_propose(
     worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to observe, at most.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Propose rules from what was observed, each with evidence and a simulated before-and-after."""
+    """Propose rules from what was observed.
+
+    Each with evidence and a simulated before-and-after.
+    """
     from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415

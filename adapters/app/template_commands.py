@@ -70,7 +70,10 @@ def template_select(
     hypervisor: Annotated[str, typer.Option(help="Of the catalogue; its boot times count.")] = "kvm",
     as_json: Json = False,
 ) -> None:
-    """Which template serves a predicted demand: how many VMs, how large, how booted."""
+    """Which template serves a predicted demand.
+
+    How many VMs, how large, how booted.
+    """
     from foreshade.envs.model.action import five  # noqa: PLC0415
     from foreshade.envs.templates.select import ApplicationProfile, select_template  # noqa: PLC0415
 

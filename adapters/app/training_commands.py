@@ -37,7 +37,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     config: Config = None,
 ) -> None:
-    """Train HAM, judge it on held-out seeds, and freeze what the gate lets through."""
+    """Train HAM, judge it, freeze what the gate lets through.
+
+    It is judged on held-out seeds.
+    """
     if resume and out is None:
         raise InputError("train --resume: expected --out DIR, the run to go on with; found none")
     if resume and out is not None and config is None:
@@ -63,7 +66,10 @@ def tune(
     ),
     config: Config = None,
 ) -> None:
-    """Search for hyperparameters; the best are written to best.yaml, which train --config reads."""
+    """Search for hyperparameters of training.
+
+    The best are written to best.yaml, which train --config reads.
+    """
     said = _config(config, scenario, timesteps, device, seed)
     require_training("tuning")
     require("optuna", "train", "tuning")
@@ -79,7 +85,10 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
     out: Annotated[Path, typer.Option(help="Folder for the frozen policy.")],
 ) -> None:
-    """Copy what the gate of a run let through: ONNX, weights and a manifest that says where it is from."""
+    """Copy the frozen policy of a training run.
+
+    What its gate let through: ONNX, weights and a manifest that says where it is from.
+    """
     require_training("reading a training run")
     from foreshade.agents.ham.frozen import FrozenPolicy  # noqa: PLC0415  loads ONNX Runtime
     from foreshade.training.run_folder import RunFolder  # noqa: PLC0415  loads torch
@@ -97,7 +106,10 @@ def bench_train(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Environment, rollout and learning apart; the same without an environment; stock PPO beside it."""
+    """What training takes: environment, rollout and learning.
+
+    The same without an environment, and stock PPO, stand beside it.
+    """
     said = _config(config, scenario, None, device, None)
     require_training("measuring training")
     from foreshade.training.bench import measure  # noqa: PLC0415  loads torch

@@ -84,42 +84,87 @@ class AgentFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class Plain:
+    """An agent of one label."""
+
+    make: Callable[[], Agent]
+    idea: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """An agent that reads a file of its own, unless the one of the package serves."""
+
+    make: Callable[[AgentFiles], Agent]
+    idea: str
+
+
+@dataclass(frozen=True, slots=True)
 class Numbered:
     """A family of agents, told apart by the number at the end of the label."""
 
     make: Callable[[float], Agent]
+    idea: str
     what: str
     most: float  # the number is above 0 and at most this
     usual: str  # as published
 
 
-PLAIN: dict[str, Callable[[], Agent]] = {
-    "npa": NonPowerAware,
-    "dvfs": FrequencyScaling,
-    "first-fit": lambda: Fit("first-fit"),
-    "best-fit": lambda: Fit("best-fit"),
-    "worst-fit": lambda: Fit("worst-fit"),
-    "hold-margin": HoldMargin,
-    "high-low": HighLow,
-    "greedy-spread": GreedySpread,
-    "expected-cost": _expected_cost,
-    "ilp": _ilp,
+PLAIN: dict[str, Plain] = {
+    "npa": Plain(NonPowerAware, "every host at full power, nothing moves"),
+    "dvfs": Plain(FrequencyScaling, "power follows load, nothing moves"),
+    "first-fit": Plain(lambda: Fit("first-fit"), "arrivals on the first host with room"),
+    "best-fit": Plain(lambda: Fit("best-fit"), "arrivals where most CPU is allocated"),
+    "worst-fit": Plain(lambda: Fit("worst-fit"), "arrivals where least CPU is allocated"),
+    "hold-margin": Plain(HoldMargin, "the best single move, once an imbalance lasts"),
+    "high-low": Plain(HighLow, "relief above a high mark, evacuation below a low one"),
+    "greedy-spread": Plain(GreedySpread, "fullest to emptiest host until level"),
+    "expected-cost": Plain(_expected_cost, "the moves, drains and boots that lower the expected money most"),
+    "ilp": Plain(_ilp, "an integer program each hour: energy, moves, overload"),
 }
-#: What reads a file of its own, unless the one of the package serves.
-FILED: dict[str, Callable[[AgentFiles], Agent]] = {"rules": _rules, "ham": _ham}
+FILED: dict[str, Filed] = {
+    "rules": Filed(_rules, "thresholds over scored candidates, right-sizing and micro-VMs beside moves"),
+    "ham": Filed(_ham, "a trained policy among the rules' candidates; the rules where it is in doubt"),
+}
 NUMBERED: dict[str, Numbered] = {
     "thr-mmt": Numbered(
-        lambda x: Consolidation("thr", StaticThreshold(x)), "threshold of utilisation", 1.0, "0.8"
+        lambda x: Consolidation("thr", StaticThreshold(x)),
+        "overloaded above a fixed utilisation",
+        "threshold of utilisation",
+        1.0,
+        "0.8",
     ),
-    "iqr-mmt": Numbered(lambda s: Consolidation("iqr", InterquartileRange(s)), "safety factor", 10.0, "1.5"),
+    "iqr-mmt": Numbered(
+        lambda s: Consolidation("iqr", InterquartileRange(s)),
+        "limit 1 - s times the interquartile range",
+        "safety factor",
+        10.0,
+        "1.5",
+    ),
     "mad-mmt": Numbered(
-        lambda s: Consolidation("mad", MedianAbsoluteDeviation(s)), "safety factor", 10.0, "2.5"
+        lambda s: Consolidation("mad", MedianAbsoluteDeviation(s)),
+        "limit 1 - s times the median absolute deviation",
+        "safety factor",
+        10.0,
+        "2.5",
     ),
-    "lr-mmt": Numbered(lambda s: Consolidation("lr", LocalRegression(s)), "safety factor", 10.0, "1.2"),
+    "lr-mmt": Numbered(
+        lambda s: Consolidation("lr", LocalRegression(s)),
+        "overloaded where s times the trend's next value is above 1",
+        "safety factor",
+        10.0,
+        "1.2",
+    ),
     "lrr-mmt": Numbered(
-        lambda s: Consolidation("lrr", LocalRegression(s, robust=True)), "safety factor", 10.0, "1.2"
+        lambda s: Consolidation("lrr", LocalRegression(s, robust=True)),
+        "the same with outliers weighted down",
+        "safety factor",
+        10.0,
+        "1.2",
     ),
-    "n-sigma": Numbered(_n_sigma, "number of standard deviations", 10.0, "2"),
+    "n-sigma": Numbered(
+        _n_sigma, "peaks as mean + z standard deviations", "number of standard deviations", 10.0, "2"
+    ),
 }
 
 
@@ -132,12 +177,18 @@ def agent_names() -> tuple[str, ...]:
     return (*plain[:2], *consolidating[:-1], *plain[2:planning], consolidating[-1], *plain[planning:], *filed)
 
 
+def idea_of(label: str) -> str:
+    """What the agent of one of ``agent_names`` goes by, in a line."""
+    named = PLAIN.get(label) or FILED.get(label)
+    return named.idea if named is not None else NUMBERED[label.rpartition("-")[0]].idea
+
+
 def make_agent(label: str, files: AgentFiles | None = None) -> Agent:
     """The agent of a label; raises InputError in one line where there is none, or its file is none."""
     if label in PLAIN:
-        return PLAIN[label]()
+        return PLAIN[label].make()
     if label in FILED:
-        return FILED[label](files or AgentFiles())
+        return FILED[label].make(files or AgentFiles())
     name, _, number = label.rpartition("-")
     if name in NUMBERED:
         family = NUMBERED[name]
