@@ -65,7 +65,7 @@ const char* reason_text(PackerReason reason) {
     return "";
 }
 
-Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs)
+Packer::Packer(const std::shared_ptr<const Site>& site, const PackerKnobs& knobs)
     : Packer(site, knobs, std::make_shared<PackerMemory>(knobs.window, site->tick_s)) {}
 
 Packer::Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::shared_ptr<PackerMemory> memory)
@@ -285,7 +285,7 @@ void Packer::act(const Action& action, PackerReason why) {
 }
 
 void Packer::drain(const ClusterState& state) {
-    if (site_->rack_w.size() > 0 && knobs_.rack_credit > 0.0) {
+    if (!site_->rack_w.empty() && knobs_.rack_credit > 0.0) {
         std::fill(standing_.begin(), standing_.end(), 0);
         for (std::size_t h = 0; h < n_hosts_; ++h)
             if ((state.hosts.state[h] == HostState::on || state.hosts.state[h] == HostState::booting) &&

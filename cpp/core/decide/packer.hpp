@@ -36,7 +36,7 @@ const char* reason_text(PackerReason reason);
 class Packer {
   public:
     // Throws std::invalid_argument on a knob out of range or columns of the site whose lengths differ.
-    Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs);
+    Packer(const std::shared_ptr<const Site>& site, const PackerKnobs& knobs);
     // With a memory that others share; its window, not that of the knobs, tells demand.
     Packer(std::shared_ptr<const Site> site, const PackerKnobs& knobs, std::shared_ptr<PackerMemory> memory);
 
