@@ -115,6 +115,15 @@ def test_the_summary_admits_what_could_be_chance() -> None:
     assert "one seed" in sentences(single, "npa")[1]
 
 
+def test_the_summary_says_who_comes_next_and_whether_the_seeds_tell_them_apart() -> None:
+    rules = [run("rules", seed, cost=(31.0, 36.0, 41.0)[seed]) for seed in range(3)]  # 1, 0, 1 USD above ham
+    (case,) = cases([*two_agents(), *rules])
+    expected = "rules comes next, by +0.67 ± 1.43 USD over the same seeds, which could be chance."
+    assert sentences(case, "npa")[2] == expected
+    (single,) = cases([run("npa", cost=40.0), run("ham", cost=10.0), run("rules", cost=11.0)])
+    assert "rules comes next, with 11.00 USD." in sentences(single, "npa")
+
+
 def test_decisions_stand_by_kind_and_by_who_took_them() -> None:
     moves = {"ham": 3, "rules": 1, "actions": 4, "transition_usd": 0.5, "gain_usd": 2.25}
     first = Decisions({"migrate": moves, "wait": {"ham": 4, "actions": 0}}, {"low confidence": 1}, 1 / 8)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 
 from foreshade.adapters.app.column import Figures, share
 from foreshade.adapters.app.comparison import MEASURES, Case
+from foreshade.training.estimate import Estimate
 
 _BY_KEY = {measure.key: measure for measure in MEASURES}
 
@@ -31,6 +33,7 @@ def sentences(case: Case, reference: str) -> tuple[str, ...]:
         first = f"{best} was the cheapest of {len(case.agents)} agents: {cost} and {energy} at the hosts, "
         second = f"with {unmet} of the CPU demand unmet. "
         said = [f"{first}{second}The runs of {reference} cannot be compared with it."]
+    said += _runner_up(case, best, reference)
     if (thrifty := _least_energy(case)) not in (best, reference):
         said.append(
             f"{thrifty} used the least energy, {_said(case, thrifty, 'energy_kwh')}, but cost "
@@ -79,14 +82,33 @@ def _against(case: Case, agent: str, reference: str, key: str) -> str:
 
 
 def _trust(case: Case, agent: str, reference: str) -> str:
-    measure = _BY_KEY["cost_usd"]
-    difference = case.difference(agent, reference, measure)
+    difference = case.difference(agent, reference, _BY_KEY["cost_usd"])
     if difference.n < 2:
         return "This is one seed, so there is no telling how much of the difference is chance."
-    figures = Figures.of(measure, [difference])
-    interval = f"{figures.signed(difference.mean)} {figures.spread(difference.half_width)} {figures.unit}"
-    verdict = "" if difference.resolved else ", which could be chance"
+    interval, verdict = _interval(difference)
     return f"Paired over n = {difference.n} seeds the cost differs by {interval} (95 % interval){verdict}."
+
+
+def _runner_up(case: Case, best: str, reference: str) -> Iterator[str]:
+    """Who comes next, and whether the seeds tell the two apart; nothing where that is the reference."""
+    measure = _BY_KEY["cost_usd"]
+    means = {agent: case.estimate(agent, measure).mean for agent in case.agents if agent != best}
+    known = {agent: mean for agent, mean in means.items() if math.isfinite(mean)}
+    if not known or (second := min(known, key=known.__getitem__)) == reference:
+        return
+    difference = case.difference(second, best, measure)
+    if difference.n >= 2:
+        interval, verdict = _interval(difference)
+        yield f"{second} comes next, by {interval} over the same seeds{verdict}."
+    else:
+        yield f"{second} comes next, with {_said(case, second, 'cost_usd')}."
+
+
+def _interval(difference: Estimate) -> tuple[str, str]:
+    """A difference in cost with its interval, and what to say where that holds zero."""
+    figures = Figures.of(_BY_KEY["cost_usd"], [difference])
+    written = f"{figures.signed(difference.mean)} {figures.spread(difference.half_width)} {figures.unit}"
+    return written, "" if difference.resolved else ", which could be chance"
 
 
 def _least_energy(case: Case) -> str:
