@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -85,15 +86,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from foreshade import __version__  # noqa: PLC0415
-
-        _say(f"foreshade {__version__}")
+        _say(f"foreshade {version('foreshade')}")
         raise typer.Exit
 
 
 @app.callback()
 def _foreshade(
-    version: Annotated[
+    _version: Annotated[
         bool,
         typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
     ] = False,
