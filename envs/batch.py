@@ -61,10 +61,10 @@ class Batch:
         self.space = observation_space(self.schema)
         self.n_envs = n_envs
         shape = (n_envs, self.schema.size)
-        # A learner still holds the last observations while the next are written.
-        self._native_out = [np.zeros(shape, np.float32) for _ in range(2)]
-        halved = self.dtype != np.float32
-        self._out = [np.zeros(shape, self.dtype) for _ in range(2)] if halved else self._native_out
+        # A learner still holds the last observations while the next are written. Of each, what has not changed
+        # since is left as it is: they are not to be written to.
+        self._out = tuple(np.zeros(shape, self.dtype) for _ in range(2))
+        self._native.keep(self._out)
         self._final = np.zeros(shape, np.float32)
         self._turn = 0
         self.rewards = np.zeros(n_envs, np.float32)
@@ -74,7 +74,10 @@ class Batch:
 
     @property
     def observations(self) -> Floats:
-        """(n_envs, size) of the last reset or step, ``[context | candidates | mask]``; kept one step more."""
+        """(n_envs, size) of the last reset or step, ``[context | candidates | mask]``; kept one step more.
+
+        Not to be written to: the next but one leaves in it what has not changed.
+        """
         return self._out[self._turn]
 
     def final(self, i: int) -> Floats:
@@ -89,9 +92,9 @@ class Batch:
     def reset(self, seed: int | None = None) -> Floats:
         """Begin again with a seed; without one every environment goes on to its next episode."""
         self._turn ^= 1
-        self._native.reset(self._native_out[self._turn], seed)
+        self._native.reset(self.observations, seed)
         self.discounts.fill(1.0)
-        return self._shown()
+        return self.observations
 
     def step(self, actions: npt.NDArray[Any]) -> Floats:
         """One decision in every environment; those that are done begin their next episode.
@@ -109,14 +112,14 @@ class Batch:
             )
         self._native.step(
             chosen,
-            self._native_out[self._turn],
+            self.observations,
             self._final,
             self.rewards,
             self.discounts,
             self.dones,
             self.invalid,
         )
-        return self._shown()
+        return self.observations
 
     def roll_out(
         self,
@@ -145,9 +148,3 @@ class Batch:
         out = np.zeros(self.n_envs, np.int64)
         self._native.preferred(out)
         return out
-
-    def _shown(self) -> Floats:
-        shown = self._out[self._turn]
-        if shown is not self._native_out[self._turn]:
-            np.copyto(shown, self._native_out[self._turn], casting="same_kind")
-        return shown

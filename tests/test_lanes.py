@@ -1,4 +1,4 @@
-"""One VM at a time or two at once: the same numbers."""
+"""However wide the machine's registers are: the same numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foreshade.envs.batch import Batch
 from foreshade.envs.decision import Decision
 from foreshade.envs.stock_world import simulated_world
 
-batch = Batch([simulated_world("enterprise")], 3, Decision(random_start=True))
+batch = Batch([simulated_world("enterprise")], 3, Decision(random_start=True), dtype=np.float16)
 seen = hashlib.sha256(batch.reset(7).tobytes())
 for _ in range(120):
     seen.update(batch.step(batch.preferred()).tobytes())

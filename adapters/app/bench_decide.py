@@ -96,7 +96,8 @@ def _rates(
         (plant,), (site,), said.candidates.native(), said.episode_knobs(), envs, 0, threads
     )
     schema = native_schema(said.k)
-    shown = [np.zeros((envs, schema.size), np.float32) for _ in range(2)]
+    shown = tuple(np.zeros((envs, schema.size), np.float32) for _ in range(2))
+    batch.keep(shown)
     rewards, discounts = np.zeros((2, envs), np.float32)
     dones, invalid = np.zeros((2, envs), np.uint8)
     batch.reset(shown[0])

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 F32: TypeAlias = npt.NDArray[np.float32]
 F64: TypeAlias = npt.NDArray[np.float64]
+Shown: TypeAlias = F32 | npt.NDArray[np.float16]
 I32: TypeAlias = npt.NDArray[np.int32]
 I64: TypeAlias = npt.NDArray[np.int64]
 U8: TypeAlias = npt.NDArray[np.uint8]
@@ -890,11 +891,12 @@ class DecisionBatch:
     def __len__(self) -> int: ...
     @property
     def width(self) -> int: ...
-    def reset(self, observations: F32, seed: int | None = None) -> None: ...
+    def keep(self, observations: tuple[Shown, ...]) -> None: ...
+    def reset(self, observations: Shown, seed: int | None = None) -> None: ...
     def step(
         self,
         actions: I64,
-        observations: F32,
+        observations: Shown,
         final_observations: F32 | None,
         rewards: F32,
         discounts: F32,

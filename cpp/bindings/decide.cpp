@@ -100,6 +100,17 @@ struct HeldProposer : Proposer {
     py::object held;
 };
 
+// Where observations go: float32 or float16, C-contiguous and writable.
+Shown shown(py::array array, std::size_t size) {
+    if (static_cast<std::size_t>(array.size()) != size || (array.flags() & py::array::c_style) == 0)
+        throw std::invalid_argument("observations: expected a contiguous array of " + std::to_string(size) +
+                                    " numbers, found " + std::to_string(array.size()));
+    if (array.dtype().kind() != 'f' || (array.itemsize() != 4 && array.itemsize() != 2))
+        throw std::invalid_argument("observations: expected float32 or float16");
+    if (array.itemsize() == 4) return static_cast<float*>(array.mutable_data());
+    return static_cast<Half*>(array.mutable_data());
+}
+
 Proposer::PriceFactors factors_of(const std::array<float, 4>& f) {
     return {f[0], f[1], f[2], f[3]};
 }
@@ -287,9 +298,19 @@ void register_decide(py::module_& module) {
         .def("__len__", &DecisionBatch::size)
         .def_property_readonly("width", &DecisionBatch::width)
         .def(
+            "keep",
+            [](DecisionBatch& self, const py::tuple& observations) {
+                std::vector<Shown> all;
+                for (const py::handle one : observations)
+                    all.push_back(shown(py::cast<py::array>(one), self.size() * self.width()));
+                self.keep(all);
+            },
+            py::arg("observations"), py::keep_alive<1, 2>(),
+            "Arrays that nobody but reset() and step() will write to: rows that did not change are not written again.")
+        .def(
             "reset",
-            [](DecisionBatch& self, F32 observations, std::optional<std::uint64_t> seed) {
-                float* out = room(observations, self.size() * self.width(), "observations");
+            [](DecisionBatch& self, py::array observations, std::optional<std::uint64_t> seed) {
+                const Shown out = shown(observations, self.size() * self.width());
                 const py::gil_scoped_release release;
                 if (seed)
                     self.reset(*seed, out);
@@ -300,11 +321,11 @@ void register_decide(py::module_& module) {
             "Begins again with a seed; without one every environment goes on to its next episode.")
         .def(
             "step",
-            [](DecisionBatch& self, const I64& actions, F32 observations, std::optional<F32> final_observations,
+            [](DecisionBatch& self, const I64& actions, py::array observations, std::optional<F32> final_observations,
                F32 rewards, F32 discounts, U8 dones, U8 invalid) {
                 const std::size_t n = self.size();
                 StepOutput out{};
-                out.observations = room(observations, n * self.width(), "observations");
+                out.observations = shown(observations, n * self.width());
                 out.final_observations =
                     final_observations ? room(*final_observations, n * self.width(), "final_observations") : nullptr;
                 out.rewards = room(rewards, n, "rewards");

@@ -122,7 +122,11 @@ struct ClusterState {
     HostColumns hosts;
     VmColumns vms;
     ForecastColumns forecasts;
+    std::vector<double> moved_s; // (n_vms,) end of each VM's last migration, in place of since_move_s; empty = not told
 
+    float since_move_s(std::size_t v) const {
+        return moved_s.empty() ? vms.since_move_s[v] : static_cast<float>(time_s - moved_s[v]);
+    }
     std::size_t n_hosts() const { return hosts.state.size(); }
     std::size_t n_vms() const { return vms.state.size(); }
 

@@ -155,7 +155,9 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
             watts_.push_back(watts);
             cpu_mhz_.push_back(kind.first);
             const LateCurve late(kind.second, prices.slo_stretch);
+            const PowerCurve power(watts);
             for (std::size_t i = 0; i < kStride; ++i) {
+                sampled_w_.push_back(power(static_cast<float>(i) / static_cast<float>(kSteps)));
                 const float share = std::min(1.0F, static_cast<float>(i) / static_cast<float>(kSteps));
                 late_usd_h_.push_back(prices.late_usd_mhz_h * late(share) * share * kind.first);
             }
@@ -169,16 +171,17 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
 void ExpectedCost::set_energy_price(float usd_kwh) {
     if (usd_kwh == usd_kwh_) return;
     usd_kwh_ = usd_kwh;
+    const float usd_w = usd_kwh * 1e-3F;
+    for (std::size_t i = 0; i < running_.size(); ++i) running_[i] = usd_w * sampled_w_[i] + late_usd_h_[i];
     least_usd_mhz_h_ = std::numeric_limits<float>::infinity();
     for (std::size_t c = 0; c < watts_.size(); ++c) {
-        const PowerCurve power(watts_[c]);
-        for (std::size_t i = 0; i < kStride; ++i)
-            running_[c * kStride + i] = usd_kwh * 1e-3F * power(static_cast<float>(i) / static_cast<float>(kSteps)) +
-                                        late_usd_h_[c * kStride + i];
-        for (std::size_t i = 0; i < kSteps; ++i) {
-            const float rise = running_[c * kStride + i + 1] - running_[c * kStride + i];
-            least_usd_mhz_h_ = std::min(least_usd_mhz_h_, rise * static_cast<float>(kSteps) / cpu_mhz_[c]);
-        }
+        static_assert(kSteps % kDense == 0);
+        const float* const running = running_.data() + c * kStride;
+        Vec4 rises = load4(running + 1) - load4(running);
+        for (std::size_t i = kDense; i < kSteps; i += kDense)
+            rises = min4(rises, load4(running + i + 1) - load4(running + i));
+        const float rise = std::min(std::min(rises[0], rises[1]), std::min(rises[2], rises[3]));
+        least_usd_mhz_h_ = std::min(least_usd_mhz_h_, rise * static_cast<float>(kSteps) / cpu_mhz_[c]);
     }
     least_usd_mhz_h_ = std::max(0.0F, least_usd_mhz_h_);
 }

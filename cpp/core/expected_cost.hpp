@@ -136,6 +136,7 @@ class ExpectedCost {
     std::vector<std::int32_t> curve_;          // (n_hosts,) offset into running_
     std::vector<std::array<float, 11>> watts_; // by curve
     std::vector<float> late_usd_h_;            // (n_curves * kStride,)
+    std::vector<float> sampled_w_;             // likewise
     std::vector<float> cpu_mhz_;               // by curve
     float least_usd_mhz_h_ = 0.0F;
     float usd_kwh_ = std::numeric_limits<float>::quiet_NaN(); // of which running_ is made

@@ -84,12 +84,16 @@ Changed Simulator::observe_again(ClusterState& state, std::span<const std::int32
     const bool all = shown_played_ < 0; // ages of all are other ones
     if (all) {
         observe(state);
+        state.moved_s = last_move_s_;
     } else {
         shown_anew_.assign(booked.begin(), booked.end());
         shown_anew_.insert(shown_anew_.end(), changed_.begin(), changed_.end());
         std::sort(shown_anew_.begin(), shown_anew_.end());
         shown_anew_.erase(std::unique(shown_anew_.begin(), shown_anew_.end()), shown_anew_.end());
-        for (const std::int32_t v : shown_anew_) show_vm(state.vms, static_cast<std::size_t>(v));
+        for (const std::int32_t v : shown_anew_) {
+            show_vm(state.vms, static_cast<std::size_t>(v));
+            state.moved_s[static_cast<std::size_t>(v)] = last_move_s_[static_cast<std::size_t>(v)];
+        }
         for (const std::int32_t v : strained_) state.vms.contention[static_cast<std::size_t>(v)] = 0.0F;
         strained_.clear();
         show(state, false);
@@ -113,32 +117,49 @@ void Simulator::show_uncontended(VmColumns& vms, bool shows_usage, std::vector<H
         work.n_gpu_series > 0 ? work.gpu + static_cast<std::size_t>(played_) * work.n_gpu_series : nullptr;
     auto* const base = reinterpret_cast<char*>(sums.data());
     const auto nowhere = static_cast<std::uint32_t>(hosts_.size() * sizeof(HostSums));
-    const float* const caps = vms.allocation.data();
     float *const usage = vms.usage.data(), *const demand = vms.demand.data();
-    const auto show_all = [&](const std::vector<PackedVm>& packed, const std::vector<PackedFactor>& factors,
-                              const std::vector<std::int32_t>& ids) {
+    const auto show_one = [&](PackedVm vm, std::int32_t id, Vec4 want, Vec4 cap) {
+        const std::size_t first = static_cast<std::size_t>(id) * kResources;
+        const Vec4 got = min4(cap, want);
+        reinterpret_cast<HostSums*>(base + vm.sums)->used += got;
+        if (shows_usage) __builtin_memcpy(usage + first, &got, sizeof(got));
+        __builtin_memcpy(demand + first, &got, sizeof(got));
+    };
+    const auto show_all = [&]<bool kWhole>(const std::vector<PackedVm>& packed,
+                                           const std::vector<PackedFactor>& factors,
+                                           const std::vector<std::int32_t>& ids, const auto& cap_of) {
         for (std::size_t i = 0; i < packed.size(); ++i) {
             const PackedVm vm = packed[i];
             if (vm.sums == nowhere) continue;
-            const std::size_t first = static_cast<std::size_t>(ids[i]) * kResources;
             Vec4 want = load4(demand_row + vm.series);
-            if (!packed_whole_) want = want * factors[i].of;
-            const Vec4 got = min4(load4(caps + first), want);
-            reinterpret_cast<HostSums*>(base + vm.sums)->used += got;
-            if (shows_usage) __builtin_memcpy(usage + first, &got, sizeof(got));
-            __builtin_memcpy(demand + first, &got, sizeof(got));
-            if (gpu_row == nullptr) continue;
-            if (const std::int32_t column = work.gpu_column[vm.series / kDense]; column >= 0) {
-                const float share = vms_[static_cast<std::size_t>(ids[i])].share;
-                const float used = std::min(share * gpu_row[column], caps[first + kDense]);
-                if (shows_usage) usage[first + kDense] = used;
-                demand[first + kDense] = used;
-                gpus[vm.sums / sizeof(HostSums)] += used;
-            }
+            if constexpr (!kWhole) want = want * factors[i].of;
+            show_one(vm, ids[i], want, cap_of(i));
         }
     };
-    show_all(calm_vms_, calm_factors_, calm_ids_);
-    show_all(careful_vms_, careful_factors_, careful_ids_);
+    const auto calm_cap = [&](std::size_t i) {
+        return load4(vms.allocation.data() + static_cast<std::size_t>(calm_ids_[i]) * kResources);
+    };
+    const auto careful_cap = [&](std::size_t i) { return careful_caps_[i].allocation; };
+    if (packed_whole_) {
+        show_all.template operator()<true>(calm_vms_, calm_factors_, calm_ids_, calm_cap);
+        show_all.template operator()<true>(careful_vms_, careful_factors_, careful_ids_, careful_cap);
+    } else {
+        show_all.template operator()<false>(calm_vms_, calm_factors_, calm_ids_, calm_cap);
+        show_all.template operator()<false>(careful_vms_, careful_factors_, careful_ids_, careful_cap);
+    }
+    if (gpu_row != nullptr) {
+        if (!packed_gpus_hold_) repack_gpus();
+        for (std::size_t h = 0; h < hosts_.size(); ++h)
+            for (std::uint32_t g = gpus_of_[h]; g < gpus_of_[h + 1]; ++g) {
+                const PackedGpu& gpu = packed_gpus_[g];
+                if (vms_[static_cast<std::size_t>(gpu.vm)].is_special) continue;
+                const std::size_t place = static_cast<std::size_t>(gpu.vm) * kResources + kDense;
+                const float used = std::min(gpu.share * gpu_row[gpu.column], gpu.allocation);
+                if (shows_usage) usage[place] = used;
+                demand[place] = used;
+                gpus[h] += used;
+            }
+    }
     for (const std::int32_t v : special_vms_) {
         const Vm& vm = vms_[static_cast<std::size_t>(v)];
         if (!vm.is_special || hosts_[static_cast<std::size_t>(vm.host)].state != HostState::on) continue;
@@ -177,7 +198,10 @@ void Simulator::show(ClusterState& state, bool usage) {
 
     HostColumns& hosts = state.hosts;
     VmColumns& vms = state.vms;
-    for (std::size_t v = 0; v < vms_.size(); ++v) vms.since_move_s[v] = static_cast<float>(now_ - last_move_s_[v]);
+    if (usage) {
+        for (std::size_t v = 0; v < vms_.size(); ++v) vms.since_move_s[v] = static_cast<float>(now_ - last_move_s_[v]);
+        state.moved_s.clear();
+    }
     thread_local std::vector<HostSums> sums;                   // its contents do not outlive the call
     thread_local std::vector<float> gpus;                      // (n_hosts,) likewise; empty = there are none
     const bool shown = played_ >= 0 && hidden_factor_ == 1.0F; // of hosts with room; else solve() has to tell

@@ -8,6 +8,7 @@
 // host is one number to overwrite. The list is made anew only where a VM comes that it does not hold.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "core/simulator.hpp"
 
@@ -90,17 +91,44 @@ void Simulator::repack() {
         careful_factors_.clear();
     }
     packed_ = true;
-    packed_hosts_ = false;
+    packed_hosts_ = packed_gpus_hold_ = false;
+}
+
+// The GPU parts of VMs, host by host, ascending.
+void Simulator::repack_gpus() {
+    gpus_of_.assign(hosts_.size() + 1, 0);
+    packed_gpus_.clear();
+    packed_gpus_hold_ = true;
+    if (plant_->work.n_gpu_series == 0) return;
+    standing_.clear();
+    const auto column_of = [this](const Vm& vm) {
+        return plant_->work
+            .gpu_column[static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)])];
+    };
+    for (std::size_t v = 0; v < vms_.size(); ++v) {
+        if (vms_[v].host < 0 || column_of(vms_[v]) < 0) continue;
+        standing_.push_back(static_cast<std::int32_t>(v));
+        ++gpus_of_[static_cast<std::size_t>(vms_[v].host)];
+    }
+    std::uint32_t begin = 0;
+    for (std::uint32_t& first : gpus_of_) begin += std::exchange(first, begin);
+    packed_gpus_.resize(standing_.size());
+    for (const std::int32_t v : standing_) {
+        const Vm& vm = vms_[static_cast<std::size_t>(v)];
+        packed_gpus_[gpus_of_[static_cast<std::size_t>(vm.host)]++] = {static_cast<std::uint32_t>(column_of(vm)), v,
+                                                                       vm.share, vm.allocation[4]};
+    }
+    for (std::size_t h = hosts_.size(); h > 0; --h) gpus_of_[h] = gpus_of_[h - 1];
+    gpus_of_[0] = 0;
 }
 
 // Sorts the hosts into quiet ones, mixed ones and those that are not on, which draw what they drew.
 void Simulator::repack_hosts() {
+    if (!packed_gpus_hold_) repack_gpus();
     quiet_hosts_.clear();
     mixed_hosts_.clear();
-    packed_gpus_.clear();
     dark_w_.assign(hosts_.size(), 0.0F);
     dark_total_w_ = 0.0;
-    const bool gpus = plant_->work.n_gpu_series > 0;
     for (std::size_t h = 0; h < hosts_.size(); ++h) {
         const auto host = static_cast<std::int32_t>(h);
         const HostTruth& truth = hosts_[h];
@@ -115,31 +143,42 @@ void Simulator::repack_hosts() {
         PackedHost& packed = (mixed ? mixed_hosts_ : quiet_hosts_).emplace_back();
         packed.overhead = Vec4{n * plant_->hosts[h].vm_cpu_mhz, n * plant_->hosts[h].vm_memory_mib, 0.0F, 0.0F};
         packed.host = host;
-        packed.gpu_begin = packed.gpu_end = 0;
-        if (!gpus) continue;
-        standing_.clear();
-        for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next)
-            standing_.push_back(v);
-        std::sort(standing_.begin(), standing_.end());
-        packed.gpu_begin = static_cast<std::uint32_t>(packed_gpus_.size());
-        for (const std::int32_t v : standing_) {
-            const Vm& vm = vms_[static_cast<std::size_t>(v)];
-            const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
-            if (const std::int32_t column = plant_->work.gpu_column[series]; column >= 0)
-                packed_gpus_.push_back({static_cast<std::uint32_t>(column), vm.share, vm.allocation[4]});
-        }
-        packed.gpu_end = static_cast<std::uint32_t>(packed_gpus_.size());
+        packed.gpu_begin = gpus_of_[h];
+        packed.gpu_end = gpus_of_[h + 1];
     }
     packed_hosts_ = true;
 }
 
+// Takes a VM into the list, where those that have left are few.
+bool Simulator::insert_packed(std::int32_t id) {
+    const Vm& vm = vms_[static_cast<std::size_t>(id)];
+    if ((packed_whole_ && (vm.share != 1.0F || vm.memory != 1.0F)) || calm(vm)) return false;
+    std::size_t standing = 0;
+    for (const HostTruth& truth : hosts_) standing += static_cast<std::size_t>(truth.n_vms);
+    if (calm_ids_.size() + careful_ids_.size() > standing + standing / 4 + 8) return false;
+    const auto place = std::lower_bound(careful_ids_.begin(), careful_ids_.end(), id) - careful_ids_.begin();
+    const auto series = static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)]);
+    careful_ids_.insert(careful_ids_.begin() + place, id);
+    careful_vms_.insert(careful_vms_.begin() + place, {static_cast<std::uint32_t>(series * kDense), sums_of(vm)});
+    careful_caps_.insert(careful_caps_.begin() + place, {load4(vm.allocation)});
+    if (!packed_whole_)
+        careful_factors_.insert(careful_factors_.begin() + place, {Vec4{vm.share, vm.memory, vm.share, vm.share}});
+    for (auto i = static_cast<std::size_t>(place); i < careful_ids_.size(); ++i)
+        packed_at_[static_cast<std::size_t>(careful_ids_[i])] = static_cast<std::uint32_t>(i);
+    return true;
+}
+
 // A VM has another host or none, another share of its application's load, or another allocation.
 void Simulator::repack_vm(std::int32_t id) {
-    if (!packed_) return;
     const Vm& vm = vms_[static_cast<std::size_t>(id)];
+    if (packed_gpus_hold_ && plant_->work.n_gpu_series > 0 &&
+        plant_->work.gpu_column[static_cast<std::size_t>(plant_->work.app_series[static_cast<std::size_t>(vm.app)])] >=
+            0)
+        packed_gpus_hold_ = false;
+    if (!packed_) return;
     const std::uint32_t at = packed_at_[static_cast<std::size_t>(id)];
     if (at == kNotPacked) {
-        packed_ = vm.host < 0;
+        packed_ = vm.host < 0 || insert_packed(id);
         return;
     }
     const bool was_calm = (at & kCalm) != 0;
@@ -157,7 +196,7 @@ void Simulator::repack_vm(std::int32_t id) {
 }
 
 // The load that follows from the sums over a host's VMs; false where somebody is short of something.
-[[gnu::always_inline]] inline bool Simulator::finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, Vec4 tight,
+[[gnu::always_inline]] inline bool Simulator::finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, float tight,
                                                           Load& load) const {
     const Plant::HostConstants& constants = plant_->hosts[static_cast<std::size_t>(packed.host)];
     load.gpu = 0.0F;
@@ -171,7 +210,7 @@ void Simulator::repack_vm(std::int32_t id) {
     load.used = used + packed.overhead;
     if (!all_served(wanted, used, load.used, constants.usable) || load.gpu > constants.usable_gpu) return false;
     const float rho = load.used[0] * constants.inverse_cpu;
-    load.late = std::min(used[0], (*constants.late)(rho)*used[0] + tight[0] * plant_->tight_factor);
+    load.late = std::min(used[0], (*constants.late)(rho)*used[0] + tight * plant_->tight_factor);
     load.power_w = (*constants.power)(rho)*constants.metered + constants.gpu_idle_w + load.gpu * constants.gpu_slope_w;
     return true;
 }
@@ -180,8 +219,7 @@ void Simulator::repack_vm(std::int32_t id) {
 template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const {
     const float* const demand_row = row();
     const float knee = plant_->spec.knee;
-    const Vec4 knee4{knee, knee, knee, knee};
-    const Vec4 zero{};
+    const Vec4 close{std::min(knee, 1.0F), 1.0F, 1.0F, 1.0F}; // below it there is nothing to look at
     capped_vms.clear();
     auto* const base = reinterpret_cast<char*>(sums.data()); // an index in bytes saves a multiplication a VM
     if (!calm_vms_.empty()) {
@@ -207,10 +245,11 @@ template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const
                 return whole * careful_factors_[i].of;
         }();
         const Vec4 allocation = careful_caps_[i].allocation;
-        const Vec4 capped = min4(demand, allocation);
         host.wanted += demand;
-        host.used += capped;
-        host.tight += max4(capped - knee4 * allocation, zero);
+        host.used += min4(demand, allocation);
+        if (!any4(demand > close * allocation)) [[likely]]
+            continue;
+        host.tight_cpu += std::max(0.0F, std::min(demand[0], allocation[0]) - knee * allocation[0]);
         if (any4(demand > allocation)) capped_vms.push_back(static_cast<std::uint32_t>(i));
     }
 }
@@ -227,7 +266,7 @@ template <class Sink> void Simulator::evaluate_hosts(Sink&& sink) {
     for (const PackedHost& packed : quiet_hosts_) {
         const HostSums& of = sums[static_cast<std::size_t>(packed.host)];
         Load load;
-        if (finish_load(packed, of.wanted, of.used, of.tight, load))
+        if (finish_load(packed, of.wanted, of.used, of.tight_cpu, load))
             sink(packed, of, load);
         else
             mixed_hosts_.push_back(packed);
@@ -252,7 +291,7 @@ void Simulator::evaluate_mixed(const std::vector<HostSums>& sums) {
         rates.roomy = true;
         rates.got = of.used;
         rates.capped_cpu = rates.wanted_cpu = rates.served_cpu = of.used[0];
-        rates.tight_cpu = of.tight[0];
+        rates.tight_cpu = of.tight_cpu;
         __builtin_memcpy(rates.demand, &of.wanted, sizeof(of.wanted));
         is_mixed_[h] = 1;
     }
@@ -348,7 +387,7 @@ void Simulator::open_all_hosts() {
         rates.got = of.used;
         rates.used_gpu = rates.got_gpu = load.gpu;
         rates.capped_cpu = rates.wanted_cpu = rates.served_cpu = of.used[0];
-        rates.tight_cpu = of.tight[0];
+        rates.tight_cpu = of.tight_cpu;
         __builtin_memcpy(rates.demand, &load.demand, sizeof(load.demand));
         rates.demand[4] = load.gpu;
     });

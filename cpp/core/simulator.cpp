@@ -82,7 +82,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     tick_ = start_tick_ = start_tick;
     played_ = -1;
     now_ = static_cast<double>(tick_) * spec.tick_s;
-    in_tick_ = packed_ = packed_hosts_ = opened_ = false;
+    in_tick_ = packed_ = packed_hosts_ = packed_gpus_hold_ = opened_ = false;
     hidden_factor_ = 1.0F;
     order_ = 0;
     births_ = 0;

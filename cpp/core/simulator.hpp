@@ -84,7 +84,8 @@ class Simulator {
     void observe(ClusterState& state);
     // The same for a state that was filled by this simulator before, and of which only the VMs `booked` were written to
     // since by others. Costs what has changed, and demand of all; VMs' usage, which no decision asks for, is left as it
-    // was. Tells which VMs show more that is new than demand, until the next call.
+    // was, and moved_s tells what since_move_s would. Tells which VMs show more that is new than demand, until the next
+    // call.
     Changed observe_again(ClusterState& state, std::span<const std::int32_t> booked);
 
     const Totals& last_tick() const { return last_totals_; }
@@ -253,11 +254,13 @@ class Simulator {
     };
     struct PackedGpu { // the GPU part of a packed VM
         std::uint32_t column;
+        std::int32_t vm;
         float share;
         float allocation;
     };
     struct HostSums { // over the plainly running VMs of a host
-        Vec4 wanted, used, tight;
+        Vec4 wanted, used;
+        float tight_cpu; // beyond the knee
     };
     // What one VM of a host wants and gets; scratch of solve().
     struct Portion {
@@ -298,10 +301,12 @@ class Simulator {
     std::uint32_t sums_of(const Vm& vm) const;
     bool calm(const Vm& vm) const;
     void repack_vm(std::int32_t vm);
+    bool insert_packed(std::int32_t vm);
+    void repack_gpus();
     template <bool Whole> void sum_vms(std::vector<HostSums>& sums) const;
     template <class Sink> void evaluate_hosts(Sink&& sink);
     void evaluate_mixed(const std::vector<HostSums>& sums);
-    bool finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, Vec4 tight, Load& load) const;
+    bool finish_load(const PackedHost& packed, Vec4 wanted, Vec4 used, float tight_cpu, Load& load) const;
     void play_quiet_tick();
     void open_all_hosts();
 
@@ -470,6 +475,8 @@ class Simulator {
     static constexpr std::uint32_t kNotPacked = ~0U, kCalm = 1U << 31U;
     bool packed_whole_ = false; // every factor is 1
     std::vector<PackedGpu> packed_gpus_;
+    std::vector<std::uint32_t> gpus_of_; // (n_hosts + 1,) where those of each host begin
+    bool packed_gpus_hold_ = false;
     std::vector<PackedHost> quiet_hosts_; // on, with none but plainly running VMs
     std::vector<PackedHost> mixed_hosts_; // on, all others
     std::vector<std::uint8_t> is_mixed_;  // (n_hosts,) scratch: and those where somebody lacks something

@@ -42,17 +42,39 @@ template <class Work> void DecisionBatch::each(const Work& work) {
         if (failure) std::rethrow_exception(failure);
 }
 
-void DecisionBatch::reset(std::uint64_t seed, float* observations) {
+void DecisionBatch::keep(std::span<const Shown> observations) {
+    kept_.clear();
+    for (const Shown& one : observations) kept_.push_back({one, std::vector<std::uint64_t>(envs_.size())});
+}
+
+DecisionBatch::Kept* DecisionBatch::kept(Shown observations) {
+    for (Kept& kept : kept_)
+        if (kept.observations == observations) return &kept;
+    return nullptr;
+}
+
+void DecisionBatch::write(std::size_t i, Shown observations, Kept* kept) const {
+    std::visit(
+        [&](auto* out) {
+            const std::uint64_t now = envs_[i]->write(out + i * width(), kept == nullptr ? 0 : kept->since[i]);
+            if (kept != nullptr) kept->since[i] = now;
+        },
+        observations);
+}
+
+void DecisionBatch::reset(std::uint64_t seed, Shown observations) {
+    Kept* const known = kept(observations);
     each([&](std::size_t i) {
         envs_[i]->reset(seed + i);
-        envs_[i]->write(observations + i * width());
+        write(i, observations, known);
     });
 }
 
-void DecisionBatch::reset(float* observations) {
+void DecisionBatch::reset(Shown observations) {
+    Kept* const known = kept(observations);
     each([&](std::size_t i) {
         envs_[i]->reset();
-        envs_[i]->write(observations + i * width());
+        write(i, observations, known);
     });
 }
 
@@ -63,6 +85,7 @@ void DecisionBatch::step(std::span<const std::int64_t> actions, const StepOutput
         if (action < 0 || action >= k)
             throw std::invalid_argument("step: expected indices from 0 to " + std::to_string(k - 1) + ", found " +
                                         std::to_string(action));
+    Kept* const known = kept(out.observations);
     each([&](std::size_t i) {
         DecisionEnv& env = *envs_[i];
         const Step step = env.step(static_cast<std::size_t>(actions[i]));
@@ -75,7 +98,7 @@ void DecisionBatch::step(std::span<const std::int64_t> actions, const StepOutput
             finished_[i] = env.sums();
             env.reset();
         }
-        env.write(out.observations + i * width());
+        write(i, out.observations, known);
     });
 }
 

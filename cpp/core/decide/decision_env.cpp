@@ -134,9 +134,12 @@ Step DecisionEnv::step(std::size_t index) {
     return step;
 }
 
-void DecisionEnv::write(float* observation) const {
-    const std::size_t k = proposer_.k();
-    proposer_.write(observation, observation + context::count, observation + context::count + k * feature::count);
+template <class Number> std::uint64_t DecisionEnv::write(Number* observation, std::uint64_t since) const {
+    Number* const candidates = observation + context::count;
+    return proposer_.write(observation, candidates, candidates + proposer_.k() * feature::count, since);
 }
+
+template std::uint64_t DecisionEnv::write(float*, std::uint64_t) const;
+template std::uint64_t DecisionEnv::write(Half*, std::uint64_t) const;
 
 } // namespace foreshade

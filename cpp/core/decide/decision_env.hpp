@@ -12,6 +12,7 @@
 
 #include "core/cluster_state.hpp"
 #include "core/decide/proposer.hpp"
+#include "core/half.hpp"
 #include "core/random.hpp"
 #include "core/simulator.hpp"
 
@@ -90,8 +91,8 @@ class DecisionEnv {
     Simulator& simulator() { return simulator_; }
     const ClusterState& planned() const { return state_; }
     std::size_t width() const { return Proposer::width(proposer_.k()); }
-    // [context | candidates | mask], width() floats.
-    void write(float* observation) const;
+    // [context | candidates | mask], width() numbers, float or Half; `since` as of Proposer::write().
+    template <class Number> std::uint64_t write(Number* observation, std::uint64_t since = 0) const;
     std::span<const Action> last_plan() const { return last_plan_; }
     // Minus what the cluster as planned is expected to cost an hour, in the unit of rewards.
     float potential_of_an_hour() const { return potential(proposer_, 1.0F, reward_unit_usd_); }

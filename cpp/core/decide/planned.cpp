@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 
 #include "core/decide/assumed.hpp"
 #include "core/spec.hpp"
+#include "core/wide.hpp"
+
+#pragma GCC diagnostic ignored "-Wpsabi" // as in wide.hpp
 
 namespace foreshade {
 
@@ -133,25 +137,37 @@ void Planned::find_shadows() {
     }
 }
 
+// Adds each VM's load to that of its place.
+template <class V> FORESHADE_INLINE void add_loads(std::span<const std::int32_t> place, const Load* loads, auto* sums) {
+    static_assert(offsetof(Load, mean) == 0 && offsetof(Load, variance) == sizeof(Load::mean));
+    for (std::size_t v = 0; v < place.size(); ++v) {
+        auto& sum = sums[place[v]];
+        for (std::size_t r = 0; r < sum.moments.size(); r += kVmsOf<V> * kDense) {
+            float* const at = sum.moments.data() + r;
+            store_of<V>(at, load_of<V>(at) + load_of<V>(reinterpret_cast<const float*>(loads + v) + r));
+        }
+        sum.credit += loads[v].credit;
+    }
+}
+
+FORESHADE_AVX2 void add_loads_wide(std::span<const std::int32_t> place, const Load* loads, auto* sums) {
+    add_loads<Vec8>(place, loads, sums);
+}
+
 // What each host bears: its VMs' loads, with the hypervisor's overhead of each.
 void Planned::sum_loads() {
     sums_.assign(n_hosts_ + 1, Sum{});
-    const std::size_t n_vms = at_.size();
-    const std::int32_t* const place = at_.data();
-    const Load* const loads = load_.data();
     Sum* const sums = sums_.data() + 1; // those without a host come before the first
-    for (std::size_t v = 0; v < n_vms; ++v) {
-        Sum& sum = sums[place[v]];
-        sum.mean += load4(loads[v].mean.data());
-        sum.variance += load4(loads[v].variance.data());
-        sum.credit += loads[v].credit;
-    }
+    if (wide_lanes())
+        add_loads_wide(at_, load_.data(), sums);
+    else
+        add_loads<Vec4>(at_, load_.data(), sums);
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         const auto n = static_cast<float>(n_here_[h]);
         const Sum& sum = sums[h];
         for (std::size_t r = 0; r < kDense; ++r) {
-            hosts_.mean[r][h] = sum.mean[static_cast<int>(r)] + n * hosts_.overhead[r][h];
-            hosts_.variance[r][h] = sum.variance[static_cast<int>(r)];
+            hosts_.mean[r][h] = sum.moments[r] + n * hosts_.overhead[r][h];
+            hosts_.variance[r][h] = sum.moments[kDense + r];
         }
         hosts_.credit[h] = sum.credit + n * hosts_.overhead[0][h];
     }

@@ -127,7 +127,7 @@ class Planned {
     std::vector<std::int32_t> booked_;                 // VMs, some several times
     std::vector<std::vector<std::int32_t>> residents_; // (n_hosts,) VMs, ascending
     struct alignas(64) Sum {
-        Vec4 mean{}, variance{};
+        std::array<float, 2 * kDense> moments{}; // mean, variance
         float credit = 0.0F;
     };
     std::vector<Sum> sums_; // (n_hosts + 1,) scratch

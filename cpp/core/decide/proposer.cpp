@@ -41,6 +41,7 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     rows_.assign(knobs_.k * feature::count, 0.0F);
     stale_.assign(knobs_.k, 1);
     filled_.assign(knobs_.k, 0);
+    row_written_.assign(knobs_.k, 0);
     reset({});
 }
 

@@ -151,8 +151,11 @@ class Proposer {
     std::string reason(std::size_t index) const;
     std::string by(std::size_t index) const; // the component that offered it; "" = the proposer itself
 
-    // Writes the numbers of docs/ham.md: context (context::count,), candidates (k, feature::count), mask (k,).
-    void write(float* context, float* candidates, float* mask) const;
+    // Writes the numbers of docs/ham.md: context (context::count,), candidates (k, feature::count), mask (k,); as
+    // float or Half. `since`: what it returned when it wrote there last, and nobody else has since: rows that are as
+    // they were then are left; 0 = all are written.
+    template <class Number>
+    std::uint64_t write(Number* context, Number* candidates, Number* mask, std::uint64_t since = 0) const;
 
     static std::size_t width(std::size_t k) { return context::count + k * (feature::count + 1); }
 
@@ -200,6 +203,7 @@ class Proposer {
     bool is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const;
     float least_of(const VmColumns& vms, std::size_t v, std::size_t r, const Sizing& sizing) const;
     void write_row(const Candidate& c, float* row) const;
+    void refresh_rows() const;
     float squash(float usd) const;
     float preference_of(const Candidate& c) const;
     float stepped(float score, bool taken) const;
@@ -266,6 +270,8 @@ class Proposer {
     // Rows as they were written last, and which of them (k,) hold no more.
     mutable std::vector<float> rows_;
     mutable std::vector<std::uint8_t> stale_, filled_; // filled: not all zeros
+    mutable std::uint64_t written_ = 0;                // how often
+    mutable std::vector<std::uint64_t> row_written_;   // (k,) as of when each row is as it is
     std::vector<float> room_;                          // (n_hosts, 5) scratch
     std::vector<Ranked> crowded_, idle_, ranked_;
     bool around_ = false; // whether it is known which hosts come first, as candidates are sought

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/decide/scaled.hpp"
+#include "core/half.hpp"
 
 namespace foreshade {
 
@@ -121,24 +122,43 @@ void Proposer::write_row(const Candidate& c, float* row) const {
         row[feature::vm_cpu] = clip(load.mean[0] / allocation);
         row[feature::vm_memory] = clip(load.mean[1] / std::max(vms.allocation[v * kResources + 1], 1.0F));
         row[feature::trend] = clip((vms.demand[v * kResources] - load.mean[0]) / allocation);
-        row[feature::since_move] = hours(vms.since_move_s[v]);
+        row[feature::since_move] = hours(state.since_move_s(v));
     }
 }
 
-void Proposer::write(float* context_out, float* candidates, float* mask) const {
-    std::memcpy(context_out, context_.data(), sizeof(float) * context::count);
-    context_out[context::planned] = whole_ ? 1.0F : 0.0F;
-    context_out[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
+void Proposer::refresh_rows() const {
+    ++written_;
     for (std::size_t i = 0; i < knobs_.k; ++i) {
-        mask[i] = possible(i) ? 1.0F : 0.0F;
         if (stale_[i] == 0) continue;
         stale_[i] = 0;
+        const bool filled = possible(i);
+        if (!filled && filled_[i] == 0) continue; // zeros before and after
         float* const row = rows_.data() + i * feature::count;
         if (filled_[i] != 0) std::fill_n(row, feature::count, 0.0F);
-        filled_[i] = possible(i) ? 1 : 0;
-        if (filled_[i] != 0) write_row(shown_[i], row);
+        filled_[i] = filled ? 1 : 0;
+        if (filled) write_row(shown_[i], row);
+        row_written_[i] = written_;
     }
-    std::memcpy(candidates, rows_.data(), sizeof(float) * rows_.size());
 }
+
+template <class Number>
+std::uint64_t Proposer::write(Number* context_out, Number* candidates, Number* mask, std::uint64_t since) const {
+    refresh_rows();
+    std::array<float, context::count> shown = context_;
+    shown[context::planned] = whole_ ? 1.0F : 0.0F;
+    shown[context::decisions_left] = static_cast<float>(left_) / static_cast<float>(knobs_.decisions);
+    copy_as(shown.data(), shown.size(), context_out);
+    constexpr std::array<float, 2> kMask{0.0F, 1.0F};
+    std::array<Number, 2> as_shown;
+    copy_as(kMask.data(), kMask.size(), as_shown.data());
+    for (std::size_t i = 0; i < knobs_.k; ++i) mask[i] = as_shown[possible(i) ? 1 : 0];
+    for (std::size_t i = 0; i < knobs_.k; ++i)
+        if (since == 0 || row_written_[i] > since)
+            copy_as(rows_.data() + i * feature::count, feature::count, candidates + i * feature::count);
+    return written_;
+}
+
+template std::uint64_t Proposer::write(float*, float*, float*, std::uint64_t) const;
+template std::uint64_t Proposer::write(Half*, Half*, Half*, std::uint64_t) const;
 
 } // namespace foreshade

@@ -3,6 +3,7 @@
 // A VM that is close to a limit is looked at every tick; the others take turns, and what each could be cut to is kept
 // until its next.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "core/decide/assumed.hpp"
@@ -63,12 +64,12 @@ void Proposer::learn(const ClusterState& state) {
     if (!window.settled().empty()) std::sort(turn_.begin(), turn_.end());
     const std::size_t n_saturated = pressed_.size();
     for (std::size_t first = 0; first < n; first += kBlock) { // few wait for CPU, and few stand for others
-        bool any = false;
-        for (std::size_t v = first; v < std::min(n, first + kBlock); ++v) {
-            any |= vms.contention[v] > 0.0F;
-            any |= vms.kind[v] == VmKind::shadow;
-        }
-        for (std::size_t v = first; any && v < std::min(n, first + kBlock); ++v)
+        const std::size_t end = std::min(n, first + kBlock);
+        std::uint32_t waits = 0;
+        for (std::size_t v = first; v < end; ++v) waits |= std::bit_cast<std::uint32_t>(vms.contention[v]);
+        bool shadows = false;
+        for (std::size_t v = first; v < end; ++v) shadows |= vms.kind[v] == VmKind::shadow;
+        for (std::size_t v = first; (waits != 0 || shadows) && v < end; ++v)
             if (serving(vms.state[v]) && (vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow))
                 pressed_.push_back(static_cast<std::int32_t>(v));
     }
