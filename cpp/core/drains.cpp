@@ -12,7 +12,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr std::size_t kLeastOffers = 4; // hosts that pay, of which the best are emptied in a plan
+constexpr std::size_t kLeastDrains = 4; // hosts that a plan may empty, however few there are
 
 std::size_t at(std::int32_t i) {
     return static_cast<std::size_t>(i);
@@ -102,7 +102,8 @@ bool Packing::make_room(std::int32_t vm, std::size_t most) {
     return !best.empty();
 }
 
-bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain) {
+// What those cost at least that have no new place yet is `ahead`: given up as soon as that is too much.
+bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, Ahead ahead, float& gain) {
     begin_trial();
     const TrialPlaces places{affinity_, kin_, trial_moves_};
     float added_usd_h = 0.0F;
@@ -116,7 +117,12 @@ bool Packing::try_drain(std::size_t h, float price_usd, float kept_usd_h, float&
         added_usd_h += after_[t] - trial_now_[t];
         if (affinity_) added_usd_h -= affinity_.usd_h(v, h);
         paid_usd += move_usd_[v] + knobs_.margin_usd;
-        if ((now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h <= paid_usd) return false;
+        if (ahead.usd > 0.0F) {
+            ahead.usd_h -= load_[v].mean[0] * ahead_usd_mhz_h_;
+            ahead.usd -= move_usd_[v] + knobs_.margin_usd;
+        }
+        if ((now_[h] - kept_usd_h - added_usd_h - ahead.usd_h) * knobs_.drain_horizon_h <= paid_usd + ahead.usd)
+            return false;
         book_trial(v, t);
     }
     gain = (now_[h] - kept_usd_h - added_usd_h) * knobs_.drain_horizon_h - paid_usd;
@@ -138,86 +144,118 @@ std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<co
                                          float free_mib) {
     if (price_usd.size() != n_hosts_ || kept_usd_h.size() != n_hosts_)
         throw std::invalid_argument("drain: expected prices for every host");
-    struct Offer {
-        float gain; // at most, until it was tried
-        std::int32_t host;
-        bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : host > other.host; }
-    };
     // First by what they would gain if their VMs cost nothing elsewhere: many VMs to move count against a host.
-    std::vector<Offer> hopes;
+    std::vector<Hope> hopes;
     const float room_mib = this->free_mib();
-    float least_usd_mhz_h = cost_->least_usd_mhz_h();
+    ahead_usd_mhz_h_ = cost_->least_usd_mhz_h();
     if (looks_at_some()) {
         targets_by_price();
-        least_usd_mhz_h = std::max(least_usd_mhz_h, kLikely * typical_usd_mhz_h_);
+        ahead_usd_mhz_h_ = std::max(ahead_usd_mhz_h_, kLikely * typical_usd_mhz_h_);
     }
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if ((use_[h] != HostUse::target && use_[h] != HostUse::leaving) || n_fixed_[h] > 0 || n_here_[h] == 0) continue;
-        float paid = price_usd[h], least_usd_h = 0.0F, needed_mib = 0.0F;
+        float paid = price_usd[h], needed_mib = 0.0F;
+        Ahead ahead;
         // Sorted, so that the sum has the bits of a trial's, where all hosts are weighed.
         for (const std::int32_t vm : knobs_.near > 0 ? standing_on(h) : largest_first(h)) {
             const std::size_t v = at(vm);
             if (at_[v] != static_cast<std::int32_t>(h)) continue;
             paid += move_usd_[v] + knobs_.margin_usd;
-            least_usd_h += load_[v].mean[0] * least_usd_mhz_h;
+            ahead.usd_h += load_[v].mean[0] * ahead_usd_mhz_h_;
             needed_mib += allocation_[v * kResources + 1];
         }
         const float free_here = limit_[h * kResources + 1] - reserved_[h * kResources + 1];
         const float room_elsewhere = room_mib - (use_[h] == HostUse::target ? std::max(0.0F, free_here) : 0.0F);
-        if ((now_[h] - kept_usd_h[h] - least_usd_h) * knobs_.drain_horizon_h <= paid || needed_mib > room_elsewhere)
+        if ((now_[h] - kept_usd_h[h] - ahead.usd_h) * knobs_.drain_horizon_h <= paid || needed_mib > room_elsewhere)
             continue; // neither pays nor fits, wherever its VMs go
-        hopes.push_back(
-            {(cost_->idle_usd_h(h) - kept_usd_h[h]) * knobs_.drain_horizon_h - paid, static_cast<std::int32_t>(h)});
+        ahead.usd = paid - price_usd[h];
+        hopes.push_back({(cost_->idle_usd_h(h) - kept_usd_h[h]) * knobs_.drain_horizon_h - paid,
+                         static_cast<std::int32_t>(h), ahead});
     }
-    std::sort(hopes.begin(), hopes.end(), [](const Offer& a, const Offer& b) { return b < a; });
+    std::sort(hopes.begin(), hopes.end(),
+              [](const Hope& a, const Hope& b) { return a.gain != b.gain ? a.gain > b.gain : a.host < b.host; });
     if (hopes.size() > budget.trials) hopes.resize(budget.trials);
-    const auto leaves_room = [&](std::size_t h) { // once the trial is booked
-        const HostUse was = use_[h];
-        if ((reserve == 0 && free_mib <= 0.0F) || was == HostUse::leaving) return true;
-        std::swap(reserved_, trial_reserved_);
-        use_[h] = HostUse::leaving;
-        const bool enough = room_for(sample) >= reserve && this->free_mib() >= free_mib;
-        std::swap(reserved_, trial_reserved_);
-        use_[h] = was;
-        return enough;
+    const DrainTerms terms{budget, price_usd, kept_usd_h, sample, reserve, free_mib};
+    return knobs_.near > 0 ? drain_in_turn(hopes, terms, room_mib) : drain_the_best(hopes, terms);
+}
+
+// Whether the targets keep the room that is asked for once the trial of `h` is booked.
+bool Packing::leaves_room(std::size_t h, const DrainTerms& terms) {
+    const HostUse was = use_[h];
+    if ((terms.reserve == 0 && terms.free_mib <= 0.0F) || was == HostUse::leaving) return true;
+    std::swap(reserved_, trial_reserved_);
+    use_[h] = HostUse::leaving;
+    const bool enough = room_for(terms.sample) >= terms.reserve && free_mib() >= terms.free_mib;
+    std::swap(reserved_, trial_reserved_);
+    use_[h] = was;
+    return enough;
+}
+
+void Packing::carry_out_drain(std::size_t h, float gain) {
+    trial_booked_.swap(trial_moves_);
+    for (const Move& move : trial_booked_) book(at(move.vm), at(move.destination));
+    use_[h] = HostUse::leaving;
+    list_targets();
+    gain_usd_ += gain;
+}
+
+// All that could pay are tried, then emptied in the order of what they gain, as it is by then.
+std::vector<std::int32_t> Packing::drain_the_best(std::span<const Hope> hopes, const DrainTerms& terms) {
+    struct Offer {
+        float gain; // as it was when it was tried last
+        std::int32_t host;
+        bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : host > other.host; }
     };
     std::vector<std::int32_t> drained;
-    const auto empty = [&](std::size_t h, float gain) {
-        trial_booked_.swap(trial_moves_);
-        for (const Move& move : trial_booked_) book(at(move.vm), at(move.destination));
-        use_[h] = HostUse::leaving;
-        list_targets();
-        gain_usd_ += gain;
-        drained.push_back(static_cast<std::int32_t>(h));
-    };
     std::priority_queue<Offer> offers;
     std::size_t misses = 0;
-    for (const Offer& hope : hopes) {
+    for (const Hope& hope : hopes) {
         float gain = 0.0F;
         const std::size_t h = at(hope.host);
-        const bool pays = !missed_lately(h, room_mib) && try_drain(h, price_usd[h], kept_usd_h[h], gain);
-        if (pays) {
-            offers.push({gain, hope.host});
-        } else if (!missed_lately(h, room_mib)) {
-            missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
-        }
+        const bool pays = try_drain(h, terms.price_usd[h], terms.kept_usd_h[h], {}, gain);
+        if (pays) offers.push({gain, hope.host});
         misses = pays ? 0 : misses + 1;
-        if (misses >= budget.misses) break;
-        // Half of them at a time: those that are emptied fill others, so most would have to be tried again.
-        if (knobs_.near > 0 && offers.size() >= std::max(kLeastOffers, hopes.size() / 2)) break;
+        if (misses >= terms.budget.misses) break;
     }
-    while (drained.size() < budget.hosts && !offers.empty()) {
+    while (drained.size() < terms.budget.hosts && !offers.empty()) {
         const Offer offer = offers.top();
         offers.pop();
         const std::size_t h = at(offer.host);
         if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
         float gain = 0.0F;
-        if (!try_drain(h, price_usd[h], kept_usd_h[h], gain)) continue;
+        if (!try_drain(h, terms.price_usd[h], terms.kept_usd_h[h], {}, gain)) continue;
         if (!offers.empty() && gain < offers.top().gain && gain < offer.gain) { // another may pay more by now
             offers.push({gain, offer.host});
             continue;
         }
-        if (leaves_room(h)) empty(h, gain);
+        if (!leaves_room(h, terms)) continue;
+        carry_out_drain(h, gain);
+        drained.push_back(offer.host);
+    }
+    return drained;
+}
+
+// Each that pays is emptied at once, the likeliest first. Those that are emptied fill others, so only half of those
+// that there are go in one plan.
+std::vector<std::int32_t> Packing::drain_in_turn(std::span<const Hope> hopes, const DrainTerms& terms, float room_mib) {
+    std::vector<std::int32_t> drained;
+    const std::size_t most = std::min(terms.budget.hosts, std::max(kLeastDrains, hopes.size() / 2));
+    std::size_t misses = 0;
+    for (const Hope& hope : hopes) {
+        if (drained.size() >= most || misses >= terms.budget.misses) break;
+        const std::size_t h = at(hope.host);
+        if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
+        float gain = 0.0F;
+        ++misses;
+        if (missed_lately(h, room_mib)) continue;
+        if (!try_drain(h, terms.price_usd[h], terms.kept_usd_h[h], hope.ahead, gain)) {
+            missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
+            continue;
+        }
+        if (!leaves_room(h, terms)) continue;
+        misses = 0;
+        carry_out_drain(h, gain);
+        drained.push_back(hope.host);
     }
     return drained;
 }

@@ -369,8 +369,8 @@ float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm,
     return evaluate(x)[lane];
 }
 
-ExpectedCost::Split ExpectedCost::split_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
-    const float usd = of_host(hosts, i, vm, sign);
+ExpectedCost::Split ExpectedCost::split(const HostSet& hosts, std::size_t i, const Load& vm, float sign,
+                                        float usd) const {
     const Load load = standing(hosts, i, vm);
     const float mean = hosts.mean[0][i] + sign * load.mean[0];
     const float variance = hosts.variance[0][i] + sign * load.variance[0];

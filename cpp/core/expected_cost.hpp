@@ -102,7 +102,12 @@ class ExpectedCost {
     struct Split {
         float energy, late, unmet;
     };
-    Split split_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const;
+    Split split_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
+        return split(hosts, i, vm, sign, of_host(hosts, i, vm, sign));
+    }
+    Split split_host(const HostSet& hosts, std::size_t i, float usd_h) const { // as it is, where that is known
+        return split(hosts, i, {}, 0.0F, usd_h);
+    }
 
     // USD/h of one host for power alone, as of_host() counts it.
     float energy_usd_h(const HostSet& hosts, std::size_t i) const;
@@ -126,6 +131,7 @@ class ExpectedCost {
     static constexpr std::size_t kStride = kSteps + 2;
 
     struct Four; // four hosts in registers
+    Split split(const HostSet& hosts, std::size_t i, const Load& vm, float sign, float usd_h) const;
     Vec4 evaluate(const Four& x) const;
     Four load_four(const HostSet& hosts, std::size_t i) const;
     Vec4 four_with_vm(const HostSet& hosts, const Load& vm, std::size_t i) const;

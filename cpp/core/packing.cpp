@@ -50,34 +50,40 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     for (std::size_t i = 0; i < limit_.size(); ++i)
         limit_[i] = state.hosts.capacity[i] * state.hosts.overcommit[i] * (1.0F + 1e-6F);
     allocation_ = state.vms.allocation;
-    move_usd_.assign(vms.move_usd.begin(), vms.move_usd.end());
+    move_usd_ = vms.move_usd;
     fixed_.assign(vms.fixed.begin(), vms.fixed.end());
     load_ = vms.loads;
     at_.assign(n_vms, -1);
     away_from_.assign(n_vms, -1);
-    primary_.assign(state.vms.primary.begin(), state.vms.primary.end());
     n_here_.assign(n_hosts_, 0);
     n_fixed_.assign(n_hosts_, 0);
+    const std::int32_t* const hosts = state.vms.host.data();
+    const std::int32_t* const destinations = state.vms.destination.data();
+    const std::int32_t* const primaries = state.vms.primary.data();
+    const VmState* const states = state.vms.state.data();
+    bool pairs = false;
     for (std::size_t v = 0; v < n_vms; ++v) {
-        const std::int32_t h = state.vms.destination[v] >= 0 ? state.vms.destination[v] : state.vms.host[v];
-        const VmState said = state.vms.state[v];
+        const std::int32_t h = destinations[v] >= 0 ? destinations[v] : hosts[v];
+        const VmState said = states[v];
         if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;
         at_[v] = h;
         ++n_here_[at(h)];
-        if (said != VmState::running || state.vms.destination[v] >= 0) fixed_[v] = 1;
+        pairs |= primaries[v] >= 0;
+        if (said != VmState::running || destinations[v] >= 0) fixed_[v] = 1;
         if (fixed_[v] != 0) ++n_fixed_[at(h)];
         // While it is copied away it still holds its source.
-        if (state.vms.destination[v] >= 0 && state.vms.host[v] >= 0) {
-            ++n_here_[at(state.vms.host[v])];
-            ++n_fixed_[at(state.vms.host[v])];
+        if (destinations[v] >= 0 && hosts[v] >= 0) {
+            ++n_here_[at(hosts[v])];
+            ++n_fixed_[at(hosts[v])];
         }
     }
-    for (std::size_t v = 0; v < n_vms; ++v) {
-        if (primary_[v] < 0 || at_[v] < 0) continue;
-        away_from_[v] = at_[at(primary_[v])];
-        if (fixed_[at(primary_[v])] == 0 && at_[at(primary_[v])] >= 0) { // a pair stays where it is
-            fixed_[at(primary_[v])] = 1;
-            ++n_fixed_[at(at_[at(primary_[v])])];
+    for (std::size_t v = 0; pairs && v < n_vms; ++v) {
+        if (primaries[v] < 0 || at_[v] < 0) continue;
+        const std::size_t primary = at(primaries[v]);
+        away_from_[v] = at_[primary];
+        if (fixed_[primary] == 0 && at_[primary] >= 0) { // a pair stays where it is
+            fixed_[primary] = 1;
+            ++n_fixed_[at(at_[primary])];
         }
     }
     // VMs by host, the largest share of a host first: small ones still find room when large ones have it.
@@ -86,9 +92,9 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         if (h >= 0) ++first_[at(h) + 1];
     for (std::size_t h = 0; h < n_hosts_; ++h) first_[h + 1] += first_[h];
     order_.resize(at(first_[n_hosts_]));
-    std::vector<std::int32_t> next(first_.begin(), first_.end() - 1);
+    next_ = first_;
     for (std::size_t v = 0; v < n_vms; ++v)
-        if (at_[v] >= 0) order_[at(next[at(at_[v])]++)] = static_cast<std::int32_t>(v);
+        if (at_[v] >= 0) order_[at(next_[at(at_[v])]++)] = static_cast<std::int32_t>(v);
     sorted_.assign(n_hosts_, 0);
     kin_.begin(state.vms.app, load_, knobs_.kin);
     if (kin_) {

@@ -124,7 +124,8 @@ class Packing : Booked {
     // Rules about places, held against planned ones; null = none.
     void obey(std::shared_ptr<const Affinity> rules) { affinity_ = AffinityBook(std::move(rules)); }
 
-    // Starts from what is seen; `state` and the columns are not kept. Throws std::invalid_argument on wrong lengths.
+    // Starts from what is seen; `state` and the columns are kept until the next begin(). Throws std::invalid_argument
+    // on wrong lengths.
     void begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
                const PackingKnobs& knobs);
 
@@ -222,13 +223,35 @@ class Packing : Booked {
                                          static_cast<std::size_t>(first_[h + 1] - first_[h]));
     }
     void rate_leaving(std::size_t h);
-    float find_hopes(float least_usd_mhz_h);
+    void find_hopes(float least_usd_mhz_h);
+    float hope_at(std::size_t h, float least_usd_mhz_h);
+    float opening_hope();
     void keep_likeliest();
     float leaving_saves(std::size_t v);
-    void price_leaving();
+    void price_leaving(std::size_t h);
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
     void book(std::size_t v, std::size_t to);
-    bool try_drain(std::size_t h, float price_usd, float kept_usd_h, float& gain);
+    struct Ahead { // what the VMs of a host cost at least, wherever they go: while they stand there, and once
+        float usd_h = 0.0F, usd = 0.0F;
+    };
+    bool try_drain(std::size_t h, float price_usd, float kept_usd_h, Ahead ahead, float& gain);
+    struct Hope {   // a host that could be emptied
+        float gain; // at most
+        std::int32_t host;
+        Ahead ahead;
+    };
+    struct DrainTerms { // as drain() was told
+        const DrainBudget& budget;
+        std::span<const float> price_usd, kept_usd_h;
+        const Amounts& sample;
+        std::size_t reserve;
+        float free_mib;
+    };
+    bool leaves_room(std::size_t h, const DrainTerms& terms);
+    void carry_out_drain(std::size_t h, float gain);
+    std::vector<std::int32_t> drain_the_best(std::span<const Hope> hopes, const DrainTerms& terms);
+    std::vector<std::int32_t> drain_in_turn(std::span<const Hope> hopes, const DrainTerms& terms, float room_mib);
+    float ahead_usd_mhz_h_ = 0.0F; // of Ahead: what a MHz costs elsewhere at least
     bool try_make_room(std::size_t v, std::size_t h, std::size_t most, float& paid_usd);
     void begin_trial();
     void book_trial(std::size_t v, std::size_t to); // where after_ tells what it adds
@@ -257,23 +280,22 @@ class Packing : Booked {
     std::vector<Miss> missed_; // (n_hosts,)
     std::int64_t tick_ = 0;
     bool missed_lately(std::size_t h, float room_mib) const;
-    std::vector<std::uint32_t> ranked_;         // (n_targets,) by what a VM of mean size adds
-    std::uint64_t ranked_version_ = 0;          // of what hosts bore then; 0 = not ranked
-    float typical_usd_mhz_h_ = 0.0F;            // of a VM of mean size on the cheapest target
-    std::vector<std::uint8_t> closed_;          // (n_hosts,), or empty
-    std::vector<float> after_, trial_now_;      // (padded(n_hosts),) USD/h
-    std::vector<float> trial_reserved_, limit_; // (n_hosts, 5)
-    std::vector<std::uint64_t> version_;        // (n_hosts,) of what a host bears
-    std::uint64_t newest_version_ = 0;          // never used twice
-    std::vector<float> saves_;                  // (n_vms,) USD/h that its host costs less without it,
-    std::vector<std::uint64_t> saves_version_;  // (n_vms,) as of then
-    std::span<const Load> load_;                // (n_vms,) as begin() was told
-    std::vector<float> allocation_;             // (n_vms, 5)
-    std::vector<float> move_usd_;               // (n_vms,)
-    std::vector<std::int32_t> away_from_;       // (n_vms,) host of the primary or -1
-    std::vector<std::int32_t> primary_;         // (n_vms,)
-    std::vector<std::int32_t> first_, order_;   // VMs of each host; largest first where sorted_
-    std::vector<std::uint8_t> sorted_;          // (n_hosts,)
+    std::vector<std::uint32_t> ranked_;              // (n_targets,) by what a VM of mean size adds
+    std::uint64_t ranked_version_ = 0;               // of what hosts bore then; 0 = not ranked
+    float typical_usd_mhz_h_ = 0.0F;                 // of a VM of mean size on the cheapest target
+    std::vector<std::uint8_t> closed_;               // (n_hosts,), or empty
+    std::vector<float> after_, trial_now_;           // (padded(n_hosts),) USD/h
+    std::vector<float> trial_reserved_, limit_;      // (n_hosts, 5)
+    std::vector<std::uint64_t> version_;             // (n_hosts,) of what a host bears
+    std::uint64_t newest_version_ = 0;               // never used twice
+    std::vector<float> saves_;                       // (n_vms,) USD/h that its host costs less without it,
+    std::vector<std::uint64_t> saves_version_;       // (n_vms,) as of then
+    std::span<const Load> load_;                     // (n_vms,) as begin() was told
+    std::span<const float> allocation_;              // (n_vms, 5), as begin() was told
+    std::span<const float> move_usd_;                // (n_vms,) likewise
+    std::vector<std::int32_t> away_from_;            // (n_vms,) host of the primary or -1
+    std::vector<std::int32_t> first_, next_, order_; // VMs of each host; largest first where sorted_
+    std::vector<std::uint8_t> sorted_;               // (n_hosts,)
     struct Sized {
         float share;
         std::int32_t vm;
@@ -284,8 +306,8 @@ class Packing : Booked {
         float mean = 0.0F, variance = 0.0F; // for each MHz, MHz² that it wants
         bool hold = false;                  // nothing but CPU could be short
     };
-    float hopes_sum_ = 0.0F, hopes_usd_mhz_h_ = 0.0F; // of hopes_: their sum, and what they were found with
-    std::uint64_t hopes_version_ = 0;                 // as of then; 0 = not found
+    std::vector<float> opening_hope_; // (n_hosts,) what its VMs could gain on a host that is opened, USD
+    std::vector<std::uint64_t> opening_hope_version_; // (n_hosts,) as of then
     std::vector<Rates> rates_;                        // (n_hosts,)
     std::vector<std::uint64_t> rates_version_;        // (n_hosts,) as of then
     std::vector<std::int32_t> looked_at_;             // likewise: VMs,

@@ -34,31 +34,30 @@ float Packing::leaving_saves(std::size_t v) {
     return saves_[v];
 }
 
-// The same of all VMs that may move and stand where they stood, four of a host at a time.
-void Packing::price_leaving() {
-    for (std::size_t h = 0; h < n_hosts_; ++h) {
-        looked_at_.clear();
-        for (std::size_t k = at(first_[h]); k < at(first_[h + 1]); ++k) {
-            const std::size_t v = at(order_[k]);
-            if (fixed_[v] == 0 && at_[v] == static_cast<std::int32_t>(h) && saves_version_[v] != version_[h])
-                looked_at_.push_back(order_[k]);
-        }
-        if (looked_at_.empty()) continue;
-        alone_.resize(looked_at_.size());
-        cost_->of_host_each(hosts_, h, looked_at_, load_, -1.0F, alone_);
-        for (std::size_t k = 0; k < looked_at_.size(); ++k) {
-            saves_version_[at(looked_at_[k])] = version_[h];
-            saves_[at(looked_at_[k])] = now_[h] - alone_[k];
-            if (kin_ && kin_.beside(at(looked_at_[k]), h))
-                saves_[at(looked_at_[k])] =
-                    now_[h] - cost_->of_host(hosts_, h, kin_.leaving(at(looked_at_[k]), h), -1.0F);
-        }
+// The same of a host's VMs that may move and stand where they stood, four at a time.
+void Packing::price_leaving(std::size_t h) {
+    looked_at_.clear();
+    for (const std::int32_t vm : standing_on(h)) {
+        const std::size_t v = at(vm);
+        if (fixed_[v] == 0 && at_[v] == static_cast<std::int32_t>(h) && saves_version_[v] != version_[h])
+            looked_at_.push_back(vm);
+    }
+    if (looked_at_.empty()) return;
+    alone_.resize(looked_at_.size());
+    cost_->of_host_each(hosts_, h, looked_at_, load_, -1.0F, alone_);
+    for (std::size_t k = 0; k < looked_at_.size(); ++k) {
+        const std::size_t v = at(looked_at_[k]);
+        saves_version_[v] = version_[h];
+        saves_[v] = now_[h] - alone_[k];
+        if (kin_ && kin_.beside(v, h)) saves_[v] = now_[h] - cost_->of_host(hosts_, h, kin_.leaving(v, h), -1.0F);
     }
 }
 
 // What a host costs less without a VM, told from what it costs less without the mean of its VMs: its mean alone, and
 // its variance alone.
 void Packing::rate_leaving(std::size_t h) {
+    rates_.resize(n_hosts_);
+    rates_version_.resize(n_hosts_);
     if (rates_version_[h] == version_[h]) return;
     rates_version_[h] = version_[h];
     Rates& rates = rates_[h];
@@ -81,32 +80,51 @@ void Packing::rate_leaving(std::size_t h) {
     rates.variance = (usd_h[0] - usd_h[2]) / part[2].variance[0];
 }
 
-// VMs whose leaving could pay where a MHz costs so much elsewhere, in hopes_, each with what it could gain; their sum.
-float Packing::find_hopes(float least_usd_mhz_h) {
-    if (hopes_version_ == newest_version_ && hopes_usd_mhz_h_ == least_usd_mhz_h) return hopes_sum_;
-    hopes_version_ = newest_version_;
-    hopes_usd_mhz_h_ = least_usd_mhz_h;
+// VMs whose leaving could pay where a MHz costs so much elsewhere, in hopes_, each with what it could gain.
+void Packing::find_hopes(float least_usd_mhz_h) {
     hopes_.clear();
-    rates_.resize(n_hosts_);
-    rates_version_.resize(n_hosts_);
-    hopes_sum_ = 0.0F;
-    for (std::size_t h = 0; h < n_hosts_; ++h) {
-        if (n_here_[h] <= n_fixed_[h]) continue;
-        rate_leaving(h);
-        const Rates& rates = rates_[h];
-        for (const std::int32_t vm : standing_on(h)) {
-            const std::size_t v = at(vm);
-            if (fixed_[v] != 0 || at_[v] != static_cast<std::int32_t>(h)) continue;
-            const Load& load = load_[v];
-            const float saved = rates.hold ? rates.each + rates.mean * load.mean[0] + rates.variance * load.variance[0]
-                                           : leaving_saves(v);
-            const float hope = (saved - least_usd_mhz_h * load.mean[0]) * knobs_.horizon_h - move_usd_[v];
-            if (hope <= knobs_.margin_usd) continue;
-            hopes_sum_ += hope;
-            hopes_.push_back({hope, vm});
-        }
+    for (std::size_t h = 0; h < n_hosts_; ++h) hope_at(h, least_usd_mhz_h);
+}
+
+// The same of one host's; and the sum of what they could gain where a MHz costs as little as it ever does.
+float Packing::hope_at(std::size_t h, float least_usd_mhz_h) {
+    opening_hope_.resize(n_hosts_);
+    opening_hope_version_.resize(n_hosts_);
+    opening_hope_version_[h] = version_[h];
+    opening_hope_[h] = 0.0F;
+    if (n_here_[h] <= n_fixed_[h]) return 0.0F;
+    rate_leaving(h);
+    const Rates rates = rates_[h];
+    if (!rates.hold) price_leaving(h);
+    const float least_anywhere = cost_->least_usd_mhz_h(), margin = knobs_.margin_usd, hours = knobs_.horizon_h;
+    const Load* const loads = load_.data();
+    const float* const move_usd = move_usd_.data();
+    const std::uint8_t* const fixed = fixed_.data();
+    float sum = 0.0F;
+    for (const std::int32_t vm : standing_on(h)) {
+        const std::size_t v = at(vm);
+        if (fixed[v] != 0) continue; // whoever has moved is fixed, too
+        const Load& load = loads[v];
+        const float saved =
+            rates.hold ? rates.each + rates.mean * load.mean[0] + rates.variance * load.variance[0] : saves_[v];
+        const float at_most = (saved - least_anywhere * load.mean[0]) * hours - move_usd[v];
+        if (at_most <= margin) continue;
+        sum += at_most;
+        const float hope = (saved - least_usd_mhz_h * load.mean[0]) * hours - move_usd[v];
+        if (hope > margin) hopes_.push_back({hope, vm});
     }
-    return hopes_sum_;
+    opening_hope_[h] = sum;
+    return sum;
+}
+
+// What all VMs together could gain on a host that is opened.
+float Packing::opening_hope() {
+    float sum = 0.0F;
+    opening_hope_version_.resize(n_hosts_);
+    for (std::size_t h = 0; h < n_hosts_; ++h)
+        sum += opening_hope_version_[h] == version_[h] ? opening_hope_[h]
+                                                       : hope_at(h, std::numeric_limits<float>::infinity());
+    return sum;
 }
 
 // The likeliest of them, in looked_at_.
@@ -114,7 +132,7 @@ void Packing::keep_likeliest() {
     const auto likelier = [](const Sized& a, const Sized& b) {
         return a.share != b.share ? a.share > b.share : a.vm < b.vm;
     };
-    by_size_ = hopes_;
+    by_size_.swap(hopes_);
     const std::size_t most = std::max(kLooks, load_.size() / kPartLooked);
     if (by_size_.size() > most) {
         std::nth_element(by_size_.begin(), by_size_.begin() + static_cast<std::ptrdiff_t>(most), by_size_.end(),
@@ -166,7 +184,7 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         find_hopes(least_usd_mhz_h);
         keep_likeliest();
     } else {
-        price_leaving();
+        for (std::size_t h = 0; h < n_hosts_; ++h) price_leaving(h);
         looked_at_.clear();
         for (std::size_t v = 0; v < at_.size(); ++v)
             if (at_[v] >= 0 && fixed_[v] == 0) looked_at_.push_back(static_cast<std::int32_t>(v));
@@ -210,7 +228,7 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
 
 float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, bool keep) {
     if (tells_by_rates()) { // not even if every VM earned there what it could
-        const float most = find_hopes(cost_->least_usd_mhz_h());
+        const float most = opening_hope();
         if (most <= price_usd) return most - price_usd;
     }
     saved_ = *this;

@@ -35,8 +35,10 @@ float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
     if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
     if (!closed_.empty() && closed_[h] != 0) return false;
-    for (std::size_t r = 0; r < kResources; ++r)
-        if (reserved[h * kResources + r] + reservation(v, h, r) > limit_[h * kResources + r]) return false;
+    const std::size_t row = h * kResources;
+    const Vec4 need = load4(allocation_.data() + v * kResources) + Vec4{0.0F, hosts_.overhead[1][h], 0.0F, 0.0F};
+    if (any4(load4(reserved.data() + row) + need > load4(limit_.data() + row))) return false;
+    if (reserved[row + kDense] + allocation_[v * kResources + kDense] > limit_[row + kDense]) return false;
     if (!affinity_) return true;
     if (!affinity_.allows(v, h)) return false;
     if (at_[v] < 0 && affinity_.is_first(v))
@@ -142,10 +144,11 @@ std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::v
         n = 0;
     };
     std::size_t looked_at = 0;
+    const float memory_mib = allocation_[v * kResources + 1];
     for (const std::uint32_t h : order) {
         // Memory first: it is what most hosts are short of.
         const std::size_t memory = h * kResources + 1;
-        if (reserved[memory] + reservation(v, h, 1) > limit_[memory]) continue;
+        if (reserved[memory] + (memory_mib + hosts_.overhead[1][h]) > limit_[memory]) continue;
         const auto host = static_cast<std::int32_t>(h);
         if (host == except || host == away_from_[v] || !fits(v, h, reserved)) continue;
         four[n++] = h;

@@ -2,16 +2,13 @@
 #include <algorithm>
 
 #include "core/decide/packer.hpp"
+#include "core/decide/scaled.hpp"
 
 namespace foreshade {
 
 namespace {
 
 constexpr float kLeastCapacity = 1e-6F;
-
-std::size_t at(std::int32_t i) {
-    return static_cast<std::size_t>(i);
-}
 
 } // namespace
 
@@ -33,10 +30,11 @@ void Packer::note_opened() {
 void Packer::place(const ClusterState& state) {
     const VmColumns& vms = state.vms;
     waiting_.clear();
+    const std::span<const VmState> states(vms.state);
+    if (count_of(states, VmState::pending) + count_of(states, VmState::failed) == 0) return;
     for (std::size_t v = 0; v < vms.state.size(); ++v)
         if (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed)
             waiting_.push_back(static_cast<std::int32_t>(v));
-    if (waiting_.empty()) return;
     Amounts largest;
     largest.fill(kLeastCapacity);
     for (std::size_t h = 0; h < n_hosts_; ++h)

@@ -359,11 +359,16 @@ void Planned::look_around() {
         typical.variance[r] *= share;
     }
     typical.credit *= share;
-    cost_->with_vm(hosts_, typical, after_);
+    by_price_.clear();
+    for (std::uint32_t h = 0; h < n_hosts_; ++h)
+        if (takes_[h] != 0) by_price_.push_back(h);
+    const std::size_t n_taking = by_price_.size();
+    while (by_price_.size() % 4 != 0) by_price_.push_back(by_price_.back());
+    cost_->with_vm_at(hosts_, typical, by_price_, after_);
+    by_price_.resize(n_taking);
     priced_.clear();
-    for (std::uint32_t h = 0; h < n_hosts_; ++h) // empty ones last
-        if (takes_[h] != 0) priced_.push_back({n_here_[h] == 0, after_[h] - now_[h], h});
-    std::sort(priced_.begin(), priced_.end(), [](const Priced& a, const Priced& b) {
+    for (const std::uint32_t h : by_price_) priced_.push_back({n_here_[h] == 0, after_[h] - now_[h], h});
+    std::sort(priced_.begin(), priced_.end(), [](const Priced& a, const Priced& b) { // empty ones last
         if (a.empty != b.empty) return b.empty;
         return a.added != b.added ? a.added < b.added : a.host < b.host;
     });

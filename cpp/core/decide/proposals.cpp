@@ -43,11 +43,10 @@ void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
     const HostSet& loads = planned_->loads();
     const Load& load = planned_->load(v);
     const auto from = planned_->place(v);
-    ExpectedCost::Split before = cost_->split_host(loads, to, {}, 0.0F);
-    // of_host() counts the overhead of one VM more for an empty load too: sign 0 leaves it out.
+    ExpectedCost::Split before = cost_->split_host(loads, to, planned_->usd_h(to));
     ExpectedCost::Split after = cost_->split_host(loads, to, load, 1.0F);
     if (from >= 0) {
-        const ExpectedCost::Split there = cost_->split_host(loads, at(from), {}, 0.0F);
+        const ExpectedCost::Split there = cost_->split_host(loads, at(from), planned_->usd_h(at(from)));
         const ExpectedCost::Split left = cost_->split_host(loads, at(from), load, -1.0F);
         before.energy += there.energy;
         before.late += there.late;
@@ -213,7 +212,7 @@ void Proposer::drain() {
             continue;
         }
         c.n_actions = static_cast<std::uint32_t>(actions_.size()) - c.first_action;
-        const ExpectedCost::Split now = cost_->split_host(planned_->loads(), h, {}, 0.0F);
+        const ExpectedCost::Split now = cost_->split_host(planned_->loads(), h, planned_->usd_h(h));
         const float off = site_->off_w[h] * usd_kwh_ * 1e-3F;
         c.performance = now.unmet * off_h;
         c.latency = -now.late * off_h;
@@ -238,11 +237,12 @@ void Proposer::switches() {
         context_[context::memory_reserved] > 0.97F || context_[context::waiting] > 0.0F ? unit_usd_ * horizon_h_ : 0.0F;
     const float unmet_usd = [&] {
         float sum = 0.0F;
-        for (std::size_t i = 0; i < std::min(knobs_.crowded_hosts, crowded_.size()); ++i)
-            sum += cost_->split_host(planned_->loads(), at(crowded_[i].id), {}, 0.0F).unmet;
+        for (std::size_t i = 0; i < std::min(knobs_.crowded_hosts, crowded_.size()); ++i) {
+            const std::size_t h = at(crowded_[i].id);
+            sum += cost_->split_host(planned_->loads(), h, planned_->usd_h(h)).unmet;
+        }
         return sum * horizon_h_;
     }();
-    ranked_.clear();
     for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
         const auto host = static_cast<std::int32_t>(h);
         const HostState s = hosts.state[h];
@@ -278,18 +278,15 @@ void Proposer::switches() {
                 c.cost = sleep ? 0.0F : boot_usd(h);
             }
         }
-        if (s == HostState::off || s == HostState::asleep)
-            ranked_.push_back({hosts.peak_w[h] / std::max(hosts.capacity[h * kResources], 1.0F), host});
     }
-    const std::size_t n = std::min(knobs_.switches, ranked_.size());
-    std::partial_sort(
-        ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(n), ranked_.end(),
-        [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value < b.value : a.id < b.id; });
-    for (std::size_t i = 0; i < n; ++i) {
-        const std::size_t h = at(ranked_[i].id);
+    std::size_t on_offered = 0;
+    for (std::size_t i = 0; i < by_peak_.size() && on_offered < knobs_.switches; ++i) {
+        const std::size_t h = at(by_peak_[i]);
         const bool asleep = hosts.state[h] == HostState::asleep;
+        if (hosts.state[h] != HostState::off && !asleep) continue;
+        ++on_offered;
         Candidate& c = offer(CandidateKind::power_on);
-        c.host = ranked_[i].id;
+        c.host = by_peak_[i];
         if (is_dark(hosts.rack[h])) {
             Action& rack = act(c, ActionKind::power);
             rack.rack = hosts.rack[h];
@@ -319,7 +316,7 @@ void Proposer::helpers() {
         const float here = static_cast<float>(std::max(1, planned_->here(h)));
         const float fails = 1.0F - std::exp(-state.hosts.hazard_per_h[h] * horizon_h_);
         const float dark_h = (state.hosts.boot_s[h] + 0.5F * site_->tick_s) / 3600.0F;
-        return cost_->split_host(loads, h, {}, 0.0F).unmet * horizon_h_ / here +
+        return cost_->split_host(loads, h, planned_->usd_h(h)).unmet * horizon_h_ / here +
                fails * priced_->economy.downtime_usd_h * dark_h;
     };
     ranked_.clear();

@@ -106,6 +106,15 @@ void Proposer::begin(const ClusterState& state) {
             idle_w += state.hosts.idle_w[h];
             ++ours;
         }
+    by_peak_.clear();
+    if (site_->can(ActionKind::power))
+        for (std::size_t h = 0; h < state.n_hosts(); ++h)
+            if (site_->rented[h] == 0) by_peak_.push_back(static_cast<std::int32_t>(h));
+    const auto peak = [&](std::int32_t h) {
+        return state.hosts.peak_w[at(h)] / std::max(state.hosts.capacity[at(h) * kResources], 1.0F);
+    };
+    std::stable_sort(by_peak_.begin(), by_peak_.end(),
+                     [&](std::int32_t a, std::int32_t b) { return peak(a) < peak(b); });
     unit_usd_ = std::max(1e-9F, idle_w / static_cast<float>(std::max<std::size_t>(ours, 1)) * 1e-3F * mean_usd_kwh_);
 }
 

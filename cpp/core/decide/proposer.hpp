@@ -201,7 +201,7 @@ class Proposer {
     float unmet_usd(std::size_t v, std::size_t r, float allocation) const;
     bool wanted_shape(std::size_t v, const Sizing& sizing, Amounts& allocation) const;
     bool is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const;
-    float least_of(const VmColumns& vms, std::size_t v, std::size_t r, const Sizing& sizing) const;
+    Vec4 least_of(const VmColumns& vms, std::size_t v, const Sizing& sizing) const;
     void write_row(const Candidate& c, float* row) const;
     void refresh_rows() const;
     float squash(float usd) const;
@@ -229,8 +229,9 @@ class Proposer {
     std::vector<std::uint8_t> dark_; // (n_racks,) racks that are switched off
     float unit_usd_ = 1.0F;
     float usd_kwh_ = 0.0F;
-    std::int64_t tick_ = 0;    // of the state
-    std::vector<float> ahead_; // (n_ticks + 1,) running sums of usd_kwh
+    std::vector<std::int32_t> by_peak_; // hosts of our own that can be switched, by W per MHz
+    std::int64_t tick_ = 0;             // of the state
+    std::vector<float> ahead_;          // (n_ticks + 1,) running sums of usd_kwh
     float mean_usd_kwh_ = 0.0F;
     float horizon_h_ = 2.0F;
     std::array<float, kDense> room_usd_h_{}; // what a unit of each resource's room is worth on an average host
@@ -310,18 +311,22 @@ inline bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t 
 // if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w
 // costs p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p *
 // price).
-inline float Proposer::least_of(const VmColumns& vms, std::size_t v, std::size_t r, const Sizing& sizing) const {
-    const float now = vms.allocation[v * kResources + r];
-    const float flavour = vms.flavour[v * kResources + r];
+inline Vec4 Proposer::least_of(const VmColumns& vms, std::size_t v, const Sizing& sizing) const {
+    const auto splat = [](float x) { return Vec4{x, x, x, x}; };
+    const Vec4 now = load4(vms.allocation.data() + v * kResources);
+    const Vec4 flavour = load4(vms.flavour.data() + v * kResources);
     const DemandWindow& window = memory_->window();
-    const float peak = window.peak(v, r);
-    if (r == 1) return std::clamp(sizing.headroom * peak, knobs_.floor * flavour, knobs_.memory_ceiling * flavour);
-    const float least = std::max(sizing.slack * peak, sizing.slack_floor * flavour);
-    if (sizing.slack <= 0.0F || room_usd_h_[r] <= 0.0F || least >= now) return now;
+    const Vec4 peak = window.peaks(v), room = load4(room_usd_h_.data());
     const Economy& e = priced_->economy;
-    const float price = e.unmet_usd_h[r] * vms.credit[v] + (r == 0 ? e.late_usd_mhz_h / (1.0F - kKnee) : 0.0F);
-    const float likely = sizing.unseen / static_cast<float>(window.seen(v) + 1);
-    return std::max(least, now - (now - peak) * room_usd_h_[r] / std::max(likely * price, 1e-12F));
+    const Vec4 late{e.late_usd_mhz_h / (1.0F - kKnee), 0.0F, 0.0F, 0.0F};
+    const Vec4 price = load4(e.unmet_usd_h.data()) * splat(vms.credit[v]) + late;
+    const Vec4 likely = splat(sizing.unseen / static_cast<float>(window.seen(v) + 1));
+    const Vec4 floor = max4(splat(sizing.slack) * peak, splat(sizing.slack_floor) * flavour);
+    const Vec4 best = max4(floor, now - (now - peak) * room / max4(likely * price, splat(1e-12F)));
+    const Int4 stays = (floor >= now) | (room <= Vec4{});
+    Vec4 least = sizing.slack <= 0.0F ? now : stays ? now : best;
+    least[1] = std::clamp(sizing.headroom * peak[1], knobs_.floor * flavour[1], knobs_.memory_ceiling * flavour[1]);
+    return least;
 }
 
 // Expected price of what a VM wants beyond an allocation, USD/h.

@@ -25,13 +25,13 @@ inline bool serving(VmState state) {
     return state == VmState::running || state == VmState::migrating;
 }
 
-// How many VMs are in a state; sixteen are counted at a time.
-inline std::size_t count_of(std::span<const VmState> states, VmState state) {
+// How many VMs are in a state, or of a kind; sixteen are counted at a time.
+template <class Said> std::size_t count_of(std::span<const Said> states, Said state) {
     constexpr std::size_t kBlock = 240; // a byte holds as many
     std::size_t sum = 0;
     for (std::size_t first = 0; first < states.size(); first += kBlock) {
         std::uint8_t n = 0;
-        for (const VmState said : states.subspan(first, std::min(kBlock, states.size() - first)))
+        for (const Said said : states.subspan(first, std::min(kBlock, states.size() - first)))
             n = static_cast<std::uint8_t>(n + (said == state ? 1 : 0));
         sum += n;
     }

@@ -27,7 +27,7 @@ void Proposer::learn(const ClusterState& state) {
     const VmColumns& vms = state.vms;
     const DemandWindow& window = memory_->window();
     const std::size_t n = state.n_vms();
-    free_slots_ = count_of(vms.state, VmState::absent);
+    free_slots_ = count_of(std::span<const VmState>(vms.state), VmState::absent);
     const DemandWindow::Habits& habits = window.habits();
     newest_mhz_ = static_cast<float>(habits.newest_mhz);
     expected_mhz_ = static_cast<float>(habits.expected_mhz);
@@ -102,7 +102,8 @@ void Proposer::look_at_size(std::size_t v) {
     const VmColumns& vms = planned_->state().vms;
     if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) return;
     const float* const now = vms.allocation.data() + v * kResources;
-    const float* const flavour = vms.flavour.data() + v * kResources;
+    const float part = knobs_.least_change;
+    const Vec4 change = Vec4{part, part, part, part} * load4(vms.flavour.data() + v * kResources);
     std::array<float, kDense> kept_usd_h{}; // unmet as it is, once it is asked for
     std::array<bool, kDense> known{};
     for (std::size_t i = 0; i < cuts_.size(); ++i) {
@@ -110,10 +111,11 @@ void Proposer::look_at_size(std::size_t v) {
         if (memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
         Cut cut{static_cast<std::int32_t>(v), 0.0F, 0.0F, {}, {}, {}};
         bool cuts = false;
+        const Vec4 leasts = least_of(vms, v, sizing);
+        if (!any4((load4(room_usd_h_.data()) > Vec4{}) & (load4(now) - leasts >= change))) continue;
         for (std::size_t r = 0; r < kDense; ++r) {
-            if (room_usd_h_[r] <= 0.0F) continue;
-            const float least = least_of(vms, v, r, sizing);
-            if (now[r] - least < knobs_.least_change * flavour[r]) continue;
+            const float least = leasts[static_cast<int>(r)];
+            if (room_usd_h_[r] <= 0.0F || now[r] - least < change[static_cast<int>(r)]) continue;
             if (!known[r]) kept_usd_h[r] = unmet_usd(v, r, now[r]);
             known[r] = true;
             const float served = (kept_usd_h[r] - unmet_usd(v, r, least)) * horizon_h_;
@@ -138,9 +140,10 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
     std::copy_n(now, kResources, allocation.begin());
+    const Vec4 leasts = least_of(vms, v, sizing);
     for (std::size_t r = 0; r < kDense; ++r) {
         if (!is_tight(vms, v, r)) {
-            const float least = least_of(vms, v, r, sizing);
+            const float least = leasts[static_cast<int>(r)];
             if (now[r] - least >= knobs_.least_change * flavour[r]) allocation[r] = least;
             continue;
         }

@@ -72,10 +72,10 @@ void Proposer::survey() {
     for (std::size_t r = 0; r < kDense; ++r)
         room_usd_h_[r] = idle_w * 1e-3F * usd_kwh_ / std::max(promisable[r], 1.0F) *
                          std::clamp((promised_share(r) - cpu_share) * 2.0F, 0.0F, 1.0F);
-    const std::size_t n_absent = count_of(state.vms.state, VmState::absent);
-    const std::size_t n_waiting =
-        count_of(state.vms.state, VmState::pending) + count_of(state.vms.state, VmState::failed);
-    const std::size_t n_migrating = count_of(state.vms.state, VmState::migrating);
+    const std::span<const VmState> states(state.vms.state);
+    const std::size_t n_absent = count_of(states, VmState::absent);
+    const std::size_t n_waiting = count_of(states, VmState::pending) + count_of(states, VmState::failed);
+    const std::size_t n_migrating = count_of(states, VmState::migrating);
     const auto n_vms = static_cast<float>(state.n_vms() - n_absent);
     const auto waiting = static_cast<float>(n_waiting), migrating = static_cast<float>(n_migrating);
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
