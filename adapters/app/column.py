@@ -12,6 +12,7 @@ from foreshade.training.estimate import Estimate
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 UNKNOWN = "–"
 _PPM = -4  # power of ten of a per cent
+_NAMED = {("%", _PPM): "ppm", ("s", -3): "ms", ("kWh", -3): "Wh"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,11 @@ def _exponent(unit: str, power: int) -> int:
 
 
 def _unit(unit: str, exponent: int) -> str:
-    """``10⁻⁶ kWh``, ``ppm``; another power of ten of a per cent is written as a plain fraction's."""
+    """``10⁻⁶ kWh``, ``ms``, ``ppm``; another power of ten of a per cent is written as a plain fraction's."""
     if exponent == 0:
         return unit
-    if unit == "%" and exponent == _PPM:
-        return "ppm"
+    if (unit, exponent) in _NAMED:
+        return _NAMED[unit, exponent]
     power, unit = (exponent - 2, "") if unit == "%" else (exponent, unit)
     return f"10{str(power).translate(_SUPERSCRIPT)} {unit}".rstrip()
 
