@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "core/large_pages.hpp"
+
 namespace foreshade {
 
 DecisionBatch::DecisionBatch(std::vector<Variant> variants, const ProposerKnobs& knobs, const EpisodeKnobs& episode,
@@ -16,6 +18,7 @@ DecisionBatch::DecisionBatch(std::vector<Variant> variants, const ProposerKnobs&
     envs_.reserve(n_envs);
     for (std::size_t i = 0; i < n_envs; ++i) {
         const Variant& variant = variants[i % variants.size()];
+        ask_for_large_pages();
         envs_.push_back(std::make_unique<DecisionEnv>(variant.plant, variant.site, knobs, episode, seed + i));
     }
 }
@@ -85,6 +88,7 @@ void DecisionBatch::step(std::span<const std::int64_t> actions, const StepOutput
         if (action < 0 || action >= k)
             throw std::invalid_argument("step: expected indices from 0 to " + std::to_string(k - 1) + ", found " +
                                         std::to_string(action));
+    ask_for_large_pages(); // plans grow in the first ticks
     Kept* const known = kept(out.observations);
     each([&](std::size_t i) {
         DecisionEnv& env = *envs_[i];
