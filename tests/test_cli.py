@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,28 @@ def test_generated_workload_is_written_described_and_played_again(tmp_path: Path
     copied = foreshade("workload", "convert", f"table:{table}", str(tmp_path / "load.csv"))
     assert copied.returncode == 0, copied.stderr
     assert (tmp_path / "load.csv").stat().st_size > 0
+
+
+def test_ctrl_c_ends_an_evaluation_in_processes_at_once() -> None:
+    arguments = ["evaluate", "--agent", "ilp,rules", "--seeds", "30", "--jobs", "2", "--forecast", "none"]
+    arguments += ["--workload", "generated:enterprise?vms=100"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until = time.monotonic() + 60.0
+        while len(workers.read_text(encoding="ascii").split()) < 3:  # two, and what tracks their semaphores
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        told, _ = process.communicate(timeout=60)  # sixty runs would take minutes
+    assert process.returncode not in (0, 2)
+    assert told == ""
 
 
 def test_version_agents_and_completion_are_asked_for_without_anything_being_played() -> None:

@@ -11,12 +11,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -393,6 +393,14 @@ def scenario_validate(
         _say(f"{file}: ok, {said.n_hosts} hosts and {said.n_rented} to rent, {said.n_ticks or 'all'} ticks")
 
 
+def _measured(result: Mapping[str, Any], as_json: bool) -> None:
+    if as_json:
+        _say(json.dumps(result, indent=1))
+        return
+    for key, value in result.items():
+        _say(f"{key:36} {value if isinstance(value, str) else format(value, ',.6g')}")
+
+
 @bench_app.command("step")
 def bench_step(
     hosts: Annotated[int, typer.Option(min=1, help="Hosts in each environment.")] = 100,
@@ -410,12 +418,7 @@ def bench_step(
     """
     from foreshade.adapters.app.bench_step import measure  # noqa: PLC0415
 
-    result = measure(hosts, vms, envs, threads, gpu_share, seconds, forecast)
-    if as_json:
-        _say(json.dumps(result, indent=1))
-        return
-    for key, value in result.items():
-        _say(f"{key:24} {value if isinstance(value, str) else format(value, ',.6g')}")
+    _measured(measure(hosts, vms, envs, threads, gpu_share, seconds, forecast), as_json)
 
 
 @bench_app.command("control")
@@ -431,12 +434,7 @@ def bench_control(
     """
     from foreshade.adapters.app.bench_control import measure  # noqa: PLC0415
 
-    result = measure(hosts, vms, ticks)
-    if as_json:
-        _say(json.dumps(result, indent=1))
-        return
-    for key, value in result.items():
-        _say(f"{key:36} {value:,.6g}")
+    _measured(measure(hosts, vms, ticks), as_json)
 
 
 @bench_app.command("decide")
@@ -457,9 +455,4 @@ def bench_decide(
     """
     from foreshade.adapters.app.bench_decide import measure  # noqa: PLC0415
 
-    result = measure(hosts, vms, envs, threads, k, decisions, seconds, forecast)
-    if as_json:
-        _say(json.dumps(result, indent=1))
-        return
-    for key, value in result.items():
-        _say(f"{key:36} {value if isinstance(value, str) else format(value, ',.6g')}")
+    _measured(measure(hosts, vms, envs, threads, k, decisions, seconds, forecast), as_json)

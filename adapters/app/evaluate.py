@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -86,6 +87,8 @@ def evaluate(
     """
     for label in agents:
         make_agent(label, files)  # a wrong label or file is found before any workload is read
+        if agents.count(label) > 1:
+            raise InputError(f"--agent: expected each agent once, found {label} again")
     if files is not None:
         files.check(agents)
     if jobs < 1:
@@ -259,6 +262,9 @@ class _Worker:
 
 
 def _start_worker(path: str, ticks: Synchronized[int]) -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal's Ctrl-C reaches all: the parent ends its workers
     with Path(path).open("rb") as file:
         held = pickle.load(file)  # noqa: S301  written by the parent just now
     _Worker.scenario, _Worker.workloads, _Worker.forecast = held
@@ -288,12 +294,24 @@ def _run_in_processes(
     with tempfile.TemporaryDirectory(prefix="foreshade-") as folder:
         path = Path(folder) / "workloads.pickle"
         path.write_bytes(pickle.dumps((scenario, workloads, forecast), protocol=5))
-        with ProcessPoolExecutor(jobs, context, _start_worker, (str(path), ticks)) as pool:
+        others = multiprocessing.active_children()
+        pool = ProcessPoolExecutor(jobs, context, _start_worker, (str(path), ticks))
+        try:
             futures = [pool.submit(_work, run) for run in runs]
             waiting = set(futures)
             while waiting:
                 done, waiting = wait(waiting, timeout=0.2)
                 on_progress(ticks.value, total)
                 for future in done:
-                    future.result()  # an error ends the evaluation at once
+                    future.result()
             return [future.result() for future in futures]
+        except (
+            BaseException
+        ):  # an error or Ctrl-C ends it at once: the pool would play all that is left first
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                if worker not in others:
+                    worker.terminate()
+            raise
+        finally:
+            pool.shutdown()
