@@ -7,10 +7,10 @@ error, as YAML's own loaders silently keep the last.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from inspect import isclass
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -129,8 +129,9 @@ def _message(model: type[BaseModel], document: Document, error: ValidationError,
         while path and path not in document.lines and problem["type"] != "missing":
             path = path[:-1]
         problems.append((document.line(path), path, problem))
-    # Of the branches of a union, the one whose type fits knows what is wrong with the value.
-    problems.sort(key=lambda p: (p[0], p[2]["type"].endswith("_type")))
+    # A key that is missing may be one that was written otherwise, which says more. Of the branches of a union, the
+    # one whose type fits knows what is wrong with the value.
+    problems.sort(key=lambda p: (p[2]["type"] == "missing", p[0], p[2]["type"].endswith("_type")))
     line, path, problem = problems[0]
     others = len({p[1] for p in problems[1:]} - {path})
     more = f" (and {others} more)" if others else ""
@@ -141,7 +142,7 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
     kind, text, found = problem["type"], str(problem["msg"]), problem["input"]
     if kind == "missing":
         return "expected this key, found it missing"
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):  # of a model, of a dataclass
         known = _known_keys(model, problem["loc"][:-1])
         near = get_close_matches(str(problem["loc"][-1]), known, n=1)
         return f"expected one of {', '.join(known)}, found an unknown key" + (
@@ -158,18 +159,25 @@ def _shape(value: Mapping[str, Any] | tuple[Any, ...]) -> str:
     return f"a mapping of {len(value)} keys" if isinstance(value, Mapping) else f"a list of {len(value)}"
 
 
-def _known_keys(model: type[BaseModel], loc: Path) -> list[str]:
+def _known_keys(model: type[Any], loc: Path) -> list[str]:
     """The keys that ``model`` accepts at ``loc``."""
-    at: type[BaseModel] | None = model
+    at: type[Any] | None = model
     for part in loc:
-        if at is not None and isinstance(part, str) and part in at.model_fields:
-            at = _model_in(at.model_fields[part].annotation)
-    return sorted(at.model_fields) if at is not None else []
+        if at is not None and isinstance(part, str) and part in (keys := _keys(at)):
+            at = _model_in(keys[part])
+    return sorted(_keys(at)) if at is not None else []
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _keys(model: type[Any]) -> Mapping[str, Any]:
+    """Keys of a model or of a dataclass, and what each may hold."""
+    if issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return get_type_hints(model)
+
+
+def _model_in(annotation: Any) -> type[Any] | None:
     if isclass(annotation) and not get_args(annotation):
-        return annotation if issubclass(annotation, BaseModel) else None
+        return annotation if issubclass(annotation, BaseModel) or is_dataclass(annotation) else None
     for argument in get_args(annotation):
         found = _model_in(argument)
         if found is not None:

@@ -117,6 +117,8 @@ def test_what_is_wrong_in_a_file_of_rules_is_said_in_one_line(tmp_path: Path) ->
     assert "headrom" in error("headrom: 1.2")
     assert "k" in error("k: 1")
     assert "teleport" in error("preferred: [teleport]")
+    assert "did you mean drain_ticks?" in error("plans: [{name: x, packer: {drain_tick: 1}}]")
+    assert "did you mean name?" in error("plans: [{nam: x, packer: {}}]")
     with pytest.raises(InputError, match="expected a file of rules"):
         load_rules(tmp_path / "none.yaml")
 
