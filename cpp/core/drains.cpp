@@ -12,6 +12,7 @@ namespace foreshade {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::size_t kWeighed = 4;     // hosts that pay, of which the best is emptied next
 constexpr std::size_t kLeastDrains = 4; // hosts that a plan may empty, however few there are
 
 std::size_t at(std::int32_t i) {
@@ -193,7 +194,12 @@ bool Packing::leaves_room(std::size_t h, const DrainTerms& terms) {
 
 void Packing::carry_out_drain(std::size_t h, float gain) {
     trial_booked_.swap(trial_moves_);
-    for (const Move& move : trial_booked_) book(at(move.vm), at(move.destination));
+    for (const Move& move : trial_booked_) shift(at(move.vm), at(move.destination));
+    price(h);
+    for (auto move = trial_booked_.begin(); move != trial_booked_.end(); ++move) // each of the targets once
+        if (std::none_of(trial_booked_.begin(), move,
+                         [&](const Move& before) { return before.destination == move->destination; }))
+            price(at(move->destination));
     use_[h] = HostUse::leaving;
     list_targets();
     gain_usd_ += gain;
@@ -235,27 +241,50 @@ std::vector<std::int32_t> Packing::drain_the_best(std::span<const Hope> hopes, c
     return drained;
 }
 
-// Each that pays is emptied at once, the likeliest first. Those that are emptied fill others, so only half of those
-// that there are go in one plan.
+// Of the likeliest few that pay the best is emptied, then of those and the next. Those that are emptied fill others, so
+// only half of those that there are go in one plan.
 std::vector<std::int32_t> Packing::drain_in_turn(std::span<const Hope> hopes, const DrainTerms& terms, float room_mib) {
+    struct Offer {
+        float gain; // as it was when it was tried last
+        const Hope* hope;
+        bool operator<(const Offer& other) const {
+            return gain != other.gain ? gain < other.gain : hope->host > other.hope->host;
+        }
+    };
     std::vector<std::int32_t> drained;
     const std::size_t most = std::min(terms.budget.hosts, std::max(kLeastDrains, hopes.size() / 2));
+    std::priority_queue<Offer> offers;
     std::size_t misses = 0;
-    for (const Hope& hope : hopes) {
-        if (drained.size() >= most || misses >= terms.budget.misses) break;
+    const auto pays = [&](const Hope& hope, float& gain) {
         const std::size_t h = at(hope.host);
-        if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
+        return try_drain(h, terms.price_usd[h], terms.kept_usd_h[h], hope.ahead, gain);
+    };
+    for (auto hope = hopes.begin(); drained.size() < most;) {
         float gain = 0.0F;
-        ++misses;
-        if (missed_lately(h, room_mib)) continue;
-        if (!try_drain(h, terms.price_usd[h], terms.kept_usd_h[h], hope.ahead, gain)) {
-            missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
+        for (; offers.size() < kWeighed && hope != hopes.end() && misses < terms.budget.misses; ++hope) {
+            const std::size_t h = at(hope->host);
+            if (n_fixed_[h] > 0) continue; // took a VM of a host drained before it
+            ++misses;
+            if (missed_lately(h, room_mib)) continue;
+            if (pays(*hope, gain)) {
+                misses = 0;
+                offers.push({gain, &*hope});
+            } else if (drained.empty()) { // else it is the plan that has taken its room
+                missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
+            }
+        }
+        if (offers.empty()) break;
+        const Offer offer = offers.top();
+        offers.pop();
+        const std::size_t h = at(offer.hope->host);
+        if (n_fixed_[h] > 0 || !pays(*offer.hope, gain)) continue;
+        if (!offers.empty() && gain < offers.top().gain && gain < offer.gain) { // another may pay more by now
+            offers.push({gain, offer.hope});
             continue;
         }
         if (!leaves_room(h, terms)) continue;
-        misses = 0;
         carry_out_drain(h, gain);
-        drained.push_back(hope.host);
+        drained.push_back(offer.hope->host);
     }
     return drained;
 }

@@ -109,6 +109,7 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         for (std::size_t h = 0; h < n_hosts_; ++h) hosts_.set_sum(h, standing_on(h), load_);
     }
     cost_->of_set(hosts_, now_);
+    openers_.clear();
     version_.assign(n_hosts_, ++newest_version_); // so nothing that was reckoned before holds
     saves_.resize(n_vms);
     saves_version_.resize(n_vms);
@@ -151,19 +152,28 @@ void Packing::company_needs(const ClusterState& state) {
     }
 }
 
+void Packing::price(std::size_t h) {
+    now_[h] = cost_->of_host(hosts_, h, {}, 0.0F);
+}
+
 void Packing::book(std::size_t v, std::size_t to) {
+    const std::int32_t from = at_[v];
+    shift(v, to);
+    if (from >= 0) price(at(from));
+    price(to);
+}
+
+void Packing::shift(std::size_t v, std::size_t to) {
     moves_.push_back({static_cast<std::int32_t>(v), at_[v], static_cast<std::int32_t>(to)});
     if (at_[v] >= 0) {
         const std::size_t from = at(at_[v]);
         hosts_.add(from, ExpectedCost::standing(hosts_, from, kin_ ? kin_.leaving(v, from) : load_[v]), -1.0F);
         if (kin_) kin_.remove(v, from);
-        now_[from] = cost_->of_host(hosts_, from, {}, 0.0F);
         version_[from] = ++newest_version_;
         --n_here_[from];
     }
     hosts_.add(to, ExpectedCost::standing(hosts_, to, kin_ ? kin_.coming(v, to) : load_[v]));
     if (kin_) kin_.add(v, to);
-    now_[to] = cost_->of_host(hosts_, to, {}, 0.0F);
     version_[to] = ++newest_version_;
     for (std::size_t r = 0; r < kResources; ++r) reserved_[to * kResources + r] += reservation(v, to, r);
     if (affinity_)

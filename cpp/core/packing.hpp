@@ -222,15 +222,21 @@ class Packing : Booked {
         return std::span(order_).subspan(static_cast<std::size_t>(first_[h]),
                                          static_cast<std::size_t>(first_[h + 1] - first_[h]));
     }
+    struct Sized {
+        float share;
+        std::int32_t vm;
+    };
     void rate_leaving(std::size_t h);
     void find_hopes(float least_usd_mhz_h);
-    float hope_at(std::size_t h, float least_usd_mhz_h);
+    float hope_at(std::size_t h, float least_usd_mhz_h, bool openers);
     float opening_hope();
-    void keep_likeliest();
+    void keep_likeliest(std::vector<Sized>& hopes);
     float leaving_saves(std::size_t v);
     void price_leaving(std::size_t h);
     float improve(std::size_t budget, std::int32_t only); // to the host `only`, or to any if -1
     void book(std::size_t v, std::size_t to);
+    void shift(std::size_t v, std::size_t to); // booked, its hosts not priced yet
+    void price(std::size_t h);
     struct Ahead { // what the VMs of a host cost at least, wherever they go: while they stand there, and once
         float usd_h = 0.0F, usd = 0.0F;
     };
@@ -296,15 +302,12 @@ class Packing : Booked {
     std::vector<std::int32_t> away_from_;            // (n_vms,) host of the primary or -1
     std::vector<std::int32_t> first_, next_, order_; // VMs of each host; largest first where sorted_
     std::vector<std::uint8_t> sorted_;               // (n_hosts,)
-    struct Sized {
-        float share;
-        std::int32_t vm;
-    };
-    std::vector<Sized> by_size_, hopes_;    // scratch
-    struct Rates {                          // what a host costs less without a VM, USD/h
-        float each = 0.0F;                  // whatever it wants
-        float mean = 0.0F, variance = 0.0F; // for each MHz, MHz² that it wants
-        bool hold = false;                  // nothing but CPU could be short
+    std::vector<Sized> by_size_, hopes_;             // scratch
+    std::vector<Sized> openers_;                     // VMs that could gain on a host that is opened, and what
+    struct Rates {                                   // what a host costs less without a VM, USD/h
+        float each = 0.0F;                           // whatever it wants
+        float mean = 0.0F, variance = 0.0F;          // for each MHz, MHz² that it wants
+        bool hold = false;                           // nothing but CPU could be short
     };
     std::vector<float> opening_hope_; // (n_hosts,) what its VMs could gain on a host that is opened, USD
     std::vector<std::uint64_t> opening_hope_version_; // (n_hosts,) as of then

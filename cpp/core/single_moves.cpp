@@ -83,11 +83,12 @@ void Packing::rate_leaving(std::size_t h) {
 // VMs whose leaving could pay where a MHz costs so much elsewhere, in hopes_, each with what it could gain.
 void Packing::find_hopes(float least_usd_mhz_h) {
     hopes_.clear();
-    for (std::size_t h = 0; h < n_hosts_; ++h) hope_at(h, least_usd_mhz_h);
+    openers_.clear();
+    for (std::size_t h = 0; h < n_hosts_; ++h) hope_at(h, least_usd_mhz_h, true);
 }
 
 // The same of one host's; and the sum of what they could gain where a MHz costs as little as it ever does.
-float Packing::hope_at(std::size_t h, float least_usd_mhz_h) {
+float Packing::hope_at(std::size_t h, float least_usd_mhz_h, bool openers) {
     opening_hope_.resize(n_hosts_);
     opening_hope_version_.resize(n_hosts_);
     opening_hope_version_[h] = version_[h];
@@ -110,6 +111,7 @@ float Packing::hope_at(std::size_t h, float least_usd_mhz_h) {
         const float at_most = (saved - least_anywhere * load.mean[0]) * hours - move_usd[v];
         if (at_most <= margin) continue;
         sum += at_most;
+        if (openers) openers_.push_back({at_most, vm});
         const float hope = (saved - least_usd_mhz_h * load.mean[0]) * hours - move_usd[v];
         if (hope > margin) hopes_.push_back({hope, vm});
     }
@@ -121,33 +123,32 @@ float Packing::hope_at(std::size_t h, float least_usd_mhz_h) {
 float Packing::opening_hope() {
     float sum = 0.0F;
     opening_hope_version_.resize(n_hosts_);
+    const bool openers = openers_.empty();
     for (std::size_t h = 0; h < n_hosts_; ++h)
-        sum += opening_hope_version_[h] == version_[h] ? opening_hope_[h]
-                                                       : hope_at(h, std::numeric_limits<float>::infinity());
+        sum += opening_hope_version_[h] == version_[h] ? opening_hope_[h] : hope_at(h, kInfinity, openers);
     return sum;
 }
 
-// The likeliest of them, in looked_at_.
-void Packing::keep_likeliest() {
+// The likeliest of those, in looked_at_.
+void Packing::keep_likeliest(std::vector<Sized>& hopes) {
     const auto likelier = [](const Sized& a, const Sized& b) {
         return a.share != b.share ? a.share > b.share : a.vm < b.vm;
     };
-    by_size_.swap(hopes_);
     const std::size_t most = std::max(kLooks, load_.size() / kPartLooked);
-    if (by_size_.size() > most) {
-        std::nth_element(by_size_.begin(), by_size_.begin() + static_cast<std::ptrdiff_t>(most), by_size_.end(),
-                         likelier);
-        by_size_.resize(most);
+    if (hopes.size() > most) {
+        std::nth_element(hopes.begin(), hopes.begin() + static_cast<std::ptrdiff_t>(most), hopes.end(), likelier);
+        hopes.resize(most);
     }
     looked_at_.clear();
-    for (const Sized& hope : by_size_) looked_at_.push_back(hope.vm);
+    for (const Sized& hope : hopes) looked_at_.push_back(hope.vm);
     std::sort(looked_at_.begin(), looked_at_.end());
 }
 
 float Packing::improve(std::size_t budget, std::int32_t only) {
     struct Offer {
         float gain;
-        std::int32_t vm;
+        std::int32_t vm, to;
+        std::uint64_t version; // of what hosts bear, as of then
         bool operator<(const Offer& other) const { return gain != other.gain ? gain < other.gain : vm > other.vm; }
     };
     std::priority_queue<Offer> offers; // gains of single moves, as they were when last looked at
@@ -180,9 +181,13 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         }
         return to < 0 ? -kInfinity : most - (after_[at(to)] - now_[at(to)]) * knobs_.horizon_h;
     };
-    if (some) {
+    if (some && only >= 0) { // as they were found last; who has moved since moves no more
+        by_size_ = openers_;
+        std::erase_if(by_size_, [this](const Sized& opener) { return fixed_[at(opener.vm)] != 0; });
+        keep_likeliest(by_size_);
+    } else if (some) {
         find_hopes(least_usd_mhz_h);
-        keep_likeliest();
+        keep_likeliest(hopes_);
     } else {
         for (std::size_t h = 0; h < n_hosts_; ++h) price_leaving(h);
         looked_at_.clear();
@@ -206,17 +211,21 @@ float Packing::improve(std::size_t budget, std::int32_t only) {
         const std::size_t v = at(looked_at_[k]);
         const float gain =
             only >= 0 ? most_[k] - (alone_[k] - now_[at(only)]) * knobs_.horizon_h : gain_of(v, most_[k]);
-        if (gain > knobs_.margin_usd) offers.push({gain, looked_at_[k]});
+        if (gain > knobs_.margin_usd) offers.push({gain, looked_at_[k], only >= 0 ? only : to, newest_version_});
     }
     float total = 0.0F;
     while (budget > 0 && !offers.empty()) {
         const Offer offer = offers.top();
         offers.pop();
-        const float gain = gain_of(at(offer.vm), most_of(at(offer.vm))); // earlier moves may have taken its point
-        if (gain <= knobs_.margin_usd) continue;
-        if (!offers.empty() && gain < offers.top().gain) {
-            offers.push({gain, offer.vm});
-            continue;
+        float gain = offer.gain;
+        to = offer.to;
+        if (only >= 0 || offer.version != newest_version_) { // moves since then may have taken its point
+            gain = gain_of(at(offer.vm), most_of(at(offer.vm)));
+            if (gain <= knobs_.margin_usd) continue;
+            if (!offers.empty() && gain < offers.top().gain) {
+                offers.push({gain, offer.vm, to, newest_version_});
+                continue;
+            }
         }
         book(at(offer.vm), at(to));
         total += gain;

@@ -454,7 +454,14 @@ void Planned::exchange(float* allocated, std::size_t h, const float* before, con
 void Planned::stand(std::size_t v, std::size_t h, float sign) {
     hosts_.add(h, ExpectedCost::standing(hosts_, h, load_[v]), sign);
     n_here_[h] += sign > 0.0F ? 1 : -1;
-    now_[h] = cost_->of_host(hosts_, h, {}, 0.0F);
+    unpriced_.push_back(static_cast<std::uint32_t>(h));
+}
+
+void Planned::price_booked() {
+    std::sort(unpriced_.begin(), unpriced_.end());
+    unpriced_.erase(std::unique(unpriced_.begin(), unpriced_.end()), unpriced_.end());
+    for (const std::uint32_t h : unpriced_) now_[h] = cost_->of_host(hosts_, h, {}, 0.0F);
+    unpriced_.clear();
 }
 
 void Planned::book(const Action& action) {

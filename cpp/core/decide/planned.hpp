@@ -36,7 +36,9 @@ class Planned {
     void begin(ClusterState& state, std::span<const Load> loads, const Restraint& restraint = {},
                const Changed& changed = {});
 
+    // What is booked changes loads at once, but usd_h() only with price_booked().
     void book(const Action& action);
+    void price_booked();
     std::span<const std::int32_t> booked() const { return booked_; } // VMs that were written to
 
     const ClusterState& state() const { return *state_; }
@@ -125,6 +127,7 @@ class Planned {
     std::vector<std::int32_t> new_shadow_at_;          // (n_vms,) host of a shadow booked this tick, -1 = none
     std::vector<std::uint8_t> reshaped_;               // (n_vms,)
     std::vector<std::int32_t> booked_;                 // VMs, some several times
+    std::vector<std::uint32_t> unpriced_;              // hosts, some several times
     std::vector<std::vector<std::int32_t>> residents_; // (n_hosts,) VMs, ascending
     struct alignas(64) Sum {
         std::array<float, 2 * kDense> moments{}; // mean, variance

@@ -144,7 +144,9 @@ void Proposer::relieve() {
         const std::int64_t age = outlets->tick < 0 ? kLongestTicks : tick - outlets->tick;
         const bool holds = age < kKeptTicks && is_as_it_was(host, *outlets) &&
                            std::all_of(outlets->moves.begin(), outlets->moves.end(), possible);
-        if (!holds && (!looked || age >= kLongestTicks)) {
+        // What a plan has left of the moves that were found as the tick began is priced again.
+        const bool again = !begins() && some_places_ && outlets->tick == tick;
+        if (!again && !holds && (!looked || age >= kLongestTicks)) {
             if (!begins()) outlets = &found_; // what is kept follows from what was observed, not from choices
             find_outlets(host, *outlets);
             looked = true;
@@ -152,6 +154,10 @@ void Proposer::relieve() {
         for (const Candidate& move : outlets->moves) {
             if (!possible(move)) continue;
             Candidate& c = pool_.emplace_back(move);
+            if (again && !evaluate(c)) {
+                pool_.pop_back();
+                continue;
+            }
             c.first_action = static_cast<std::uint32_t>(actions_.size());
             c.n_actions = 0;
             Action& action = act(c, ActionKind::migrate);

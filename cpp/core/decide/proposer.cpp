@@ -38,6 +38,8 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     for (const PlanKnobs& plan : knobs_.plans) ways_.push_back(plan.preferred ? 0.0F : ++others);
     settled_ = knobs_.sizing.settle_ticks;
     for (const Sizing& other : knobs_.sizings) settled_ = std::min(settled_, other.settle_ticks);
+    some_places_ = std::any_of(knobs_.plans.begin(), knobs_.plans.end(),
+                               [](const PlanKnobs& plan) { return plan.packer.near > 0; });
     rows_.assign(knobs_.k * feature::count, 0.0F);
     stale_.assign(knobs_.k, 1);
     filled_.assign(knobs_.k, 0);
@@ -377,6 +379,7 @@ void Proposer::choose(std::size_t index) {
         planned_->book(action);
         if (makes_vm(action)) --free_slots_;
     }
+    planned_->price_booked();
     --left_;
     const Candidate chosen = shown_[index];
     if (chosen.offered >= 0) {

@@ -290,6 +290,7 @@ class Proposer {
         float mean_mhz = 0.0F;
     };
     std::vector<Vain> in_vain_; // (n_hosts,)
+    bool some_places_ = false; // some plan seeks places among some hosts alone: single moves are sought less often, too
     void find_outlets(std::int32_t host, Outlets& found);
     bool is_as_it_was(std::int32_t host, const Outlets& then) const;
     bool begins() const { return left_ == knobs_.decisions; } // nothing was chosen in this tick

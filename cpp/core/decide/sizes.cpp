@@ -15,7 +15,7 @@ namespace foreshade {
 namespace {
 
 // Of a fleet's VMs so many are looked at in a tick, all of them within so many ticks.
-constexpr std::size_t kLooksATick = 128, kLookTicks = 8;
+constexpr std::size_t kLooksATick = 64, kLookTicks = 16;
 constexpr std::size_t kBlock = 64; // VMs
 constexpr float kHigher = 1.1F;    // times the peak that a cut was reckoned from: it holds no more
 
