@@ -37,7 +37,7 @@ def observations(n: int, seed: int = 0) -> F32:
     mask[:, 0], x[:, 0, COLUMNS["wait"]] = 1, 1
     rows = (
         ("plan", 0, True), ("plan", 1, False), ("plan", 2, False), ("right_size", 1, False),
-        ("right_size", 0, True), ("right_size", 2, False), ("migrate", 0, True), ("grow", 0, False),
+        ("right_size", 0, True), ("right_size", 2, False), ("migrate", 0, True), ("shrink", 0, True),
     )  # fmt: skip
     for row, (kind, way, taken) in enumerate(rows, start=1):
         mask[:, row] = rng.random(n) < 0.7
@@ -76,7 +76,8 @@ def test_weights_follow_the_habits_and_change_nothing_else() -> None:
     clear = (np.abs(savings) > 0.2).all(axis=0)[:, None] & (mask > 0)
     assert clear.mean() > 0.4
     np.testing.assert_allclose(changed[clear], expected[clear], atol=0.01)
-    assert (expected[:, 7:9] == 0).all()
+    assert (expected[:, 7] == 0).all()
+    np.testing.assert_array_equal(expected[:, 8] < 0, expected[:, 5] < 0)  # VMs shrink by what is followed
     for row in (2, 4, 6):  # each option is followed somewhere, and somewhere left
         assert 0.05 < (expected[:, row] > 0).mean() < 0.95
     assert (expected[mask[:, 1] == 0, 2] == 0).all()  # no plan where the rules have none

@@ -22,7 +22,7 @@ from foreshade.envs.workloads.selection import resampled  # noqa: E402
 from foreshade.envs.workloads.spec import load_workload  # noqa: E402
 from foreshade.training.config import HabitsConfig, TrainConfig  # noqa: E402
 from foreshade.training.habit_actor import Option  # noqa: E402
-from foreshade.training.habits import Trials, fitted, options_of, readings, with_margin  # noqa: E402
+from foreshade.training.habits import Trials, fitted, options_of, read, readings  # noqa: E402
 from foreshade.training.train import train  # noqa: E402
 from tests.tiny_world import workload  # noqa: E402
 
@@ -42,13 +42,19 @@ def test_savings_are_read_from_what_demand_is_like() -> None:
     assert habits[0].bias == pytest.approx(3.0, abs=0.7)
     assert habits[0].weights == pytest.approx({"cpu_of_flavour": 8.0, "memory_of_flavour": -12.0}, abs=1.0)
     assert habits[1].bias == pytest.approx(-1.0, abs=0.7)
-    assert with_margin(habits, 2.0)[0].bias == pytest.approx(habits[0].bias - 2.0)
 
-    best, *others = readings(trials, HabitsConfig(columns=((), COLUMNS), margins=(0.0,)), COLUMNS)
-    assert best.columns == COLUMNS
+    config = HabitsConfig(columns=((), COLUMNS), margins=(0.0, 2.0))
+    found = readings(trials, config, COLUMNS)
+    best, *others = found["right_size"]
+    assert (best.columns, best.margin) == (COLUMNS, 0.0)
     # b never saves; a saves 3 + 8 x - 12 y where that is above zero
     assert best.saved.mean == pytest.approx(np.maximum(true[0], 0).mean(), abs=0.4)
-    assert others[0].saved.mean == pytest.approx(true[0].mean(), abs=0.4)
+    everywhere = next(one for one in others if (one.columns, one.margin) == ((), 0.0))
+    assert everywhere.saved.mean == pytest.approx(true[0].mean(), abs=0.4)
+    assert found["plan"][0].saved.mean == pytest.approx(0.0, abs=0.4)
+    both = read(trials, [best, found["plan"][0]], config, COLUMNS)
+    assert [habit.option for habit in both] == list(options)
+    assert both[0].bias == pytest.approx(habits[0].bias)
 
 
 def test_options_are_named_and_numbered_as_the_generator_has_them() -> None:
@@ -96,7 +102,7 @@ def test_run_keeps_what_it_has_played_and_comes_to_the_same_policy(tmp_path: Pat
     usd = np.array([json.loads(run)["usd"] for run in runs]).reshape(-1, 8)
     assert (usd[1:] != usd[0]).any()
     choice = json.loads((tmp_path / "run" / "choice.json").read_text())
-    assert choice["margin"] in {0.0, 1.0}
+    assert {said["margin"] for said in choice["chosen"]} <= {0.0, 1.0}
     assert [said["option"] for said in choice["habits"]] == [option["name"] for option in options]
     first = FrozenPolicy.load(tmp_path / "run" / "policy")
 

@@ -32,8 +32,7 @@ def runs(components: str = "default", **options: int) -> WholeRuns:
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> FrozenPolicy:
-    folder = policy_folder(tmp_path_factory.mktemp("untrained") / "p")
-    return FrozenPolicy.load(folder, backend="numpy")  # the other's sessions stay in their process
+    return FrozenPolicy.load(policy_folder(tmp_path_factory.mktemp("untrained") / "p"))
 
 
 def test_untrained_policy_costs_what_the_rules_cost_and_another_does_not(
@@ -49,10 +48,11 @@ def test_untrained_policy_costs_what_the_rules_cost_and_another_does_not(
     assert departing.differences["rules"].mean != 0.0
 
 
-def test_runs_go_on_from_the_middle_and_in_other_processes_alike(untrained: FrozenPolicy) -> None:
-    whole = list(runs().seen(untrained))
-    assert [seen.usd for seen in runs().seen(untrained, 1)] == [seen.usd for seen in whole[1:]]
-    for one, other in zip(whole, runs(processes=2).seen(untrained), strict=True):
+def test_runs_go_on_from_the_middle_and_in_other_processes_alike(tmp_path: Path) -> None:
+    policy = FrozenPolicy.load(policy_folder(tmp_path / "p", last=30.0))
+    whole = list(runs().seen(policy))
+    assert [seen.usd for seen in runs().seen(policy, 1)] == [seen.usd for seen in whole[1:]]
+    for one, other in zip(whole, runs(processes=2).seen(policy), strict=True):
         assert one.usd == other.usd
         np.testing.assert_array_equal(one.columns, other.columns)
         np.testing.assert_array_equal(one.low, other.low)

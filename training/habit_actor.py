@@ -3,8 +3,8 @@
 An option is another way of something that the rules do: a sizing by which all VMs are right-sized, a packer whose
 whole plan is taken. It is told by its kind and its ``way``, a column that is 0 where candidates are the rules' own.
 Its habit is a linear function of the context, the saving in per cent that is expected of following it; where that is
-above zero, the option's candidate stands where the rules' stood, and theirs is left. Of several of a kind, the one
-that saves most is followed.
+above zero, the option's candidate stands where the rules' stood, and theirs is left: with a sizing also what shrinks
+VMs one by one. Of several of a kind, the one that saves most is followed.
 
 The network (``agents.ham.network``) is two layers of rectifiers, and a step is the difference of two of them:
 
@@ -22,12 +22,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from foreshade.agents.ham.network import Actor
 from foreshade.envs.errors import InputError
 from foreshade.envs.features import F32, PREFERENCE, Schema
 
+F64 = npt.NDArray[np.float64]
 _LARGEST_SAVING = 500.0  # per cent; a mark that is not set closes whatever is below
 _SHARP = 10.0  # slope of the step over a saving: done within a tenth of a per cent
 _OF_WAY = 2.0  # slope of a step half way between two ways
@@ -55,6 +57,13 @@ class Habit:
     option: Option
     bias: float
     weights: Mapping[str, float]  # by the names of the context's columns
+
+    def expected(self, columns: F64, known: Sequence[str]) -> F64:
+        """(n,) of contexts (n, G), whose columns are the ``known`` ones."""
+        saving: F64 = np.full(len(columns), self.bias)
+        for name, weight in self.weights.items():
+            saving += weight * columns[:, known.index(name)]
+        return saving
 
 
 def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
@@ -117,11 +126,11 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
     plans = (x[:, :, columns["plan"]] > 0) & (x[:, :, columns[PREFERENCE]] > 0.5) & (mask > 0)
     for habit in habits:
         option = habit.option
-        saving = np.full(len(flat), habit.bias)
-        for name, weight in habit.weights.items():
-            saving += weight * context[:, names.index(name)]
+        saving = habit.expected(context.astype(np.float64), names)
         way, of_kind = x[:, :, columns["way"]], x[:, :, columns[option.kind]] > 0
         own, theirs = of_kind & (way == option.way), of_kind & (way == 0)
+        if option.kind == "right_size":
+            theirs = theirs | (x[:, :, columns["shrink"]] > 0)
         if option.kind == "plan":
             own = own & np.asarray(plans.any(axis=1))[:, None]
         on = np.broadcast_to((saving > 0)[:, None], own.shape)
@@ -172,6 +181,8 @@ class _Encoder:
 def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark]:
     """The marks of an option's candidates, and of the rules' own."""
     own, theirs = (_of_way(encoder, option.kind, way) for way in (option.way, 0))
+    if option.kind == "right_size":
+        theirs.of_candidate[encoder.flag("shrink")] = 1.0
     if option.kind == "plan":  # where the rules take theirs, and not at every tick
         above, beyond = encoder.step("plan", PREFERENCE, 0.0, _OF_PREFERENCE)
         own.need += 1.0

@@ -10,6 +10,7 @@ those whose interval begins highest in cross-validation.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -134,59 +135,64 @@ def fitted(trials: Trials, names: Sequence[str], known: Sequence[str], ridge: fl
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How savings are read from the context, and what following them so would have saved."""
+    """How savings of the options of one kind are read, and what following them so would have saved."""
 
+    kind: str
     columns: tuple[str, ...]
     margin: float  # per cent
     saved: Estimate  # per cent of the rules' cost, on workloads that the habits were not fitted to
 
 
-def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> list[Reading]:
-    """Every set of columns and every margin, by cross-validation; the one whose interval begins highest comes first.
+def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> dict[str, list[Reading]]:
+    """By kind every set of columns with every margin, cross-validated; the one whose interval begins highest first.
 
-    What options of several kinds save is taken to add up.
+    Kinds are read apart, as what one of them saves depends on other things than what another does.
     """
     folds = np.arange(len(trials.rules_usd)) % _FOLDS
-    found = []
+    found: dict[str, list[Reading]] = {option.kind: [] for option in trials.options}
     for names in config.columns:
         expected = np.empty(trials.savings.shape)
         for fold in range(_FOLDS):
-            rest = trials.of(folds != fold)
-            for row, habit in enumerate(fitted(rest, names, known, config.ridge)):
-                of = trials.columns[folds == fold]
-                expected[row, folds == fold] = habit.bias + sum(
-                    of[:, known.index(name)] * weight for name, weight in habit.weights.items()
-                )
-        for margin in config.margins:
-            saved = np.zeros(len(folds))
-            for kind in {option.kind for option in trials.options}:
-                rows = [row for row, option in enumerate(trials.options) if option.kind == kind]
-                best = expected[rows].argmax(axis=0)
-                follow = expected[rows].max(axis=0) > margin
-                saved += np.where(follow, trials.savings[rows][best, np.arange(len(folds))], 0.0)
-            found.append(Reading(tuple(names), margin, Estimate.of(saved.tolist())))
-    return sorted(found, key=lambda one: one.saved.half_width - one.saved.mean)
+            of = folds == fold
+            habits = fitted(trials.of(~of), names, known, config.ridge)
+            expected[:, of] = [habit.expected(trials.columns[of], known) for habit in habits]
+        for kind, margin in itertools.product(found, config.margins):
+            rows = [row for row, option in enumerate(trials.options) if option.kind == kind]
+            best = expected[rows].argmax(axis=0)
+            follow = expected[rows].max(axis=0) > margin
+            saved = np.where(follow, trials.savings[rows][best, np.arange(len(folds))], 0.0)
+            found[kind].append(Reading(kind, tuple(names), margin, Estimate.of(saved.tolist())))
+    return {
+        kind: sorted(of, key=lambda one: one.saved.half_width - one.saved.mean) for kind, of in found.items()
+    }
 
 
-def with_margin(habits: Sequence[Habit], margin: float) -> tuple[Habit, ...]:
-    """The same, followed only where they save more than a margin."""
-    return tuple(Habit(habit.option, habit.bias - margin, habit.weights) for habit in habits)
+def read(
+    trials: Trials, best: Sequence[Reading], config: HabitsConfig, known: Sequence[str]
+) -> tuple[Habit, ...]:
+    """The habits of each kind by its reading, the margins off."""
+    return tuple(
+        Habit(habit.option, habit.bias - reading.margin, habit.weights)
+        for reading in best
+        for habit in fitted(trials, reading.columns, known, config.ridge)
+        if habit.option.kind == reading.kind
+    )
 
 
 def described(trials: Trials, habits: Sequence[Habit], known: Sequence[str]) -> list[dict[str, Any]]:
-    """For people: what each option saved on the whole, and how much of it is said by the columns."""
+    """For people: what each option saved, how much of it the columns say, and where it is expected to save."""
     out = []
-    for habit, saved in zip(habits, trials.savings, strict=True):
+    for habit in habits:
+        saved = trials.savings[trials.options.index(habit.option)]
         said = Estimate.of([float(one) for one in saved])
-        expected = habit.bias + sum(
-            trials.columns[:, known.index(name)] * w for name, w in habit.weights.items()
-        )
+        expected = habit.expected(trials.columns, known)
         rest = float(((saved - expected) ** 2).sum())
         out.append(
             {
                 "option": habit.option.name,
                 "saved_percent": {"mean": said.mean, "half_width": said.half_width},
                 "explained": 1.0 - rest / max(float(((saved - saved.mean()) ** 2).sum()), 1e-12),
+                "above_zero": float((expected > 0).mean()),
                 "bias": habit.bias,
                 "weights": dict(habit.weights),
             }

@@ -31,11 +31,10 @@ from foreshade.training.freeze import Which, frozen
 from foreshade.training.habit_actor import write_habits
 from foreshade.training.habits import (
     described,
-    fitted,
     options_of,
+    read,
     readings,
     try_options,
-    with_margin,
 )
 from foreshade.training.ppo import TickPPO
 from foreshade.training.rollouts import RolloutExpert
@@ -230,17 +229,16 @@ def _learn_habits(
     trials = try_options(ham, runs, knobs, options, config.habits, path, on_progress)
     columns = [column.name for column in ham.network["schema"].context]
     found = readings(trials, config.habits, columns)
-    best = found[0]
-    habits = fitted(trials, best.columns, columns, config.habits.ridge)
+    best = [of[0] for of in found.values()]
+    habits = read(trials, best, config.habits, columns)
     run.write_choice(
         {
-            "columns": best.columns,
-            "margin": best.margin,
+            "chosen": [asdict(reading) for reading in best],
             "habits": described(trials, habits, columns),
-            "readings": [asdict(reading) for reading in found],
+            "readings": [asdict(reading) for of in found.values() for reading in of],
         }
     )
-    write_habits(ham.scorer.actor, ham.network["schema"], with_margin(habits, best.margin))
+    write_habits(ham.scorer.actor, ham.network["schema"], habits)
     ham.remember_start()
 
 

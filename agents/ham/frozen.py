@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -108,6 +109,12 @@ class FrozenPolicy:
         self._within = np.empty(self._low.shape, bool), np.empty(self._low.shape, bool)
         self._n_context = len(schema.context)
         self._ones = np.ones(schema.k, np.float32)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Built anew from its weights: what it computes in are views of each other, which a copy is not; on NumPy."""
+        columns = self.schema, self.shape, self.weights, self.low, self.high
+        options = {key: getattr(self, key) for key in ("confidence_floor", "least_gain", "origin")}
+        return partial(FrozenPolicy, **options), columns
 
     @classmethod
     def load(
