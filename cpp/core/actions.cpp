@@ -133,7 +133,7 @@ ActionResult Simulator::act_spawn(const Action& action) {
 ActionResult Simulator::resume_spare(const Action& action) {
     if (!valid(action.host, hosts_)) return {Refusal::unknown_host, -1};
     if (hosts_[at(action.host)].state != HostState::on) return {Refusal::host_not_on, -1};
-    for (std::int32_t id = hosts_[at(action.host)].first; id >= 0; id = vms_[at(id)].host_next) {
+    for (std::int32_t id = hosts_[at(action.host)].first; id >= 0; id = beside_[at(id)].next) {
         Vm& vm = vms_[at(id)];
         if (vm.state != VmState::paused || vm.kind == VmKind::shadow || vm.app != action.app) continue;
         if (!std::equal(action.allocation.begin(), action.allocation.end(), vm.allocation)) continue;

@@ -190,7 +190,15 @@ bool Simulator::solve(std::int32_t host) {
     portions_.clear();
     float standing = 0.0F;
     const float* const demand_row = row();
-    for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next) {
+    // They lie anywhere among all VMs: they are sent for together, so that nobody waits for one after the other.
+    standing_.clear();
+    for (std::int32_t v = truth.first; v >= 0; v = beside_[static_cast<std::size_t>(v)].next) {
+        standing_.push_back(v);
+        const auto* const vm = reinterpret_cast<const char*>(&vms_[static_cast<std::size_t>(v)]);
+        __builtin_prefetch(vm);
+        __builtin_prefetch(vm + 64);
+    }
+    for (const std::int32_t v : standing_) {
         portions_.push_back(portion_of(vms_[static_cast<std::size_t>(v)], v, demand_row));
         standing += portions_.back().capped[kMemory];
     }

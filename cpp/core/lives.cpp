@@ -1,6 +1,7 @@
 // How VMs and hosts come, change and go: docs/physics.md, "Lives of VMs and hosts" and "Failures".
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "core/simulator.hpp"
 
@@ -65,9 +66,8 @@ void Simulator::join_list(std::int32_t id, std::int32_t host) {
     Vm& vm = vms_[at(id)];
     HostTruth& truth = hosts_[at(host)];
     vm.host = host;
-    vm.host_prev = truth.last;
-    vm.host_next = -1;
-    (truth.last >= 0 ? vms_[at(truth.last)].host_next : truth.first) = id;
+    beside_[at(id)] = {.next = -1, .previous = truth.last};
+    (truth.last >= 0 ? beside_[at(truth.last)].next : truth.first) = id;
     truth.last = id;
     ++truth.n_vms;
     mark_special(vm, special(vm));
@@ -78,12 +78,13 @@ void Simulator::join_list(std::int32_t id, std::int32_t host) {
 void Simulator::leave_list(std::int32_t id) {
     Vm& vm = vms_[at(id)];
     HostTruth& truth = hosts_[at(vm.host)];
-    (vm.host_prev >= 0 ? vms_[at(vm.host_prev)].host_next : truth.first) = vm.host_next;
-    (vm.host_next >= 0 ? vms_[at(vm.host_next)].host_prev : truth.last) = vm.host_prev;
+    const Beside beside = std::exchange(beside_[at(id)], {});
+    (beside.previous >= 0 ? beside_[at(beside.previous)].next : truth.first) = beside.next;
+    (beside.next >= 0 ? beside_[at(beside.next)].previous : truth.last) = beside.previous;
     --truth.n_vms;
     mark_special(vm, false);
     if (vm.unmet_rate > 0.0F) unlist_short(vm.host, id);
-    vm.host = vm.host_next = vm.host_prev = -1;
+    vm.host = -1;
     repack_vm(id);
     note_place(id);
 }

@@ -228,7 +228,7 @@ void Simulator::show(ClusterState& state, bool usage) {
         hosts.arriving[h] = truth.arriving;
         hosts.state[h] = truth.state;
         if (!on) {
-            for (std::int32_t v = truth.first; v >= 0; v = vms_[static_cast<std::size_t>(v)].host_next)
+            for (std::int32_t v = truth.first; v >= 0; v = beside_[static_cast<std::size_t>(v)].next)
                 show_vm(vms, static_cast<std::size_t>(v));
             continue;
         }

@@ -103,6 +103,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     open_hosts_.clear();
     touched_vms_.clear();
     vms_.assign(work.n_vms() + spec.spare_slots, Vm{});
+    beside_.assign(vms_.size(), Beside{});
     last_move_s_.assign(vms_.size(), -std::numeric_limits<double>::infinity());
     changed_.clear();
     shown_played_ = -1;

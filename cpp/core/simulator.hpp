@@ -132,7 +132,7 @@ class Simulator {
         EventKind kind;
         bool operator<(const Event& o) const { return time != o.time ? time > o.time : order > o.order; }
     };
-    struct Vm {
+    struct alignas(64) Vm { // what a host's load follows from comes first
         float allocation[kResources];
         float flavour[kResources];
         VmState state = VmState::absent;
@@ -158,14 +158,16 @@ class Simulator {
         float tick_demand = 0.0F; // likewise, up to cumulative_mark; of the tick demand_tick
         std::int64_t demand_tick = -1;
         std::uint32_t epoch = 0;
-        std::int32_t host_next = -1, host_prev = -1; // VMs of a host, in order of arrival
-        std::int32_t short_next = -1;                // of its host's, the next with an unmet_rate
-        std::int32_t app_next = -1, app_prev = -1;   // members of an application
-        std::uint32_t birth = 0;                     // tells apart the VMs that use one slot
-        double crashed_s = 0.0;                      // up to when its outage was booked
-        double cumulative_mark = 0.0;                // of its series, where `demand` was last brought up to date
-        double demand = 0.0;                         // cpu MHz·s
-        double unmet = 0.0;                          // cpu MHz·s
+        std::int32_t short_next = -1;              // of its host's, the next with an unmet_rate
+        std::int32_t app_next = -1, app_prev = -1; // members of an application
+        std::uint32_t birth = 0;                   // tells apart the VMs that use one slot
+        double crashed_s = 0.0;                    // up to when its outage was booked
+        double cumulative_mark = 0.0;              // of its series, where `demand` was last brought up to date
+        double demand = 0.0;                       // cpu MHz·s
+        double unmet = 0.0;                        // cpu MHz·s
+    };
+    struct Beside { // of a VM: those of its host that came before and after it
+        std::int32_t next = -1, previous = -1;
     };
     struct HostTruth {
         HostState state = HostState::on;
@@ -433,6 +435,7 @@ class Simulator {
     std::uint64_t order_ = 0;
     std::uint32_t births_ = 0;
     std::vector<Vm> vms_;
+    std::vector<Beside> beside_;           // (n_vms,)
     std::vector<double> last_move_s_;      // (n_vms,) end of its last migration, -inf = never
     std::vector<std::int32_t> changed_;    // VMs that observe_again() has to show anew
     std::vector<std::int32_t> shown_anew_; // what it told last

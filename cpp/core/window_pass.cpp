@@ -4,6 +4,7 @@
 // goes to the lanes of even and of odd ones in either case, and whether a VM is looked at closely changes no sum.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -170,6 +171,12 @@ template <class V> FORESHADE_INLINE void DemandWindow::pass_over(const VmColumns
     const auto two = law_of<V>(count);
     const Course* const course = course_.data();
     const auto is_steady = [&](std::size_t v) { return course[v] == Course::steady && (!all || still_steady(vms, v)); };
+    const auto both_steady = [&](std::size_t v) {
+        std::uint16_t of_both = 0;
+        std::memcpy(&of_both, course + v, sizeof(of_both));
+        constexpr auto kBoth = std::bit_cast<std::uint16_t>(std::array{Course::steady, Course::steady});
+        return of_both == kBoth && (!all || (still_steady(vms, v) && still_steady(vms, v + 1)));
+    };
     const auto note = [&](std::size_t v) { // what says how full the window of a steady VM is
         ++count_[v];
         there_[slot_ * n_ + v] = 1;
@@ -179,16 +186,17 @@ template <class V> FORESHADE_INLINE void DemandWindow::pass_over(const VmColumns
         const std::size_t end = std::min(n_, first + Account::kFlush);
         for (std::size_t v = first; v < end;) {
             if constexpr (kVmsOf<V> == 2) {
-                if (v + 1 < end && is_steady(v) && is_steady(v + 1)) {
-                    take<V>(of, two, v, true, full, known, account);
-                    if (!full) {
+                const std::size_t begin = v;
+                if (full && known && of.watching) // nothing to ask of each
+                    for (; v + 1 < end && both_steady(v); v += 2) take<V>(of, two, v, true, true, true, account);
+                else
+                    for (; v + 1 < end && both_steady(v); v += 2) {
+                        take<V>(of, two, v, true, full, known, account);
+                        if (full) continue;
                         note(v);
                         note(v + 1);
                     }
-                    n_steady += 2;
-                    v += 2;
-                    continue;
-                }
+                n_steady += static_cast<std::int64_t>(v - begin);
             }
             // Both of a pair, so that the next begins with an even one.
             for (const std::size_t last = std::min(end, v + kVmsOf<V>); v < last; ++v) {
