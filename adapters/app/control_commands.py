@@ -45,7 +45,9 @@ def control(
         str | None, typer.Option("--mode", help="observe, advise or auto, instead of the file's.")
     ] = None,
     ticks: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Check the configuration and end.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the configuration and the files it names, and end.")
+    ] = False,
     reference: Annotated[
         bool, typer.Option("--reference", help="Print the reference of all keys and end.")
     ] = False,
@@ -55,6 +57,7 @@ def control(
     Observe, decide, check, write down, carry out, verify.
     """
     from foreshade.adapters.app.control import assemble, install_signals, run  # noqa: PLC0415
+    from foreshade.adapters.app.control_check import check as look_for_what_it_names  # noqa: PLC0415
     from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
     from foreshade.adapters.app.control_log import start_log  # noqa: PLC0415
     from foreshade.adapters.app.control_reference import reference as written  # noqa: PLC0415
@@ -70,6 +73,7 @@ def control(
             raise InputError(f"--mode {mode}: expected one of {', '.join(Mode)}")
         said = said.model_copy(update={"mode": Mode(mode)})
     if check:
+        look_for_what_it_names(said)
         sys.stdout.write(f"{config or 'defaults'}: ok, cluster {said.cluster}, mode {said.mode}\n")
         return
     start_log(said.log.level, said.log.format)
