@@ -13,10 +13,10 @@ from foreshade.envs.errors import InputError
 HOOK = "api: {webhooks: [{name: pager, url: 'https://x.example/h', events: [plan], secret_file: %s}]}"
 
 
-def checked(folder: Path, text: str) -> None:
+def checked(folder: Path, text: str) -> str:
     file = folder / "control.yaml"
     file.write_text(text, encoding="utf-8")
-    check(load_config(file, {}))
+    return check(load_config(file, {}))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,6 @@ def checked(folder: Path, text: str) -> None:
         ),
         ("store: {url: '://'}", "expected a path or a database URL"),
         ("store: {url_file: nowhere}", "store.url_file nowhere: expected a file with the secret"),
-        ("agent: {policy: nowhere}", "nowhere: expected a frozen model"),
         ("agent: {name: rules, rules: nowhere.yaml}", "nowhere.yaml: expected a file of rules"),
         ("agent: {components: teleport}", "found 'teleport'"),
         (
@@ -51,5 +50,12 @@ def test_what_cannot_be_used_is_said_in_a_line_without_secrets(tmp_path: Path, t
 def test_what_is_there_passes_and_no_store_is_made(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x" * 32 + "\n", encoding="utf-8")
     store = "store: {url: 'postgresql+psycopg://kim:hush@db.example/f'}"
-    checked(tmp_path, f"state_dir: {tmp_path / 'state'}\n{store}\n" + HOOK % (tmp_path / "secret"))
+    assert (
+        checked(tmp_path, f"state_dir: {tmp_path / 'state'}\n{store}\n" + HOOK % (tmp_path / "secret")) == ""
+    )
     assert not (tmp_path / "state").exists()
+
+
+def test_a_policy_that_does_not_verify_is_told_and_stops_no_start(tmp_path: Path) -> None:
+    assert "nowhere: expected a frozen model" in checked(tmp_path, "agent: {policy: nowhere}")
+    assert checked(tmp_path, "agent: {name: rules, policy: nowhere}") == ""

@@ -16,11 +16,14 @@ from foreshade.envs.scenarios.load import load_scenario
 _STORES = ("sqlite", "postgresql")
 
 
-def check(config: ControlConfig) -> None:
+def check(config: ControlConfig) -> str:
     """Read every file that is named; nothing is opened for writing and nobody is called.
 
+    Returns:
+        Why the rules would decide in HAM's place, as a controller then begins all the same; "" = they would not.
+
     Raises:
-        InputError: a scenario, policy, rules, components or secret that cannot be used, a certificate that cannot
+        InputError: a scenario, rules, components or secret that cannot be used, a certificate that cannot
             be read, or a store's address that is none.
 
     """
@@ -32,9 +35,7 @@ def check(config: ControlConfig) -> None:
             )
     _check_store(config.store_url)
     agent = config.agent
-    make_agent("rules", AgentFiles(rules=agent.rules, components=agent.components))
-    if agent.name == "ham":
-        make_agent("ham", AgentFiles(policy=agent.policy, components=agent.components))
+    make_agent("rules", AgentFiles(rules=agent.rules, components=agent.components))  # beside HAM, too
     for key, path in _files(config):
         try:
             path.read_bytes()
@@ -42,6 +43,11 @@ def check(config: ControlConfig) -> None:
             raise InputError(f"{key} {path}: expected a file that can be read, {error.strerror}") from error
     for hook in config.api.webhooks:
         read_secret(hook.secret_file, f"api.webhooks {hook.name}: secret_file")
+    try:
+        make_agent(agent.name, AgentFiles(policy=agent.policy))
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _files(config: ControlConfig) -> Iterator[tuple[str, Path]]:

@@ -73,7 +73,8 @@ def control(
             raise InputError(f"--mode {mode}: expected one of {', '.join(Mode)}")
         said = said.model_copy(update={"mode": Mode(mode)})
     if check:
-        look_for_what_it_names(said)
+        if doubt := look_for_what_it_names(said):
+            sys.stderr.write(f"foreshade: the rules will decide in HAM's place: {doubt}\n")
         sys.stdout.write(f"{config or 'defaults'}: ok, cluster {said.cluster}, mode {said.mode}\n")
         return
     start_log(said.log.level, said.log.format)
