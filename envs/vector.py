@@ -45,8 +45,8 @@ class DataCenterVecEnv(VecEnv):
     Row i is the flattened observation of a ``DataCenterEnv`` that was reset with seed + i. Episodes that end
     are followed by the next at once; their infos have ``terminal_observation``, ``TimeLimit.truncated``,
     ``episode`` (return ``r``, decisions ``l``, seconds since the environment was made ``t``), ``terms``
-    (USD) and ``actions`` (how often each kind was chosen). All other infos are one shared empty dict, not to
-    be written to.
+    (USD) and ``actions`` (how often each kind was chosen). All other infos are one shared empty dict. Neither
+    it nor the observations are to be written to: of these, the next step but one leaves what has not changed.
 
     ``discounts`` (n_envs,) float32 holds the discount of the last step, ``invalid`` (n_envs,) whether its
     action was masked and acted as ``wait``; ``schema`` says what stands where.

@@ -28,6 +28,14 @@ bool usable_allocation(const Amounts& a) {
 
 } // namespace
 
+void Simulator::fetch(std::span<const Action> actions) const {
+    for (const Action& action : actions) {
+        if (!valid(action.vm, vms_)) continue;
+        const auto* const vm = reinterpret_cast<const char*>(&vms_[at(action.vm)]);
+        for (std::size_t line = 0; line < sizeof(Vm); line += 64) __builtin_prefetch(vm + line);
+    }
+}
+
 ActionResult Simulator::execute(const Action& action) {
     ActionResult result;
     // Placing what the workload asked for is nobody's privilege: without it a cloud could not take a VM in.

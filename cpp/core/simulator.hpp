@@ -68,6 +68,9 @@ class Simulator {
     // Starts one action, or refuses it and changes nothing.
     ActionResult execute(const Action& action);
 
+    // Sends for the VMs that these concern, so that executing them waits for memory once and not for each.
+    void fetch(std::span<const Action> actions) const;
+
     // Places what is pending or failed by the scenario's rule; returns how many VMs still wait.
     std::size_t schedule();
 

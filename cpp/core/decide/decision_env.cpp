@@ -103,6 +103,7 @@ void DecisionEnv::look() {
 
 void DecisionEnv::advance(Step& step) {
     last_plan_.assign(proposer_.plan().begin(), proposer_.plan().end());
+    simulator_.fetch(last_plan_);
     for (const Action& action : last_plan_)
         if (simulator_.execute(action).refusal != Refusal::none) ++sums_.refused;
     simulator_.advance();
