@@ -21,7 +21,9 @@ std::uintptr_t ask_for(std::size_t bytes) {
     void* const taken = std::malloc(bytes);
     const auto begin = (reinterpret_cast<std::uintptr_t>(taken) + kLargePage - 1) & ~(kLargePage - 1);
     const auto end = (reinterpret_cast<std::uintptr_t>(taken) + bytes) & ~(kLargePage - 1);
-    if (taken != nullptr && begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+    if (taken != nullptr && begin < end)
+        madvise(static_cast<char*>(taken) + (begin - reinterpret_cast<std::uintptr_t>(taken)), end - begin,
+                MADV_HUGEPAGE);
     std::free(taken);
     return end;
 }

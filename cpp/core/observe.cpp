@@ -131,9 +131,11 @@ void Simulator::show_uncontended(VmColumns& vms, bool shows_usage, std::vector<H
         for (std::size_t i = 0; i < packed.size(); ++i) {
             const PackedVm vm = packed[i];
             if (vm.sums == nowhere) continue;
-            Vec4 want = load4(demand_row + vm.series);
-            if constexpr (!kWhole) want = want * factors[i].of;
-            show_one(vm, ids[i], want, cap_of(i));
+            const Vec4 all = load4(demand_row + vm.series);
+            if constexpr (kWhole)
+                show_one(vm, ids[i], all, cap_of(i));
+            else
+                show_one(vm, ids[i], all * factors[i].of, cap_of(i));
         }
     };
     const auto calm_cap = [&](std::size_t i) {

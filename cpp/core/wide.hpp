@@ -29,7 +29,7 @@ using Int8 = std::int32_t __attribute__((vector_size(32)));
 // Whether loops run over Vec8. FORESHADE_LANES=4 in the environment keeps them narrow, to compare.
 bool wide_lanes();
 
-template <class V> inline constexpr std::size_t kVmsOf = sizeof(V) / sizeof(Vec4);
+template <class V> inline constexpr std::size_t kVmsOf = sizeof(V) == sizeof(Vec4) ? 1 : 2;
 
 FORESHADE_INLINE Vec8 pair_of(Vec4 low, Vec4 high) {
     return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -70,11 +70,9 @@ template <class V> FORESHADE_INLINE V load_of(const float* p, std::size_t stride
 }
 
 template <class V> FORESHADE_INLINE void store_of(float* p, V v, std::size_t stride = kDense) {
-    if constexpr (kVmsOf<V> == 1) {
+    if (kVmsOf<V> == 1 || stride == kDense) {
         std::memcpy(p, &v, sizeof(v));
-    } else if (stride == kDense) {
-        std::memcpy(p, &v, sizeof(v));
-    } else {
+    } else if constexpr (kVmsOf<V> == 2) {
         const Vec4 low = low_of(v), high = high_of(v);
         std::memcpy(p, &low, sizeof(low));
         std::memcpy(p + stride, &high, sizeof(high));
