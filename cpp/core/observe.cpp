@@ -118,37 +118,42 @@ void Simulator::show_uncontended(VmColumns& vms, bool shows_usage, std::vector<H
     auto* const base = reinterpret_cast<char*>(sums.data());
     const auto nowhere = static_cast<std::uint32_t>(hosts_.size() * sizeof(HostSums));
     float *const usage = vms.usage.data(), *const demand = vms.demand.data();
-    const auto show_one = [&](PackedVm vm, std::int32_t id, Vec4 want, Vec4 cap) {
-        const std::size_t first = static_cast<std::size_t>(id) * kResources;
-        const Vec4 got = min4(cap, want);
-        reinterpret_cast<HostSums*>(base + vm.sums)->used += got;
-        if (shows_usage) __builtin_memcpy(usage + first, &got, sizeof(got));
-        __builtin_memcpy(demand + first, &got, sizeof(got));
-    };
-    const auto show_all = [&]<bool kWhole>(const std::vector<PackedVm>& packed,
-                                           const std::vector<PackedFactor>& factors,
-                                           const std::vector<std::int32_t>& ids, const auto& cap_of) {
-        for (std::size_t i = 0; i < packed.size(); ++i) {
+    // Caps: of each of the list by its place there, or by the VM's number.
+    const auto show_all = [=]<bool kWhole, bool kUsage>(const std::vector<PackedVm>& list, const PackedFactor* factors,
+                                                        const std::int32_t* ids, const float* caps, bool by_vm) {
+        float *const used = usage, *const wanted = demand; // of this call: what is written could be any variable
+        const float* const shown_row = demand_row;
+        char* const sums_at = base;
+        const PackedVm* const packed = list.data();
+        const std::size_t n = list.size();
+        for (std::size_t i = 0; i < n; ++i) {
             const PackedVm vm = packed[i];
             if (vm.sums == nowhere) continue;
-            const Vec4 all = load4(demand_row + vm.series);
-            if constexpr (kWhole)
-                show_one(vm, ids[i], all, cap_of(i));
-            else
-                show_one(vm, ids[i], all * factors[i].of, cap_of(i));
+            const Vec4 all = load4(shown_row + vm.series);
+            const Vec4 want = [&] {
+                if constexpr (kWhole)
+                    return all;
+                else
+                    return all * factors[i].of;
+            }();
+            const std::size_t first = static_cast<std::size_t>(ids[i]) * kResources;
+            const Vec4 got = min4(load4(caps + (by_vm ? first : i * kDense)), want);
+            reinterpret_cast<HostSums*>(sums_at + vm.sums)->used += got;
+            if constexpr (kUsage) __builtin_memcpy(used + first, &got, sizeof(got));
+            __builtin_memcpy(wanted + first, &got, sizeof(got));
         }
     };
-    const auto calm_cap = [&](std::size_t i) {
-        return load4(vms.allocation.data() + static_cast<std::size_t>(calm_ids_[i]) * kResources);
+    const auto show_both = [&]<bool kWhole, bool kUsage>() {
+        show_all.template operator()<kWhole, kUsage>(calm_vms_, calm_factors_.data(), calm_ids_.data(),
+                                                     vms.allocation.data(), true);
+        static_assert(sizeof(PackedCap) == kDense * sizeof(float));
+        show_all.template operator()<kWhole, kUsage>(careful_vms_, careful_factors_.data(), careful_ids_.data(),
+                                                     reinterpret_cast<const float*>(careful_caps_.data()), false);
     };
-    const auto careful_cap = [&](std::size_t i) { return careful_caps_[i].allocation; };
-    if (packed_whole_) {
-        show_all.template operator()<true>(calm_vms_, calm_factors_, calm_ids_, calm_cap);
-        show_all.template operator()<true>(careful_vms_, careful_factors_, careful_ids_, careful_cap);
-    } else {
-        show_all.template operator()<false>(calm_vms_, calm_factors_, calm_ids_, calm_cap);
-        show_all.template operator()<false>(careful_vms_, careful_factors_, careful_ids_, careful_cap);
-    }
+    if (packed_whole_)
+        shows_usage ? show_both.template operator()<true, true>() : show_both.template operator()<true, false>();
+    else
+        shows_usage ? show_both.template operator()<false, true>() : show_both.template operator()<false, false>();
     if (gpu_row != nullptr) {
         if (!packed_gpus_hold_) repack_gpus();
         for (std::size_t h = 0; h < hosts_.size(); ++h)

@@ -234,17 +234,21 @@ template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const
         }
         for (HostSums& host : sums) host.used = host.wanted;
     }
-    for (std::size_t i = 0; i < careful_vms_.size(); ++i) {
-        const PackedVm vm = careful_vms_[i];
+    const std::size_t n_careful = careful_vms_.size(); // what is written could be any member
+    const PackedVm* const careful = careful_vms_.data();
+    const PackedCap* const caps = careful_caps_.data();
+    const PackedFactor* const factors = careful_factors_.data();
+    for (std::size_t i = 0; i < n_careful; ++i) {
+        const PackedVm vm = careful[i];
         HostSums& host = *reinterpret_cast<HostSums*>(base + vm.sums);
         const Vec4 demand = [&] {
             const Vec4 whole = load4(demand_row + vm.series);
             if constexpr (Whole)
                 return whole;
             else
-                return whole * careful_factors_[i].of;
+                return whole * factors[i].of;
         }();
-        const Vec4 allocation = careful_caps_[i].allocation;
+        const Vec4 allocation = caps[i].allocation;
         host.wanted += demand;
         host.used += min4(demand, allocation);
         if (!any4(demand > close * allocation)) [[likely]]
