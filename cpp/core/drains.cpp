@@ -255,8 +255,10 @@ std::vector<std::int32_t> Packing::drain_in_turn(std::span<const Hope> hopes, co
     const std::size_t most = std::min(terms.budget.hosts, std::max(kLeastDrains, hopes.size() / 2));
     std::priority_queue<Offer> offers;
     std::size_t misses = 0;
+    const Hope* tried = nullptr; // last, since anything was booked: its trial still holds
     const auto pays = [&](const Hope& hope, float& gain) {
         const std::size_t h = at(hope.host);
+        tried = &hope;
         return try_drain(h, terms.price_usd[h], terms.kept_usd_h[h], hope.ahead, gain);
     };
     for (auto hope = hopes.begin(); drained.size() < most;) {
@@ -277,7 +279,11 @@ std::vector<std::int32_t> Packing::drain_in_turn(std::span<const Hope> hopes, co
         const Offer offer = offers.top();
         offers.pop();
         const std::size_t h = at(offer.hope->host);
-        if (n_fixed_[h] > 0 || !pays(*offer.hope, gain)) continue;
+        if (n_fixed_[h] > 0) continue;
+        if (offer.hope == tried)
+            gain = offer.gain;
+        else if (!pays(*offer.hope, gain))
+            continue;
         if (!offers.empty() && gain < offers.top().gain && gain < offer.gain) { // another may pay more by now
             offers.push({gain, offer.hope});
             continue;
@@ -285,6 +291,7 @@ std::vector<std::int32_t> Packing::drain_in_turn(std::span<const Hope> hopes, co
         if (!leaves_room(h, terms)) continue;
         carry_out_drain(h, gain);
         drained.push_back(offer.hope->host);
+        tried = nullptr;
     }
     return drained;
 }

@@ -13,6 +13,7 @@ namespace {
 
 // Ticks after which a host that has changed is looked at again, and after which any is.
 constexpr std::int64_t kKeptTicks = 6, kLongestTicks = 24;
+constexpr std::int64_t kLookEvery = 2;               // ticks between two looks at a crowded host
 constexpr float kAlike = 0.02F, kAlikeSpread = 0.2F; // of a host's CPU, of its variance: it bears what it bore
 constexpr float kLighter = 0.03F;                    // of its CPU demand, by which a host has become lighter
 
@@ -127,13 +128,13 @@ bool Proposer::is_as_it_was(std::int32_t host, const Outlets& then) const {
            std::abs(loads.variance[0][h] - then.variance) <= kAlikeSpread * then.variance;
 }
 
-// Of the hosts that have changed one is looked at anew, the most crowded; the others offer what is still possible of
-// what they did.
+// Of the hosts that have changed one is looked at anew, the most crowded, in every other tick where plans do not look
+// at all hosts either; the others offer what is still possible of what they did.
 void Proposer::relieve() {
     const std::size_t n = std::min(knobs_.crowded_hosts, crowded_.size());
     std::partial_sort(crowded_.begin(), crowded_.begin() + static_cast<std::ptrdiff_t>(n), crowded_.end(), worse);
     const std::int64_t tick = planned_->state().tick;
-    bool looked = false;
+    bool looked = some_places_ && tick % kLookEvery != 0;
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t host = crowded_[i].id;
         const auto possible = [&](const Candidate& c) {
@@ -144,8 +145,8 @@ void Proposer::relieve() {
         const std::int64_t age = outlets->tick < 0 ? kLongestTicks : tick - outlets->tick;
         const bool holds = age < kKeptTicks && is_as_it_was(host, *outlets) &&
                            std::all_of(outlets->moves.begin(), outlets->moves.end(), possible);
-        // What a plan has left of the moves that were found as the tick began is priced again.
-        const bool again = !begins() && some_places_ && outlets->tick == tick;
+        // What a plan has left of the moves that were found before it is priced again.
+        const bool again = !begins() && some_places_ && outlets->tick >= 0;
         if (!again && !holds && (!looked || age >= kLongestTicks)) {
             if (!begins()) outlets = &found_; // what is kept follows from what was observed, not from choices
             find_outlets(host, *outlets);

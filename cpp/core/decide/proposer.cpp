@@ -38,8 +38,6 @@ Proposer::Proposer(std::shared_ptr<const Site> site, const ProposerKnobs& knobs)
     for (const PlanKnobs& plan : knobs_.plans) ways_.push_back(plan.preferred ? 0.0F : ++others);
     settled_ = knobs_.sizing.settle_ticks;
     for (const Sizing& other : knobs_.sizings) settled_ = std::min(settled_, other.settle_ticks);
-    some_places_ = std::any_of(knobs_.plans.begin(), knobs_.plans.end(),
-                               [](const PlanKnobs& plan) { return plan.packer.near > 0; });
     rows_.assign(knobs_.k * feature::count, 0.0F);
     stale_.assign(knobs_.k, 1);
     filled_.assign(knobs_.k, 0);
@@ -99,6 +97,9 @@ void Proposer::begin(const ClusterState& state) {
     planned_.emplace(site_, cost_);
     looked_.assign(state.n_vms(), 0);
     for (std::vector<Cut>& cuts : cuts_) cuts.clear();
+    some_places_ = std::any_of(knobs_.plans.begin(), knobs_.plans.end(), [&](const PlanKnobs& plan) {
+        return plan.packer.near > 0 && plan.packer.near < state.n_hosts();
+    });
     in_vain_.assign(state.n_hosts(), {});
     outlets_.assign(state.n_hosts(), {});
     float idle_w = 0.0F;
