@@ -62,12 +62,14 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
     const std::int32_t* const primaries = state.vms.primary.data();
     const VmState* const states = state.vms.state.data();
     bool pairs = false;
+    first_.assign(n_hosts_ + 1, 0);
     for (std::size_t v = 0; v < n_vms; ++v) {
         const std::int32_t h = destinations[v] >= 0 ? destinations[v] : hosts[v];
         const VmState said = states[v];
         if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;
         at_[v] = h;
         ++n_here_[at(h)];
+        ++first_[at(h) + 1];
         pairs |= primaries[v] >= 0;
         if (said != VmState::running || destinations[v] >= 0) fixed_[v] = 1;
         if (fixed_[v] != 0) ++n_fixed_[at(h)];
@@ -87,9 +89,6 @@ void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<
         }
     }
     // VMs by host, the largest share of a host first: small ones still find room when large ones have it.
-    first_.assign(n_hosts_ + 1, 0);
-    for (const std::int32_t h : at_)
-        if (h >= 0) ++first_[at(h) + 1];
     for (std::size_t h = 0; h < n_hosts_; ++h) first_[h + 1] += first_[h];
     order_.resize(at(first_[n_hosts_]));
     next_ = first_;
