@@ -240,7 +240,7 @@ float Packing::try_open(std::int32_t host, float price_usd, std::size_t budget, 
         const float most = opening_hope();
         if (most <= price_usd) return most - price_usd;
     }
-    saved_ = *this;
+    saved_ = static_cast<const Booked&>(*this);
     use_[at(host)] = HostUse::spare;
     open(host);
     const float gain = improve(budget, host) - price_usd;
