@@ -445,7 +445,9 @@ def bench_decide(
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     k: Annotated[int, typer.Option(min=2, help="Candidates shown.")] = 64,
     decisions: Annotated[int, typer.Option(min=1, help="Decisions in a tick, wait included.")] = 4,
-    seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    seconds: Annotated[
+        float, typer.Option(min=0.05, help="CPU time to measure for; short ones end in the layout's ticks.")
+    ] = 20.0,
     forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
