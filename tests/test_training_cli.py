@@ -18,6 +18,8 @@ from tests.test_cli import foreshade
 from tests.test_ham_training import config_of, make_envs
 from tests.toy_centre import SCHEMA
 
+SHIPPED = str(Path(__file__).parents[1] / "training" / "ham.yaml")
+
 
 @pytest.mark.filterwarnings("ignore:.*tensorboard.*:DeprecationWarning")
 def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) -> None:
@@ -48,6 +50,10 @@ def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) ->
         (["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: expected a training configuration"),
         (["train", "--device", "tpu"], "device: expected 'auto', 'cpu' or 'cuda', found 'tpu'"),
         (["tune", "--device", "tpu"], "device: expected 'auto', 'cpu' or 'cuda', found 'tpu'"),
+        (
+            ["tune", "--config", SHIPPED],
+            "components: expected native, as trials are judged so, got 'default'",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(arguments: list[str], expected: str) -> None:

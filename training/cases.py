@@ -58,7 +58,7 @@ _BITBRAINS_DAYS = ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8"
 HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "enterprise": {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
-        "habits": (*(f"enterprise:{seed}" for seed in range(2000, 2024)),),
+        "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2024)),
         "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
         "gate": tuple(f"enterprise:{seed}" for seed in range(300, 324)),
     },

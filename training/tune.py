@@ -18,6 +18,7 @@ from foreshade.training.evaluation import RULES, Evaluator
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.seeds import first_seed
 from foreshade.training.train import MakeEnvs, make_model
+from foreshade.training.whole_runs import NATIVE
 
 BEST = "best.yaml"
 
@@ -52,10 +53,13 @@ def tune(
     """Try until the study holds ``n_trials``, write the best configuration to ``best.yaml``, and return it.
 
     Raises:
-        InputError: the folder cannot be written, or no trial came to its end.
+        InputError: the folder cannot be written, no trial came to its end, or the configuration asks for
+            components, which trials are not judged with.
         MissingExtraError: Optuna is not installed.
 
     """
+    if config.components != NATIVE:
+        raise InputError(f"components: expected {NATIVE}, as trials are judged so, got {config.components!r}")
     optuna = require("optuna", "train", "tuning")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(out)
