@@ -79,11 +79,13 @@ def until(http, what, found, patience_s=60.0):
     end, said = time.monotonic() + patience_s, None
     while time.monotonic() < end:
         try:
-            said = http.get(**what).json()["data"]
+            answer = http.get(**what)
+        except httpx.TransportError:
+            answer = None  # it is starting
+        if answer is not None and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # it reads its store
+            said = answer.json()["data"]
             if found(said):
                 return said
-        except httpx.TransportError:
-            pass  # it is starting
         time.sleep(0.3)
     raise AssertionError(f"{what}: not within {patience_s} s: {json.dumps(said)[:2000]}")
 
