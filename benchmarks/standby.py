@@ -9,7 +9,7 @@ each order's effect is appended by whoever calls, with its epoch: what stands th
 there under an epoch that was over when it arrived is a late call. A killed leader is replaced by a new process; a
 frozen one (SIGSTOP longer than lease and call timeout) is woken again and must find out by itself.
 
-PostgreSQL is started by this script on the loopback with a data folder of its own (Debian: apt-get install
+PostgreSQL is started by this script on a socket in a folder of its own (Debian: apt-get install
 postgresql), as the user `postgres` where it runs as root.
 """
 

@@ -9,6 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is the machine's affair: by default one of 200 ms fails its test.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
 BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 if "FORESHADE_DATA" not in os.environ and BESIDE.is_dir():

@@ -1,11 +1,10 @@
-"""A PostgreSQL of the tests' own: a fresh cluster in a temporary folder, on the loopback, ended with its block."""
+"""A PostgreSQL of the tests' own: a fresh cluster in a temporary folder, on a socket in it, ended with its block."""
 
 from __future__ import annotations
 
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -32,15 +31,17 @@ class Postgres:
             raise RuntimeError("PostgreSQL IS MISSING: apt-get install postgresql")
         self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="foreshade-postgres-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """As SQLAlchemy takes it."""
-        return f"postgresql+psycopg://foreshade@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://foreshade@/postgres?host={self.folder}"
+
+    @property
+    def conninfo(self) -> str:
+        """As libpq takes it."""
+        return f"host={self.folder} user=foreshade dbname=postgres"
 
     def __enter__(self) -> Self:
         user = self._user()
@@ -72,12 +73,12 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        options = ["-D", self.folder / "data", "-h", "127.0.0.1", "-p", self.port, "-k", self.folder]
+        options = ["-D", self.folder / "data", "-h", "", "-k", self.folder]
         settings = ["-c", "fsync=off", "-c", "max_connections=60"]
         command = [*map(str, [self._programs / "postgres", *options]), *settings]
         with (self.folder / "log").open("ab") as log:
             self._server = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **self._user())
-        until = time.monotonic() + 30.0
+        until = time.monotonic() + 120.0
         while True:
             try:
                 self.ask("SELECT 1")
@@ -106,7 +107,7 @@ class Postgres:
         """The first column of a query, or its rows."""
         import psycopg  # noqa: PLC0415  only where there is a server
 
-        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=foreshade dbname=postgres") as connection:
+        with psycopg.connect(self.conninfo) as connection:
             rows = connection.execute(query).fetchall()
         return [row[0] for row in rows] if columns == 1 else [tuple(row[:columns]) for row in rows]
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ pytest.importorskip("fastapi", reason="fastapi IS MISSING: the API is not tested
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.prometheus import Prometheus
 from tests.api_surface import served
+from tests.prometheus_server import prometheus
 
 DEPLOY = Path(__file__).resolve().parents[1] / "deploy"
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
@@ -56,36 +56,20 @@ def scraped(tmp_path_factory):
         job["authorization"]["credentials_file"] = str(folder / "token")
         job["static_configs"] = [{"targets": [one.http.base_url.netloc.decode()]}]
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        command = [
-            "prometheus",
-            f"--config.file={folder / 'prometheus.yaml'}",
-            f"--web.listen-address={address}",
-        ]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen([*command, f"--storage.tsdb.path={folder / 'data'}"], stderr=log)
-        try:
-            with httpx.Client(base_url=f"http://{address}/api/v1/", timeout=10.0) as http:
-                yield one, http
-        finally:
-            server.terminate()
-            server.wait(20.0)
+        with (
+            prometheus(folder / "prometheus.yaml", folder / "server") as address,
+            httpx.Client(base_url=f"{address}/api/v1/", timeout=30.0) as http,
+        ):
+            yield one, http
 
 
-def until(http, what, found, patience_s=60.0):
+def until(http, what, found, patience_s=120.0):
     """What Prometheus says once it is as expected."""
     end, said = time.monotonic() + patience_s, None
     while time.monotonic() < end:
-        try:
-            answer = http.get(**what)
-        except httpx.TransportError:
-            answer = None  # it is starting
-        if answer is not None and answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:  # it reads its store
-            said = answer.json()["data"]
-            if found(said):
-                return said
+        said = http.get(**what).json()["data"]
+        if found(said):
+            return said
         time.sleep(0.3)
     raise AssertionError(f"{what}: not within {patience_s} s: {json.dumps(said)[:2000]}")
 
@@ -101,7 +85,7 @@ def test_the_controller_is_scraped_and_every_query_of_the_dashboard_is_answered(
     until(http, {"url": "targets"}, lambda said: [t["health"] for t in said["activeTargets"]] == ["up"])
     # No forecast is due yet in a cluster of some minutes, and nothing was carried out or refused.
     quiet = ("forecast", "validation_failures", "action_outcomes")
-    end = time.monotonic() + 60.0
+    end = time.monotonic() + 120.0
     while True:
         one.tick()
         empty = [q for q in dashboard_queries("foreshade") if not answered(http, q)]
@@ -123,8 +107,8 @@ def test_our_own_queries_over_a_range_are_answered_by_it(scraped):
         http, {"url": "query", "params": {"query": "foreshade_hosts"}}, lambda said: len(said["result"]) > 1
     )
     now = time.time()
-    with Prometheus(str(http.base_url).removesuffix("/api/v1/")) as prometheus:
-        (found,) = prometheus.query_range('foreshade_hosts{state="on"}', now - 60.0, now, 1.0)
+    with Prometheus(str(http.base_url).removesuffix("/api/v1/")) as client:
+        (found,) = client.query_range('foreshade_hosts{state="on"}', now - 60.0, now, 1.0)
     assert 'state="on"' in found.name
     assert found.values[-1] >= 1.0
 
@@ -138,9 +122,9 @@ def test_alerts_fire_with_what_is_wrong_and_go_when_it_is_mended(scraped):
     one.surface.metrics.late_calls.inc()
     until(http, alerts, lambda said: "ForeshadeLateCall" in firing(said))
     assert one.ask("POST", "/v1/resume", Role.OPERATOR, json={"reason": "a test"}).status_code == 200
-    said = until(http, alerts, lambda said: "ForeshadePaused" not in firing(said))
-    assert "ForeshadeNoLeader" in firing(said)
-    assert not {"ForeshadeDown", "ForeshadeTwoLeaders"} & firing(said)
+    # A scrape of a busy machine may take longer than its second: what is down for one round is up in the next.
+    gone = {"ForeshadePaused", "ForeshadeDown", "ForeshadeTwoLeaders"}
+    until(http, alerts, lambda said: "ForeshadeNoLeader" in firing(said) and not gone & firing(said))
     (group,) = http.get("rules").json()["data"]["groups"]
     assert [
         (rule["name"], rule.get("lastError", "")) for rule in group["rules"] if rule["health"] != "ok"

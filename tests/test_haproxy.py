@@ -21,7 +21,7 @@ def fake(tmp_path: Path) -> Iterator[FakeHaproxy]:
 
 
 def traffic(fake: FakeHaproxy) -> HaproxyTraffic:
-    return HaproxyTraffic(str(fake.path), timeout_s=2.0, remove_s=0.1)
+    return HaproxyTraffic(str(fake.path), timeout_s=30.0, remove_s=0.1)
 
 
 def two(fake: FakeHaproxy) -> HaproxyTraffic:

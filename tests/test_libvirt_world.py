@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,7 +68,7 @@ class TestContract(WorldContract):
         yield Stage(
             world,
             lambda: time.sleep(0.05),
-            timeout_s=5.0,
+            timeout_s=60.0,
             size=libvirt_hosts.SIZE,
             reshaped=lambda now: (2 * now[0], now[1] / 2, *now[2:]),
         )
@@ -100,10 +101,10 @@ def test_name_that_a_foreign_guest_took_meanwhile_is_refused(alone: LibvirtWorld
     order = alone.order(spawn(0, 0, libvirt_hosts.SIZE), "key")
     foreign = libvirt_hosts.guest(order.vm, None)
     alone.cluster.call("a", "make", lambda conn: conn.createXML(foreign, 0))
-    result = alone.carry_out(order, 5.0)
+    result = alone.carry_out(order, 60.0)
     assert result.standing is Standing.UNTOUCHED
     assert "found a foreign VM of that name on a" in result.error
-    assert alone.compensate(order, 5.0).error  # and not removed either
+    assert alone.compensate(order, 60.0).error  # and not removed either
     assert alone.cluster.look("a", order.vm) is not None
 
 
@@ -113,7 +114,7 @@ def test_vm_that_vanishes_between_plan_and_act_is_a_result(alone: LibvirtWorld, 
     action = despawn(slot) if kind == "despawn" else reshape(slot, (2000.0, 512.0, 0.0, 0.0, 0.0))
     order = alone.order(action, "key")
     alone.cluster.domain("a", "web-1", "destroy", lambda domain: (domain.destroy(), domain.undefine()))
-    result = alone.carry_out(order, 5.0)
+    result = alone.carry_out(order, 60.0)
     assert result.standing is (Standing.DONE if kind == "despawn" else Standing.UNTOUCHED)
 
 
@@ -121,7 +122,7 @@ def test_protected_guest_is_refused_whatever_was_decided(tmp_path: Path) -> None
     tags = frozenset({"protected"})
     world = libvirt_hosts.world(libvirt_hosts.settings(tmp_path, {"a": {"web-1": Record("shop", tags=tags)}}))
     assert world.inventory().vms[0].protected
-    result = world.carry_out(world.order(despawn(0), "k"), 5.0)
+    result = world.carry_out(world.order(despawn(0), "k"), 60.0)
     assert (result.standing, "tag protected" in result.error) == (Standing.UNTOUCHED, True)
     world.close()
 
@@ -140,9 +141,9 @@ def test_host_that_is_away_is_said_and_the_others_go_on(tmp_path: Path) -> None:
     said = libvirt_hosts.settings(tmp_path, OURS)
     away = {"name": "gone", "uri": "qemu+unix:///system?socket=/no/such/socket"}
     said = type(said).model_validate(said.model_dump() | {"hosts": (*said.model_dump()["hosts"], away)})
-    world = libvirt_hosts.world(
-        said.model_copy(update={"timeouts": said.timeouts.model_copy(update={"connect": 0.3})})
-    )
+    quick = said.timeouts.model_copy(update={"connect": 0.2})
+    world = LibvirtWorld(said.model_copy(update={"timeouts": quick}))
+    assert all(world.cluster.hosts[name].connection.wait(60.0) for name in OURS)
     state = world.observe()
     assert state.hosts.state.tolist() == [HostState.ON, HostState.ON, HostState.MAINTENANCE]
     assert np.isinf(state.hosts.age_s[2])
@@ -165,22 +166,22 @@ def test_no_host_at_all_is_a_world_that_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_host_that_hangs_does_not_stop_the_tick_and_ages(alone: LibvirtWorld) -> None:
-    live = alone.cluster.hosts["b"]
-    for _ in range(MOST_STUCK):
-        live.connection.start("hang", lambda _conn: time.sleep(3.0))
-    before = time.monotonic()
+    live, freed = alone.cluster.hosts["b"], threading.Event()
+    hanging = [live.connection.start("hang", lambda _conn: freed.wait()) for _ in range(MOST_STUCK)]
     state = alone.observe()
-    assert time.monotonic() - before < 1.0
+    assert not any(call.ended for call in hanging)
+    assert live.failed_samples == 1  # it was not even asked: a sample may take a minute here
     assert state.hosts.age_s[1] > state.hosts.age_s[0]
     assert any("host b: expected answers, found 8 calls without one" in line for line in alone.troubles())
     result = alone.carry_out(alone.order(spawn(0, 1, libvirt_hosts.SIZE), "k"), 1.0)
     assert result.error.startswith("host b")
+    freed.set()
 
 
 def test_host_that_comes_back_is_connected_again(alone: LibvirtWorld) -> None:
     live = alone.cluster.hosts["b"]
     live.connection._drop(live.connection._conn, "the wire broke")
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + 60.0
     while live.connection.times_connected < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     alone.observe()
@@ -196,14 +197,14 @@ def test_host_is_switched_off_only_when_it_was_seen_coming_back(tmp_path: Path) 
     bmc = FakePower()
     world = libvirt_hosts.world(said, powers={"b": bmc})
     off = world.order(power(1, PowerTarget.OFF), "k")
-    assert "found it unproven" in world.carry_out(off, 2.0).error
+    assert "found it unproven" in world.carry_out(off, 60.0).error
     assert "off" not in bmc.calls
     bmc.state = PowerState.OFF  # somebody switches it off and on
     assert world.observe().hosts.state[1] == HostState.OFF
     bmc.state = PowerState.ON
     world.observe()
     assert world.inventory().hosts[1].power_on_proven
-    assert world.carry_out(off, 2.0).standing is Standing.DONE
+    assert world.carry_out(off, 60.0).standing is Standing.DONE
     again = libvirt_hosts.world(said, powers={"b": bmc})
     assert again.inventory().hosts[1].power_on_proven
     for one in (world, again):
@@ -223,7 +224,7 @@ def test_vms_of_a_host_without_power_wait_to_be_started_elsewhere(tmp_path: Path
     from foreshade.envs.model.action import place  # noqa: PLC0415
 
     order = world.order(place(slot, 0), "k")
-    assert world.carry_out(order, 5.0).standing is Standing.DONE
+    assert world.carry_out(order, 60.0).standing is Standing.DONE
     assert world.cluster.look("a", "web-2") is not None
     world.close()
 
@@ -231,7 +232,7 @@ def test_vms_of_a_host_without_power_wait_to_be_started_elsewhere(tmp_path: Path
 def test_what_the_driver_cannot_do_leaves_the_capabilities(alone: LibvirtWorld) -> None:
     slot = alone.inventory().vm_slot["web-1"]
     assert ActionKind.MIGRATE not in alone.capabilities
-    result = alone.carry_out(alone.order(migrate(slot, 1), "k"), 2.0)
+    result = alone.carry_out(alone.order(migrate(slot, 1), "k"), 60.0)
     assert (result.standing, bool(result.error)) == (Standing.UNTOUCHED, True)
 
 

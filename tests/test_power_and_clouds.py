@@ -25,7 +25,7 @@ def bmc() -> Iterator[Bmc]:
 
 
 def host(bmc: Bmc) -> RedfishPower:
-    return RedfishPower(bmc.root, "/redfish/v1/Systems/node", timeout_s=5.0)
+    return RedfishPower(bmc.root, "/redfish/v1/Systems/node", timeout_s=30.0)
 
 
 def test_host_is_switched_and_says_what_its_chassis_draws(bmc: Bmc) -> None:
@@ -46,7 +46,7 @@ def test_watts_that_nobody_measures_are_unknown_and_not_zero(bmc: Bmc) -> None:
 
 
 def test_rack_is_switched_by_its_chassis(bmc: Bmc) -> None:
-    rack = RedfishPower(bmc.root, "/redfish/v1/Chassis/1", timeout_s=5.0)
+    rack = RedfishPower(bmc.root, "/redfish/v1/Chassis/1", timeout_s=30.0)
     rack.off(force=True)
     assert (rack.read().state, bmc.chassis) == (PowerState.OFF, "Off")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -184,7 +186,7 @@ def test_a_tick_of_another_length_is_refused(tmp_path: Path) -> None:
         LiveForecast(ForecastSection(models=("ets",)), tmp_path / "refits", store, world)
 
 
-def awaited(worker: RefitWorker, limit_s: float = 60.0) -> Fitted:
+def awaited(worker: RefitWorker, limit_s: float = 300.0) -> Fitted:
     end = time.monotonic() + limit_s
     while time.monotonic() < end:
         if (found := worker.take()) is not None:
@@ -202,7 +204,7 @@ def task(model: str, number: int, n_ticks: int, **said: object) -> FitTask:
 def test_a_process_fits_series_and_trains_models_and_is_replaced_when_it_dies(tmp_path: Path) -> None:
     pytest.importorskip("statsforecast", reason="statsforecast IS MISSING: no classical model is fitted")
     pytest.importorskip("lightgbm", reason="lightgbm IS MISSING: no model is trained")
-    worker = RefitWorker(tmp_path / "refits", limit_s=60.0)
+    worker = RefitWorker(tmp_path / "refits", limit_s=300.0)
     try:
         assert worker.begin(task("ets", 1, 300, n_steps=12))
         assert not worker.begin(task("ets", 2, 300, n_steps=12))
@@ -220,8 +222,10 @@ def test_a_process_fits_series_and_trains_models_and_is_replaced_when_it_dies(tm
         assert list((tmp_path / "refits").iterdir()) == []
         assert worker.begin(task("boosted", 4, 5, horizons=(1,)))
         assert "expected" in awaited(worker).error  # too little to learn from is this task's alone
-        assert worker.begin(task("ets", 5, 300, n_steps=12))
         assert worker._process is not None
+        assert worker._process.pid is not None
+        os.kill(worker._process.pid, signal.SIGSTOP)  # so that it cannot be done before it is killed
+        assert worker.begin(task("ets", 5, 300, n_steps=12))
         worker._process.kill()
         assert awaited(worker).error.startswith("expected an answer, found the process ended with status -9")
         assert not worker.begin(task("ets", 6, 300, n_steps=12))  # it rests first

@@ -120,7 +120,7 @@ def test_a_leader_on_an_older_schema_acts_while_a_standby_brings_the_store_up_an
             Store
         )  # as a program of that schema has it open: it has looked, and changes nothing
         older.url, older.name, older.engine = postgres.url, "older", engine
-        leader = Lease(older, "c", holder="old:elsewhere")
+        leader = Lease(older, "c", length_s=3600.0, holder="old:elsewhere")
         assert leader.acquire()
         first = act_under_lease(older, leader, time.time)
 
@@ -128,7 +128,7 @@ def test_a_leader_on_an_older_schema_acts_while_a_standby_brings_the_store_up_an
         assert differences(newer) == []
         second = act_under_lease(older, leader, time.time)
         leader.fence()
-        standby = Lease(newer, "c", holder="new:elsewhere")
+        standby = Lease(newer, "c", length_s=3600.0, holder="new:elsewhere")
         assert not standby.acquire()
         leader.release()
         assert standby.acquire()

@@ -59,7 +59,8 @@ def event(number, kind="plan"):
 
 
 def settled(hook, count):
-    for _ in range(500):
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end:
         fares = hook.delivered
         if fares.sent + fares.given_up == count:
             return fares

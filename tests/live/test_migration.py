@@ -161,16 +161,14 @@ def test_move_is_watched_and_taken_back(clean: Testbed) -> None:
     thread.start()
     until(lambda: (p := world.migration.progress(vm, "h1")) is not None and p.sent_mib > 2.0, 40.0)
     before = world.migration.progress(vm, "h1")
-    time.sleep(1.0)
-    after = world.migration.progress(vm, "h1")
     assert before is not None
-    assert after is not None
-    assert after.sent_mib > before.sent_mib
+    until(
+        lambda: (p := world.migration.progress(vm, "h1")) is not None and p.sent_mib > before.sent_mib, 40.0
+    )
     # Libvirt answers for an incoming copy only once it is there: neither a tick nor a question may wait for that.
-    begun = time.monotonic()
     assert world.standing(order) is Standing.UNDER_WAY
     state = world.observe()
-    assert time.monotonic() - begun < 5.0
+    assert world.migration.progress(vm, "h1") is not None  # it is not there yet
     assert not any("expected a sample" in line for line in world.troubles())
     slot = world.inventory().vm_slot[vm]
     assert (state.vms.host[slot], state.vms.destination[slot]) == (0, 1)
