@@ -135,6 +135,22 @@ def test_a_rack_goes_only_where_spare_proof_rules_and_heat_allow(
     assert switched_off(world, RackPower(RackPowerKnobs(**knobs))) == racks
 
 
+def test_a_rack_that_a_plan_has_switched_off_is_dark_and_not_switched_off_again() -> None:
+    world = SimulatedWorld(scenario(2, **two_racks()), workload([500.0, 500.0]))
+    placed(world, [0, 1])  # the other rack is empty: the plan's own affair, before the component is sure
+    agent = Rules(PLACEMENT, [RackPower(RackPowerKnobs(spare_hosts=0, sustain_ticks=6))])
+    agent.reset(site_of(world, 0))
+    off = []
+    for tick in range(20):
+        state = world.observe()
+        actions = agent.act(state)
+        off += [(tick, a.rack, a.value) for a in actions if a.rack >= 0]
+        world.execute(Plan(tick, actions))
+        world.advance()
+    assert [(rack, value) for _, rack, value in off] == [(1, PowerTarget.OFF)]
+    assert agent.proposer.dark_racks(world.observe()) == [1]
+
+
 @pytest.mark.parametrize(
     ("late", "racks"), [(1, 1), (2, 2)]
 )  # the rack that is lit has room for one large VM more

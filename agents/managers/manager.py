@@ -94,6 +94,15 @@ class Manager(Protocol):
 
 
 @runtime_checkable
+class RackSeer(Manager, Protocol):
+    """A component that is told which racks are switched off, by whatever the plans were made of."""
+
+    def see_racks(self, dark: frozenset[int]) -> None:
+        """Racks that are dark as this tick begins; comes before all else of the tick."""
+        ...
+
+
+@runtime_checkable
 class Adviser(Manager, Protocol):
     """A component that corrects the rules by what came of their actions."""
 

@@ -102,6 +102,10 @@ class RackPower:
         self._seen_down: set[int] = set()
         self._proven: set[int] = set()
 
+    def see_racks(self, dark: frozenset[int]) -> None:
+        """Racks that are dark as this tick begins, whoever switched them."""
+        self._dark = dark
+
     def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
         """Hosts of a rack that is being vacated take nothing; those of dark racks are not woken without need."""
         bars = Bars.none(state)
@@ -122,21 +126,14 @@ class RackPower:
         return self._switch_off(state) or self._vacate(state)
 
     def taken(self, offer: Offer) -> None:
-        """A rack that is vacated is so until it is dark; one that is woken is not dark."""
-        for action in offer.actions:
-            if action.rack >= 0 and action.value == PowerTarget.OFF:
-                self._dark |= {action.rack}
-                self._leaving = -1
-            elif action.rack >= 0:
-                self._dark -= {action.rack}
+        """A rack that is vacated is so until it is switched off."""
+        if any(action.rack >= 0 and action.value == PowerTarget.OFF for action in offer.actions):
+            self._leaving = -1
         if offer.kind == "rack_off" and offer.claim:
             self._leaving = int(offer.claim.rsplit(" ", 1)[1])
 
     def _look(self, state: ClusterState) -> None:
         hosts, knobs = state.hosts, self.knobs
-        up = np.isin(hosts.state, _UP)
-        woken = {int(r) for r in np.unique(hosts.rack[up])}
-        self._dark -= woken  # by whom ever
         waits = (state.vms.state == VmState.PENDING) & (state.vms.host < 0)
         full = (hosts.state == HostState.ON) & (hosts.usage[:, 0] >= _FULL * hosts.capacity[:, 0])
         self._pressed_for = self._pressed_for + 1 if waits.any() or full.any() else 0

@@ -10,7 +10,7 @@ from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.bars import Admitting, Barring, Bars
 from foreshade.agents.decisions import RULES, Taken, Tally
-from foreshade.agents.managers.manager import Advice, Adviser, Manager
+from foreshade.agents.managers.manager import Advice, Adviser, Manager, RackSeer
 from foreshade.agents.managers.outlook import share
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
@@ -70,6 +70,7 @@ class Decider:
         self._proposer: _core.Proposer | None = None
         self._labels: tuple[str, ...] = ()
         self._advisers = [manager for manager in managers if isinstance(manager, Adviser)]
+        self._rack_seers = [manager for manager in managers if isinstance(manager, RackSeer)]
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
@@ -105,6 +106,8 @@ class Decider:
         for adviser in self._advisers:
             if (advice := adviser.advice()) is not None:
                 proposer.retune(advice.headroom, advice.threshold)
+        for seer in self._rack_seers:
+            seer.see_racks(frozenset(proposer.dark_racks(state)))
         bars = self._bars(state)
         if bars is not None:
             proposer.restrain(bars.fixed, bars.hosts)

@@ -222,6 +222,16 @@ void register_decide(py::module_& module) {
             py::arg("offers"), "Candidates of components beside the proposer's own, before any was chosen.")
         .def("retune", &Proposer::retune, py::arg("headroom"), py::arg("threshold"),
              "Knobs that outcomes correct, from the next observe() on.")
+        .def(
+            "dark_racks",
+            [](const HeldProposer& self, const ClusterState& state) {
+                const std::vector<std::uint8_t> dark = self.dark_racks(state);
+                py::list out;
+                for (std::size_t rack = 0; rack < dark.size(); ++rack)
+                    if (dark[rack] != 0) out.append(rack);
+                return out;
+            },
+            py::arg("state"), "Racks that are switched off as the tick of a state begins, before observe().")
         .def("choose", &Proposer::choose, py::arg("index"))
         .def("possible", &Proposer::possible, py::arg("index"))
         .def_property_readonly("preferred", &Proposer::preferred)

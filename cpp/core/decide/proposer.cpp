@@ -127,7 +127,7 @@ void Proposer::observe(ClusterState& state, const Changed& changed) {
     usd_kwh_ = mean_price(knobs_.horizon_ticks);
     cost_->set_energy_price(usd_kwh_);
     memory_->observe(state, changed);
-    remember_racks(state);
+    dark_ = dark_racks(state);
     learn(state);
     if ((!restraint_.fixed.empty() && restraint_.fixed.size() != state.n_vms()) ||
         (!restraint_.hosts.empty() && restraint_.hosts.size() != state.n_hosts()))
@@ -145,15 +145,17 @@ void Proposer::observe(ClusterState& state, const Changed& changed) {
 }
 
 // What the last plan switched, and what the world's own scheduler has woken since.
-void Proposer::remember_racks(const ClusterState& state) {
+std::vector<std::uint8_t> Proposer::dark_racks(const ClusterState& state) const {
+    std::vector<std::uint8_t> dark = dark_;
     for (const Action& action : plan_)
-        if (action.kind == ActionKind::power && action.rack >= 0 && at(action.rack) < dark_.size())
-            dark_[at(action.rack)] = action.value == static_cast<float>(PowerTarget::on) ? 0 : 1;
+        if (action.kind == ActionKind::power && action.rack >= 0 && at(action.rack) < dark.size())
+            dark[at(action.rack)] = action.value == static_cast<float>(PowerTarget::on) ? 0 : 1;
     for (std::size_t h = 0; h < state.n_hosts(); ++h) {
         const HostState s = state.hosts.state[h];
         const std::size_t rack = at(state.hosts.rack[h]);
-        if (rack < dark_.size() && (s == HostState::on || s == HostState::booting)) dark_[rack] = 0;
+        if (rack < dark.size() && (s == HostState::on || s == HostState::booting)) dark[rack] = 0;
     }
+    return dark;
 }
 
 // Whether this tick's choices have switched the rack so already.

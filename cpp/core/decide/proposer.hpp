@@ -145,6 +145,8 @@ class Proposer {
     std::span<const Action> plan() const { return plan_; }
     // VMs whose columns of the state were written to since observe().
     std::span<const std::int32_t> booked() const { return planned_->booked(); }
+    // (n_racks,) racks that are dark as the tick of `state` begins: switched off by plans, and no host there is up.
+    std::vector<std::uint8_t> dark_racks(const ClusterState& state) const;
     std::size_t decisions_left() const { return left_; }
     double expected_usd_h() const { return planned_->total_usd_h(); } // of the cluster as planned
     float unit_usd() const { return unit_usd_; }                      // an idle host hour: what features are scaled by
@@ -183,7 +185,6 @@ class Proposer {
     bool stands(const PlanKnobs& plan) const;
     void make_plans();
     bool waits_in_vain();
-    void remember_racks(const ClusterState& state);
     void place();
     void relieve();
     void drain();
