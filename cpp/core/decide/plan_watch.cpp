@@ -7,9 +7,26 @@ namespace foreshade {
 namespace {
 
 // Shares of what there was at the last plan.
-constexpr double kFall = 0.03;                         // of CPU demand: what did not fit on fewer hosts may now
-constexpr double kRise = 0.03;                         // of promised memory: room for what comes may be running out
-constexpr std::uint8_t kEmpty = 0x40, kAlarmed = 0x80; // beside the host's state
+constexpr double kFall = 0.03; // of CPU demand: what did not fit on fewer hosts may now
+constexpr double kRise = 0.03; // of promised memory: room for what comes may be running out
+// What is known of a host.
+constexpr std::uint8_t kOn = 1, kBears = 2, kAlarmed = 4;
+
+std::uint8_t condition_of(const HostColumns& hosts, std::size_t h, float alarm_per_h) {
+    std::uint8_t now = hosts.n_vms[h] > 0 || hosts.arriving[h] > 0 ? kBears : 0;
+    if (hosts.state[h] == HostState::on) now |= kOn;
+    if (hosts.hazard_per_h[h] > alarm_per_h) now |= kAlarmed;
+    return now;
+}
+
+// Whether a host came up, fell out with what it bears or came empty, or its failure is foreseen or no longer is: what
+// is empty and goes off was meant to, and where VMs have been put was a plan's choice.
+bool matters(std::uint8_t before, std::uint8_t now) {
+    if (((before ^ now) & kAlarmed) != 0) return true;
+    const bool bore = (before & kBears) != 0;
+    if ((before & kOn) == 0) return (now & kOn) != 0;
+    return bore && ((now & kOn) == 0 || (now & kBears) == 0);
+}
 
 } // namespace
 
@@ -34,11 +51,9 @@ bool PlanWatch::due(const Planned& planned, const ExpectedCost& cost, bool unser
     for (std::size_t h = 0; h < n; ++h) {
         demand += static_cast<double>(planned.loads().mean[0][h]);
         promised += static_cast<double>(hosts.allocated[h * kResources + 1]);
-        auto now = static_cast<std::uint8_t>(hosts.state[h]);
-        if (hosts.n_vms[h] == 0 && hosts.arriving[h] == 0) now |= kEmpty;
-        if (hosts.hazard_per_h[h] > alarm_per_h_) now |= kAlarmed;
+        const std::uint8_t now = condition_of(hosts, h, alarm_per_h_);
         now_usd_h_[h] = planned.here(h) > 0 ? planned.usd_h(h) - cost.energy_usd_h(planned.loads(), h) : 0.0F;
-        due = due || now != condition_[h] || now_usd_h_[h] - least_usd_h_[h] > rise_usd_h_;
+        due = due || matters(condition_[h], now) || now_usd_h_[h] - least_usd_h_[h] > rise_usd_h_;
         condition_[h] = now;
     }
     due = due || demand < demand_ * (1.0 - kFall) || promised > promised_ * (1.0 + kRise);

@@ -1,10 +1,10 @@
 // When a whole plan is worth making: where something has changed since the last one that could change the answer.
 //
 // A packer looks at every VM and every host; on most ticks it finds nothing, since nothing has happened. Between the
-// ticks at which it is due in any case, a plan is made only where a host came up, fell out or came empty, where a
-// failure is foreseen, where VMs wait that no single candidate serves, where what a host is expected to cost by
-// crowding has risen by what a migration costs, where demand has fallen or promised memory risen, or where the last
-// plan had much to do.
+// ticks at which it is due in any case, a plan is made only where a host came up, fell out with VMs on it or came
+// empty, where a failure is foreseen, where VMs wait that no single candidate serves, where what a host is expected to
+// cost by crowding has risen by what a migration costs, where demand has fallen or promised memory risen, or where the
+// last plan had much to do.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ class PlanWatch {
     bool seen_ = false, found_ = false;
     double demand_ = 0.0, promised_ = 0.0; // MHz and MiB of all VMs at the last plan
     std::int64_t last_ = 0;                // tick of the last plan
-    std::vector<std::uint8_t> condition_;  // (n_hosts,) state, whether empty, whether alarmed
+    std::vector<std::uint8_t> condition_;  // (n_hosts,) whether on, whether it bears VMs, whether alarmed
     std::vector<float> now_usd_h_;         // (n_hosts,) what crowding is expected to cost
     std::vector<float> least_usd_h_;       // (n_hosts,) likewise, the least since the last plan
 };
