@@ -130,7 +130,7 @@ void Proposer::look_at_size(std::size_t v) {
         if (!cuts) continue;
         std::copy_n(now, kResources, cut.before.begin());
         for (std::size_t r = 0; r < kDense; ++r) cut.peak[r] = memory_->window().peak(v, r);
-        cuts_[i].push_back(cut);
+        if (holds(cut)) cuts_[i].push_back(cut);
     }
 }
 
@@ -175,11 +175,17 @@ void Proposer::right_size(std::size_t number) {
         all.utilisation += utilisation;
         ranked_.push_back({performance + utilisation, static_cast<std::int32_t>(out.size() - 1)});
     };
-    if (!tight_.empty()) room_ = state.hosts.allocated; // as it is once the actions before have been carried out
+    // Of hosts where a VM may grow, what is promised once the actions before have been carried out.
+    grown_.assign(state.n_hosts(), 0);
+    for (const std::int32_t vm : tight_)
+        if (vms.host[at(vm)] >= 0) grown_[at(vms.host[at(vm)])] = 1;
+    if (!tight_.empty()) room_ = state.hosts.allocated;
+    const bool untouched = begins(); // so all of them hold
     for (const Cut& cut : cuts_[number]) {
-        if (!holds(cut)) continue;
-        const std::size_t h = at(vms.host[at(cut.vm)]);
-        if (!tight_.empty()) planned_->exchange(room_.data() + h * kResources, h, cut.before.data(), cut.after.data());
+        const std::size_t v = at(cut.vm);
+        if (!untouched && (!planned_->settled(v) || planned_->reshaped(v))) continue;
+        const std::size_t h = at(vms.host[v]);
+        if (grown_[h] != 0) planned_->exchange(room_.data() + h * kResources, h, cut.before.data(), cut.after.data());
         resize(cut.vm, cut.after, cut.performance, cut.utilisation);
     }
     for (const std::int32_t vm : tight_) {
