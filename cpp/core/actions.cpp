@@ -92,7 +92,8 @@ std::int32_t Simulator::new_vm(std::int32_t app, VmKind kind, const float* alloc
     free_slots_.pop_back();
     Vm& vm = vms_[at(id)];
     const std::uint32_t epoch = vm.epoch;
-    const bool changed = vm.changed, listed = vm.listed;
+    const Change changed = vm.changed;
+    const bool listed = vm.listed;
     vm = Vm{};
     vm.changed = changed;
     vm.listed = listed;
@@ -202,7 +203,7 @@ ActionResult Simulator::act_reshape(const Action& action) {
     if (in_tick_ || vm.kind != VmKind::production) touch(vm.host);
     reserve(vm.host, vm.allocation, -1.0F);
     for (std::size_t r = 0; r < kResources; ++r) vm.allocation[r] = wanted[r];
-    note_change(action.vm);
+    note_change(action.vm, Change::allocation);
     reserve(vm.host, vm.allocation, 1.0F);
     repack_vm(action.vm);
     if (vm.kind != VmKind::production) { // helpers are as large as what they are given

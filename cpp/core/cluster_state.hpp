@@ -148,7 +148,8 @@ struct ClusterState {
     void show_forecasts(ForecastColumns said);
 };
 
-// VMs of which a state shows more that is new than usage and demand since it was looked at last; none = all may be new.
+// VMs of which a state shows more that is new than usage, demand and allocation since it was looked at last, ascending;
+// none = all may be new.
 using Changed = std::optional<std::span<const std::int32_t>>;
 
 } // namespace foreshade

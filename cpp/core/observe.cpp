@@ -9,6 +9,16 @@
 
 namespace foreshade {
 
+namespace {
+
+// Ascending, each once.
+void sort_out(std::vector<std::int32_t>& vms) {
+    std::sort(vms.begin(), vms.end());
+    vms.erase(std::unique(vms.begin(), vms.end()), vms.end());
+}
+
+} // namespace
+
 void Simulator::prepare(ClusterState& state) const {
     const std::size_t n_hosts = hosts_.size();
     state.hosts.resize(n_hosts);
@@ -65,11 +75,17 @@ void Simulator::show_vm(VmColumns& vms, std::size_t v) const {
 }
 
 // What is shown of a VM besides usage is not what it was.
-void Simulator::note_change(std::int32_t id) {
+void Simulator::note_change(std::int32_t id, Change change) {
     Vm& vm = vms_[static_cast<std::size_t>(id)];
-    if (vm.changed) return;
-    vm.changed = true;
-    changed_.push_back(id);
+    if (vm.changed == Change::none) changed_.push_back(id);
+    vm.changed = std::max(vm.changed, change);
+}
+
+// Whether what may be booked of a VM besides its allocation is shown otherwise than it is.
+bool Simulator::differs(const VmColumns& vms, std::size_t v) const {
+    const Vm& vm = vms_[v];
+    return vms.state[v] != vm.state || vms.destination[v] != vm.destination || vms.host[v] != vm.host ||
+           vms.weight[v] != vm.weight;
 }
 
 void Simulator::observe(ClusterState& state) {
@@ -88,17 +104,27 @@ Changed Simulator::observe_again(ClusterState& state, std::span<const std::int32
     } else {
         shown_anew_.assign(booked.begin(), booked.end());
         shown_anew_.insert(shown_anew_.end(), changed_.begin(), changed_.end());
-        std::sort(shown_anew_.begin(), shown_anew_.end());
-        shown_anew_.erase(std::unique(shown_anew_.begin(), shown_anew_.end()), shown_anew_.end());
-        for (const std::int32_t v : shown_anew_) {
-            show_vm(state.vms, static_cast<std::size_t>(v));
-            state.moved_s[static_cast<std::size_t>(v)] = last_move_s_[static_cast<std::size_t>(v)];
-        }
+        sort_out(shown_anew_);
+        std::erase_if(shown_anew_, [&](std::int32_t id) {
+            const auto v = static_cast<std::size_t>(id);
+            const Vm& vm = vms_[v];
+            if (vm.changed != Change::more && !differs(state.vms, v)) {
+                __builtin_memcpy(state.vms.allocation.data() + v * kResources, vm.allocation, sizeof(vm.allocation));
+                return true;
+            }
+            show_vm(state.vms, v);
+            state.moved_s[v] = last_move_s_[v];
+            return false;
+        });
+        const std::size_t n_shown = shown_anew_.size();
         for (const std::int32_t v : strained_) state.vms.contention[static_cast<std::size_t>(v)] = 0.0F;
+        shown_anew_.insert(shown_anew_.end(), strained_.begin(), strained_.end());
         strained_.clear();
         show(state, false);
+        shown_anew_.insert(shown_anew_.end(), strained_.begin(), strained_.end());
+        if (shown_anew_.size() > n_shown) sort_out(shown_anew_);
     }
-    for (const std::int32_t v : changed_) vms_[static_cast<std::size_t>(v)].changed = false;
+    for (const std::int32_t v : changed_) vms_[static_cast<std::size_t>(v)].changed = Change::none;
     changed_.clear();
     shown_played_ = played_;
     return all ? Changed{} : Changed{shown_anew_};

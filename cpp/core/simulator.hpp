@@ -87,8 +87,8 @@ class Simulator {
     void observe(ClusterState& state);
     // The same for a state that was filled by this simulator before, and of which only the VMs `booked` were written to
     // since by others. Costs what has changed, and demand of all; VMs' usage, which no decision asks for, is left as it
-    // was, and moved_s tells what since_move_s would. Tells which VMs show more that is new than demand, until the next
-    // call.
+    // was, and moved_s tells what since_move_s would. Tells which VMs show more that is new than demand and allocation,
+    // until the next call.
     Changed observe_again(ClusterState& state, std::span<const std::int32_t> booked);
 
     const Totals& last_tick() const { return last_totals_; }
@@ -135,17 +135,18 @@ class Simulator {
         EventKind kind;
         bool operator<(const Event& o) const { return time != o.time ? time > o.time : order > o.order; }
     };
-    struct alignas(64) Vm { // what a host's load follows from comes first
+    enum class Change : std::uint8_t { none, allocation, more }; // of what is shown of a VM besides usage
+    struct alignas(64) Vm {                                      // what a host's load follows from comes first
         float allocation[kResources];
         float flavour[kResources];
         VmState state = VmState::absent;
         VmKind kind = VmKind::production;
-        bool touched = false;    // unmet demand in this tick
-        bool is_special = false; // as counted by its host
-        bool listed = false;     // in special_vms_
-        bool crashed = false;    // its host failed, and it does not run yet
-        bool changed = false;    // in changed_
-        bool spare = false;      // pauses once it has booted, until it is resumed
+        bool touched = false;          // unmet demand in this tick
+        bool is_special = false;       // as counted by its host
+        bool listed = false;           // in special_vms_
+        bool crashed = false;          // its host failed, and it does not run yet
+        Change changed = Change::none; // if any, in changed_
+        bool spare = false;            // pauses once it has booted, until it is resumed
         std::int32_t app = -1;
         std::int32_t host = -1;
         std::int32_t destination = -1;
@@ -283,7 +284,8 @@ class Simulator {
     void show(ClusterState& state, bool usage);
     void show_uncontended(VmColumns& vms, bool shows_usage, std::vector<HostSums>& sums, std::vector<float>& gpus);
     void show_portion(VmColumns& vms, const Portion& p);
-    void note_change(std::int32_t vm);
+    void note_change(std::int32_t vm, Change change = Change::more);
+    bool differs(const VmColumns& vms, std::size_t v) const;
     static float contention_of(const Portion& p);
     static Amounts estimated_demand(const Portion& p);
 

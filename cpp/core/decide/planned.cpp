@@ -69,7 +69,6 @@ void Planned::begin(ClusterState& state, std::span<const Load> loads, const Rest
     load_ = loads;
     const HostColumns& hosts = state.hosts;
     if (affinity_) affinity_.read(state);
-    for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
     if (same) {
         for (const std::int32_t v : booked_) {
             new_shadow_at_[at(v)] = -1;
@@ -82,6 +81,7 @@ void Planned::begin(ClusterState& state, std::span<const Load> loads, const Rest
         }
         if (shadows) find_shadows();
     } else {
+        for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
         find_all(state.n_vms());
     }
     booked_.clear();
@@ -156,8 +156,9 @@ FORESHADE_AVX2 void add_loads_wide(std::span<const std::int32_t> place, const Lo
 
 // What each host bears: its VMs' loads, with the hypervisor's overhead of each.
 void Planned::sum_loads() {
-    sums_.assign(n_hosts_ + 1, Sum{});
-    Sum* const sums = sums_.data() + 1; // those without a host come before the first
+    thread_local std::vector<Sum> of_hosts; // its contents do not outlive the call
+    of_hosts.assign(n_hosts_ + 1, Sum{});
+    Sum* const sums = of_hosts.data() + 1; // those without a host come before the first
     if (wide_lanes())
         add_loads_wide(at_, load_.data(), sums);
     else

@@ -133,8 +133,7 @@ class Planned {
         std::array<float, 2 * kDense> moments{}; // mean, variance
         float credit = 0.0F;
     };
-    std::vector<Sum> sums_; // (n_hosts + 1,) scratch
-    bool shadows_ = false;  // some VM stands for another
+    bool shadows_ = false; // some VM stands for another
 };
 
 } // namespace foreshade

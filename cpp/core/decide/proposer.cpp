@@ -128,7 +128,7 @@ void Proposer::observe(ClusterState& state, const Changed& changed) {
     cost_->set_energy_price(usd_kwh_);
     memory_->observe(state, changed);
     dark_ = dark_racks(state);
-    learn(state);
+    learn(state, changed);
     if ((!restraint_.fixed.empty() && restraint_.fixed.size() != state.n_vms()) ||
         (!restraint_.hosts.empty() && restraint_.hosts.size() != state.n_hosts()))
         throw std::invalid_argument("restrain: expected a mark for each of the state's VMs and hosts, or none");
@@ -341,7 +341,7 @@ void Proposer::show_offers() {
 void Proposer::show() {
     for (Candidate& c : pool_) prefer(c);
     std::fill(stale_.begin(), stale_.end(), std::uint8_t{1});
-    shown_ = pool_;
+    shown_.swap(pool_);
     if (shown_.size() <= knobs_.k) return;
     std::stable_sort(shown_.begin() + 1, shown_.end(), [](const Candidate& a, const Candidate& b) {
         const bool plan_a = a.kind == CandidateKind::plan, plan_b = b.kind == CandidateKind::plan;

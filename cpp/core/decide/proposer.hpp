@@ -165,7 +165,8 @@ class Proposer {
     float mean_price(std::size_t ticks) const; // USD/kWh from now on; the last price holds after the end
     Proposer(const Proposer&) = default;       // shares what it books on: for the copy above
     void begin(const ClusterState& state);
-    void learn(const ClusterState& state);
+    void learn(const ClusterState& state, const Changed& changed);
+    void note_odd(const VmColumns& vms, const Changed& changed);
     void look_at_sizes();
     void look_at_size(std::size_t v);
     const Sizing& sizing_of(std::size_t number) const {
@@ -251,6 +252,7 @@ class Proposer {
     std::vector<std::int32_t> turn_;    // whose size is looked at
     std::vector<std::int32_t> tight_;   // close to what they may use of something: looked at every tick
     std::vector<std::uint8_t> looked_;  // (n_vms,) one of either
+    std::vector<std::int32_t> odd_;     // (sorted) shadows, and those that wait for CPU
     std::vector<std::int32_t> pressed_; // shadows, and those that wait for CPU or are at their allocation
     // What VMs would be cut to, and what that is worth over the horizon: as of when each was looked at last.
     struct Cut {

@@ -3,7 +3,6 @@
 // A VM that is close to a limit is looked at every tick; the others take turns, and what each could be cut to is kept
 // until its next.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "core/decide/assumed.hpp"
@@ -16,14 +15,13 @@ namespace {
 
 // Of a fleet's VMs so many are looked at in a tick, all of them within so many ticks.
 constexpr std::size_t kLooksATick = 64, kLookTicks = 16;
-constexpr std::size_t kBlock = 64; // VMs
-constexpr float kHigher = 1.1F;    // times the peak that a cut was reckoned from: it holds no more
+constexpr float kHigher = 1.1F; // times the peak that a cut was reckoned from: it holds no more
 
 } // namespace
 
 // Whose size is looked at in this tick, and who presses for more. The basis of a VM's size is the decayed peak of what
 // it uses (in the manner of Rzadca et al., "Autopilot", EuroSys 2020), which the window keeps.
-void Proposer::learn(const ClusterState& state) {
+void Proposer::learn(const ClusterState& state, const Changed& changed) {
     const VmColumns& vms = state.vms;
     const DemandWindow& window = memory_->window();
     const std::size_t n = state.n_vms();
@@ -62,20 +60,31 @@ void Proposer::learn(const ClusterState& state) {
     for (std::size_t v = static_cast<std::size_t>(std::max<std::int64_t>(tick_, 0)) % period; v < n; v += period)
         look_at(static_cast<std::int32_t>(v), turn_);
     if (!window.settled().empty()) std::sort(turn_.begin(), turn_.end());
+    note_odd(vms, changed);
     const std::size_t n_saturated = pressed_.size();
-    for (std::size_t first = 0; first < n; first += kBlock) { // few wait for CPU, and few stand for others
-        const std::size_t end = std::min(n, first + kBlock);
-        std::uint32_t waits = 0;
-        for (std::size_t v = first; v < end; ++v) waits |= std::bit_cast<std::uint32_t>(vms.contention[v]);
-        bool shadows = false;
-        for (std::size_t v = first; v < end; ++v) shadows |= vms.kind[v] == VmKind::shadow;
-        for (std::size_t v = first; (waits != 0 || shadows) && v < end; ++v)
-            if (serving(vms.state[v]) && (vms.contention[v] > 0.0F || vms.kind[v] == VmKind::shadow))
-                pressed_.push_back(static_cast<std::int32_t>(v));
-    }
+    for (const std::int32_t vm : odd_)
+        if (serving(vms.state[at(vm)])) pressed_.push_back(vm);
     if (pressed_.size() == n_saturated) return;
     std::sort(pressed_.begin(), pressed_.end());
     pressed_.erase(std::unique(pressed_.begin(), pressed_.end()), pressed_.end());
+}
+
+// Few wait for CPU, and few stand for others.
+void Proposer::note_odd(const VmColumns& vms, const Changed& changed) {
+    const auto is_odd = [&](std::int32_t vm) {
+        return vms.contention[at(vm)] > 0.0F || vms.kind[at(vm)] == VmKind::shadow;
+    };
+    if (changed) {
+        std::erase_if(odd_, [&](std::int32_t vm) { return !is_odd(vm); });
+        for (const std::int32_t vm : *changed)
+            if (is_odd(vm)) odd_.push_back(vm); // some a second time
+    } else {
+        odd_.clear();
+        for (std::size_t v = 0; v < vms.kind.size(); ++v)
+            if (is_odd(static_cast<std::int32_t>(v))) odd_.push_back(static_cast<std::int32_t>(v));
+    }
+    std::sort(odd_.begin(), odd_.end());
+    odd_.erase(std::unique(odd_.begin(), odd_.end()), odd_.end());
 }
 
 // Whether a VM is as it was when its cut was reckoned, and wants no more than then of what is cut.
