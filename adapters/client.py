@@ -278,10 +278,8 @@ def token_from(environment: Mapping[str, str] | None = None) -> str:
     if path := said.get(TOKEN_FILE):
         try:
             return Path(path).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise InputError(
-                f"{TOKEN_FILE} {path}: expected a file with a token, {error.strerror}"
-            ) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{TOKEN_FILE} {path}: expected a file with a token, found {error}") from error
     if text := said.get(TOKEN):
         return text
     raise InputError(f"expected a token in {TOKEN} or the name of its file in {TOKEN_FILE}, found neither")

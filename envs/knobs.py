@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+#: Largest seed of anything: what NumPy's old generator, which libraries seed, takes.
+MOST_SEED = 2**32 - 1
+
 
 class Knobs(BaseModel):
     """Frozen; an unknown key is refused, so that a slip of the pen changes nothing silently."""

@@ -25,9 +25,9 @@ Model = TypeVar("Model", bound=BaseModel)
 class Document:
     """What a YAML file says, and where it says it."""
 
-    name: str  # the file, as a person would name it
+    name: str  # the file, as a person would name it; "--" where the keys are options of a command
     value: Any  # str, bool, int, float, datetime, None, tuples and dicts of these
-    lines: Mapping[Path, int]  # line of every key and item, counted from 1
+    lines: Mapping[Path, int]  # line of every key and item, counted from 1; empty = it stands in no file
 
     def line(self, path: Path) -> int:
         """Line of ``path``, or of its nearest ancestor that the file has; 1 for an empty file."""
@@ -126,7 +126,7 @@ def _message(model: type[BaseModel], document: Document, error: ValidationError,
             continue
         # A union puts the branch it tried behind the key: the file has no such path, so it is cut off.
         path = prefix + problem["loc"]
-        while path and path not in document.lines and problem["type"] != "missing":
+        while document.lines and path and path not in document.lines and problem["type"] != "missing":
             path = path[:-1]
         problems.append((document.line(path), path, problem))
     # A key that is missing may be one that was written otherwise, which says more. Of the branches of a union, the
@@ -135,7 +135,8 @@ def _message(model: type[BaseModel], document: Document, error: ValidationError,
     line, path, problem = problems[0]
     others = len({p[1] for p in problems[1:]} - {path})
     more = f" (and {others} more)" if others else ""
-    return f"{document.name}:{line}: {_dotted(path)}: {_sentence(model, problem)}{more}"
+    where = f"{document.name}:{line}: {_dotted(path)}" if document.lines else document.name + _dotted(path)
+    return f"{where}: {_sentence(model, problem)}{more}"
 
 
 def _sentence(model: type[BaseModel], problem: Any) -> str:

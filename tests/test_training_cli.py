@@ -48,8 +48,11 @@ def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) ->
             "/nowhere/config.yaml: expected a training configuration",
         ),
         (["train", "--config", "/nowhere.yaml"], "/nowhere.yaml: expected a training configuration"),
-        (["train", "--device", "tpu"], "device: expected 'auto', 'cpu' or 'cuda', found 'tpu'"),
-        (["tune", "--device", "tpu"], "device: expected 'auto', 'cpu' or 'cuda', found 'tpu'"),
+        (
+            ["train", "--device", "tpu"],
+            "foreshade: --device: expected 'auto', 'cpu' or 'cuda', found 'tpu'\n",
+        ),
+        (["tune", "--device", "tpu"], "foreshade: --device: expected 'auto', 'cpu' or 'cuda', found 'tpu'\n"),
         (
             ["tune", "--config", SHIPPED],
             "components: expected native, as trials are judged so, got 'default'",

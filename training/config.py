@@ -13,7 +13,8 @@ from pydantic import Field, field_validator, model_validator
 
 from foreshade.envs.catalogue.entry import Count, Entry, NotNegative, Positive, Share
 from foreshade.envs.errors import InputError
-from foreshade.envs.yaml_document import build, parse
+from foreshade.envs.knobs import MOST_SEED
+from foreshade.envs.yaml_document import Document, build, parse
 
 Whole = Annotated[int, Field(ge=0)]
 
@@ -131,7 +132,7 @@ class TrainConfig(Entry):
 
     scenario: str = "enterprise"
     timesteps: Whole = 10_000_000  # decisions of PPO; 0 = what was imitated is all
-    seed: Whole = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     #: Where options are tried and policies are judged. ``native``: in the native batch, which is fast and has no
     #: components. Else each workload of ``training.cases`` is played once, with components as ``foreshade evaluate``
@@ -151,14 +152,14 @@ class TrainConfig(Entry):
         return self
 
     def changed(self, **keys: Any) -> TrainConfig:
-        """The same with other values, checked again; None leaves a value as it is.
+        """The same with other values, as options of a command give them, checked again; None leaves one as it is.
 
         Raises:
-            InputError: a value that cannot be.
+            InputError: a value that cannot be; it is named as an option.
 
         """
         said = self.model_dump() | {key: value for key, value in keys.items() if value is not None}
-        return _validated(said, "options")
+        return build(TrainConfig, Document("--", said, {}))
 
     def to_yaml(self) -> str:
         """Every key; ``read_config`` reads it back."""
@@ -177,7 +178,3 @@ def read_config(path: str | Path) -> TrainConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: expected a training configuration ({error})") from error
     return build(TrainConfig, parse(text, str(path)))
-
-
-def _validated(said: dict[str, Any], name: str) -> TrainConfig:
-    return build(TrainConfig, parse(yaml.safe_dump(said, sort_keys=False), name))

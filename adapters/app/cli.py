@@ -34,6 +34,7 @@ from foreshade.adapters.app.surface_commands import audit_app, token_app
 from foreshade.adapters.app.template_commands import template_app
 from foreshade.adapters.app.training_commands import bench_train, export, train, tune
 from foreshade.envs.errors import ForeshadeError, InputError
+from foreshade.envs.knobs import MOST_SEED
 
 app = typer.Typer(
     name="foreshade",
@@ -139,7 +140,9 @@ def evaluate(
     rules: RulesFile = None,
     components: Components = None,
     actions: Actions = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Default: the scenario's seed.")
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     anomalies: Annotated[
@@ -277,7 +280,9 @@ def explain(
     rules: RulesFile = None,
     components: Components = None,
     actions: Actions = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Default: the scenario's seed.")
+    ] = None,
     forecast: Annotated[
         str | None, typer.Option(help="What the state shows: table, online or none; default: table.")
     ] = None,
@@ -299,6 +304,8 @@ def explain(
         return
     if tick is None or plan is not None:
         raise InputError("explain: expected one of --tick and --plan")
+    if config is not None:
+        raise InputError("explain --config: expected --plan, a plan of that controller; found --tick")
     said = load_scenario(scenario, variant)
     if actions is not None:
         said = held_to(said, actions)

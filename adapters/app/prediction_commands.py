@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foreshade.envs.errors import InputError
+from foreshade.envs.knobs import MOST_SEED
 
 forecast_app = typer.Typer(
     help="Score forecasts, and make rolling-origin tables of them.", no_args_is_help=True
@@ -38,7 +39,7 @@ def forecast_score(
         str | None, typer.Option(help="cpu memory disk_read …; default: all measured.")
     ] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="Series to draw.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the draw and of training.")] = 0,
     train: Annotated[
         list[str] | None, typer.Option(help="Workload to train learned models on; may be repeated.")
     ] = None,
@@ -80,7 +81,9 @@ def forecast_train(
     per_class: Annotated[
         bool, typer.Option("--per-class", help="One more for each application or flavour of 200 VMs.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the rows drawn and of the network's start.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=MOST_SEED, help="Of the rows drawn and of the network's start.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda, for the LSTM.")] = "auto",
 ) -> None:
     """Train a model on all series of a resource.
@@ -111,7 +114,7 @@ def forecast_plot(
     hours: Annotated[float, typer.Option(help="Length of what is drawn, up to the end.")] = 6.0,
     part: Annotated[str, typer.Option(help="both, fans or reliability.")] = "both",
     sample: Annotated[int | None, typer.Option(min=1, help="Series to draw at random.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw and of training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the draw and of training.")] = 0,
     train: Annotated[list[str] | None, typer.Option(help="Workload to train learned models on.")] = None,
     trained: Annotated[
         Path | None, typer.Option("--trained", "--policy-dir", help="Folder of 'foreshade forecast train'.")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foreshade.envs.errors import InputError
+from foreshade.envs.knobs import MOST_SEED
 
 if TYPE_CHECKING:
     from foreshade.envs.profiler import Profiler
@@ -28,7 +29,9 @@ def profile_learn(
         str | None, typer.Option(help="KIND:PATH?key=value; default: the scenario's own.")
     ] = None,
     agent: Annotated[str, typer.Option(help="Who acts meanwhile.")] = "rules",
-    seed: Annotated[int | None, typer.Option(min=0, help="Default: the scenario's seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Default: the scenario's seed.")
+    ] = None,
     journal: Annotated[
         Path | None,
         typer.Option(help="YAML of a controller: learn from what came of its orders instead of playing."),

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from foreshade.envs.errors import InputError
+from foreshade.envs.knobs import MOST_SEED
 
 #: All proposals that pay, in the folder of ``rules propose``.
 ACCEPTED = "accepted.yaml"
@@ -60,7 +61,7 @@ def rules_validate(files: Annotated[list[Path], typer.Argument(help="Files of ru
 def rules_tune(
     scenario: Scenario = "enterprise",
     trials: Annotated[int, typer.Option(min=1, help="Trials that the study shall hold.")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="Of the search.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the search.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the study; one that is there goes on.")] = Path(
         "runs/rules"
     ),
@@ -115,7 +116,7 @@ def rules_distil(
     scenario: Scenario = "enterprise",
     leaves: Annotated[int, typer.Option(min=2, max=32, help="Of the tree, at most.")] = 32,
     rounds: Annotated[int, typer.Option(min=1, help="Of playing and fitting.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MOST_SEED, help="Of the draws.")] = 0,
     rules: RulesFile = None,
     worlds: Annotated[int, typer.Option(min=1, help="Worlds of a scenario to learn from, at most.")] = 1000,
     as_json: Json = False,

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
+from foreshade.envs.knobs import MOST_SEED
 
 if TYPE_CHECKING:
     from foreshade.training.config import TrainConfig
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Scenario = Annotated[str | None, typer.Option(help="A shipped scenario's name, or a YAML file.")]
 Timesteps = Annotated[int | None, typer.Option(min=1, help="Decisions to train on.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Of weights, draws and episodes.")]
+Seed = Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help="Of weights, draws and episodes.")]
 Config = Annotated[Path | None, typer.Option(help="A YAML file; the options beside it come before it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
 

@@ -108,8 +108,8 @@ def _document(path: Path | None) -> Document:
         return parse(files(__package__).joinpath(SHIPPED).read_text(encoding="utf-8"), SHIPPED)
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: expected a file of components, {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a file of components, found {error}") from error
 
 
 def _require(name: str, known: Mapping[str, Component], where: str) -> None:

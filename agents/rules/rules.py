@@ -34,8 +34,8 @@ def load_rules(path: str | Path | None = None) -> CandidateKnobs:
         name = str(path)
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{name}: expected a file of rules, {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{name}: expected a file of rules, found {error}") from error
     return rules_of(text, name)
 
 

@@ -24,8 +24,8 @@ def read_profiles(path: str | Path) -> dict[str, catalogue.Hypervisor]:
     """
     try:
         document = parse(Path(path).read_text(encoding="utf-8"), str(path))
-    except OSError as error:
-        raise InputError(f"{path}: expected a file of profiles, {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a file of profiles, found {error}") from error
     said = document.value
     entries = said.get("hypervisors") if isinstance(said, Mapping) else None
     if not isinstance(entries, Mapping) or not entries:

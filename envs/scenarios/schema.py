@@ -18,6 +18,7 @@ from foreshade.envs import catalogue
 from foreshade.envs.affinity import AffinityRule
 from foreshade.envs.catalogue.entry import Count, Entry, Factor, NotNegative, Positive, Share
 from foreshade.envs.errors import ScenarioError
+from foreshade.envs.knobs import MOST_SEED
 from foreshade.envs.maintenance import Window, schedule, weekly
 from foreshade.envs.scenarios.prices import Prices, known
 
@@ -251,7 +252,7 @@ class Scenario(Entry):
     defer_h: Annotated[float, Field(ge=0, le=168)] = 0.0
     actions: tuple[Kind, ...] = ALL_KINDS
     cloudsim: CloudSimRules = CloudSimRules()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
 
     @property
     def n_ticks(self) -> int | None:
