@@ -80,11 +80,15 @@ def rules_tune(
     from foreshade.adapters.app.rules_front import write_front  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415
+    from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
     from foreshade.training.rules.ground import Ground  # noqa: PLC0415
-    from foreshade.training.rules.search import search  # noqa: PLC0415
+    from foreshade.training.rules.search import check, search  # noqa: PLC0415
 
+    goals = [name.strip() for name in objectives.split(",")]
     require("optuna", "rules", "rules tune")  # before the worlds are built
     knobs = load_rules(rules)
+    load_scenario(scenario)
+    check(out, goals)
     train = Ground.of(scenario, "train", components=components, most=worlds)
     validate = Ground.of(scenario, "validate", components=components)
     with _bar(f"tune the rules on {scenario}") as on_progress:
@@ -96,7 +100,7 @@ def rules_tune(
             validate,
             n_trials=trials,
             seed=seed,
-            objectives=[name.strip() for name in objectives.split(",")],
+            objectives=goals,
             on_progress=on_progress,
         )
     page = write_front(front, out)

@@ -188,9 +188,7 @@ def search(
         MissingExtraError: Optuna is not installed.
 
     """
-    for name in objectives:
-        if name not in MEASURES:
-            raise InputError(f"--objectives: expected some of {', '.join(MEASURES)}, found {name!r}")
+    check(out, objectives)
     optuna = require("optuna", "rules", "rules tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _study(optuna, out, scenario, knobs, tuple(objectives), train)
@@ -215,14 +213,26 @@ def search(
     return front
 
 
-def _study(
-    optuna: Any, out: Path, scenario: str, knobs: CandidateKnobs, objectives: tuple[str, ...], train: Ground
-) -> Any:
+def check(out: Path, objectives: Sequence[str]) -> None:
+    """What can be refused before worlds are built.
+
+    Raises:
+        InputError: the folder cannot be written, or there is no such objective.
+
+    """
+    for name in objectives:
+        if name not in MEASURES:
+            raise InputError(f"--objectives: expected some of {', '.join(MEASURES)}, found {name!r}")
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / STUDY).touch()
     except OSError as error:
         raise InputError(f"--out {out}: expected a folder that can be written, {error.strerror}") from error
+
+
+def _study(
+    optuna: Any, out: Path, scenario: str, knobs: CandidateKnobs, objectives: tuple[str, ...], train: Ground
+) -> Any:
     backend = optuna.storages.journal.JournalFileBackend(str(out / STUDY))
     storage = optuna.storages.JournalStorage(backend)
     if optuna.study.get_all_study_names(storage):
