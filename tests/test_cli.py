@@ -166,6 +166,20 @@ def test_bench_names_its_rate() -> None:
     assert json.loads(done.stdout)["env_steps_per_s"] > 0
 
 
+def test_bench_of_decisions_plays_whole_episodes_in_every_environment() -> None:
+    done = foreshade(
+        "bench", "decide", "--hosts", "2", "--vms", "8", "--envs", "3", "--seconds", "0.05", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    for name in ("", "_singles"):
+        assert said[f"episodes{name}"] >= 3
+        assert said[f"episodes{name}"] % 3 == 0
+        rates = [said[f"{what}decisions_per_s{name}"] for what in ("", "median_", "best_")]
+        assert 0 < min(rates) <= max(rates) == rates[2]
+    assert said["episode_ticks"] == 144
+
+
 @pytest.mark.parametrize("forecast", ["none", "table", "online"])
 def test_bench_names_the_price_of_the_state_apart(forecast: str) -> None:
     done = foreshade(

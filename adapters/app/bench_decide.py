@@ -3,9 +3,10 @@
 The plant is that of ``bench step``, with every kind of action allowed. A tick is as many decisions as asked
 for, the last of them ``wait``: what the rules take, whole plans and drains included, and where they would wait
 earlier the candidate of one action that they mind least; where there is none, ``wait`` comes earlier.
-Measured twice: with the candidates that environments have by default, and with single candidates alone.
-What a whole tick takes, the world's part included, stands beside it: the median and the longest of all, the
-first ones of the layout included, with forecasts in the state where asked for.
+Measured twice: with the candidates that environments have by default, and with single candidates alone; each over
+whole episodes, resets and the dear first ticks of the layout included, as a training run plays them.
+What a whole tick takes, the world's part included, stands beside it: the median and the longest of all, with
+forecasts in the state where asked for.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from foreshade.envs.model.action import ActionKind
 from foreshade.envs.native_schema import native_schema
 from foreshade.envs.site import native_site, site_of_data_centre
 
-WARM_UP_TICKS = 3
+EPISODE_TICKS = TICKS // 2  # so that one can begin anywhere in the first half of the demand
+WARM_UP_TICKS = 3  # of the shares
 #: Column of log2(1 + actions): 1 of a candidate of one action.
 ACTIONS = [name for name, *_ in _core.candidate_columns()].index("actions")
-LEAST_ROUNDS = 5
 
 
 def measure(
@@ -44,8 +45,10 @@ def measure(
 ) -> dict[str, float | str]:
     """Decisions per second, and each part's share of a tick with single candidates.
 
-    ``decisions_per_s`` is over all rounds, the dear first ones of the layout included; the median and the best
-    round stand beside it.
+    ``decisions_per_s`` is over as many ticks as whole episodes have, at least one in every environment, and as many
+    more as ``seconds`` ask for (half of them for each of the two); the median and the best of the rounds in which
+    each environment plays about a tick stand beside it. Environments take their ticks in different numbers of
+    decisions: what those that are ahead begin of the next episode counts in the place of what others have left.
     CPU time, or wall time with several threads; choosing among the candidates falls outside the clock. The
     shares are of single environments whose parts are called one by one, in the same process.
 
@@ -60,7 +63,7 @@ def measure(
         candidates=DEFAULT.model_copy(update={"k": k, "decisions": decisions}),
         random_start=True,
         placed=True,
-        episode_ticks=(TICKS // 2, TICKS // 2),
+        episode_ticks=(EPISODE_TICKS, EPISODE_TICKS),
     )
     singles = replace(default, candidates=CandidateKnobs(k=k, decisions=decisions, plans=()))
     told: dict[str, float | str] = {
@@ -70,10 +73,12 @@ def measure(
         "threads": threads,
         "k": k,
         "decisions_per_tick": decisions,
+        "episode_ticks": EPISODE_TICKS,
         "forecast": kind,
     }
     for name, said in (("", default), ("_singles", singles)):
-        rates, overall, a_tick, lasted = _rates(plant, site, said, envs, threads, seconds / 2)
+        rates, overall, a_tick, lasted, episodes = _rates(plant, site, said, envs, threads, seconds / 2)
+        told[f"episodes{name}"] = episodes
         told[f"decisions_per_s{name}"] = overall
         told[f"median_decisions_per_s{name}"] = float(np.median(rates))
         told[f"best_decisions_per_s{name}"] = max(rates)
@@ -86,10 +91,10 @@ def measure(
 
 def _rates(
     plant: _core.Plant, site: _core.Site, said: Decision, envs: int, threads: int, seconds: float
-) -> tuple[list[float], float, float, list[float]]:
-    """Decisions per second of each round after the warm-up and of all together, decisions per tick.
+) -> tuple[list[float], float, float, list[float], int]:
+    """Decisions per second of each round and of all together, decisions per tick, seconds of a tick in each round.
 
-    And seconds of a tick in each round, those of the warm-up included.
+    And how many whole episodes' ticks that were.
     """
     decisions = said.candidates.decisions
     batch = _core.DecisionBatch(
@@ -100,13 +105,16 @@ def _rates(
     batch.keep(shown)
     rewards, discounts = np.zeros((2, envs), np.float32)
     dones, invalid = np.zeros((2, envs), np.uint8)
-    batch.reset(shown[0])
     clock = time.perf_counter if threads > 1 else time.process_time
-    spent, done, ticks, counted, step, made = 0.0, 0, 0, 0, 0, np.zeros(envs, np.int64)
+    begin = clock()
+    batch.reset(shown[0])
+    took = clock() - begin  # of the first round; later resets are part of a step
+    spent, done, ticks, step, made = 0.0, 0, 0, 0, np.zeros(envs, np.int64)
     rates: list[float] = []
     lasted: list[float] = []
-    while spent < seconds or len(rates) < LEAST_ROUNDS:
-        took, decided, before = 0.0, 0, ticks
+    episodes = envs
+    while ticks < episodes * EPISODE_TICKS:
+        decided, before = 0, ticks
         while ticks - before < envs:  # a round is as many ticks as there are environments
             _, rows, mask = schema.split(shown[step % 2])
             actions = best_beside_wait(rows, mask, made < decisions - 1)
@@ -119,12 +127,13 @@ def _rates(
             made = np.where(ticked, 0, made + 1)
             ticks += int(ticked.sum())
         lasted.append(took / (ticks - before))
-        if ticks >= WARM_UP_TICKS * envs:
-            spent += took
-            done += decided
-            counted += ticks - before
-            rates.append(decided / took)
-    return rates, done / spent, done / counted, lasted
+        rates.append(decided / took)
+        spent += took
+        done += decided
+        took = 0.0
+        if ticks >= episodes * EPISODE_TICKS and spent < seconds:
+            episodes += envs
+    return rates, done / spent, done / ticks, lasted, episodes
 
 
 def best_beside_wait(

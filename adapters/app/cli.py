@@ -143,7 +143,9 @@ def evaluate(
     seed: Annotated[
         int | None, typer.Option(min=0, max=MOST_SEED, help="Default: the scenario's seed.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, counted up from --seed.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Number of seeds, counted up from --seed.")
+    ] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
     anomalies: Annotated[
         bool, typer.Option("--anomalies/--no-anomalies", help="Anomaly detectors beside the world.")
@@ -410,12 +412,12 @@ def _measured(result: Mapping[str, Any], as_json: bool) -> None:
 
 @bench_app.command("step")
 def bench_step(
-    hosts: Annotated[int, typer.Option(min=1, help="Hosts in each environment.")] = 100,
-    vms: Annotated[int, typer.Option(min=1, help="VMs in each environment.")] = 1000,
-    envs: Annotated[int, typer.Option(min=1, help="Environments in the batch.")] = 256,
-    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    hosts: Annotated[int, typer.Option(min=1, max=100_000, help="Hosts in each environment.")] = 100,
+    vms: Annotated[int, typer.Option(min=1, max=1_000_000, help="VMs in each environment.")] = 1000,
+    envs: Annotated[int, typer.Option(min=1, max=100_000, help="Environments in the batch.")] = 256,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
     gpu_share: Annotated[float, typer.Option(min=0, max=1, help="Share of VMs with a GPU.")] = 0.0,
-    seconds: Annotated[float, typer.Option(min=0.05, help="CPU time to measure for.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.05, max=3600, help="CPU time to measure for.")] = 2.0,
     forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
@@ -430,9 +432,9 @@ def bench_step(
 
 @bench_app.command("control")
 def bench_control(
-    hosts: Annotated[int, typer.Option(min=2, help="Simulated hosts.")] = 1000,
-    vms: Annotated[int, typer.Option(min=1, help="VMs on them.")] = 10_000,
-    ticks: Annotated[int, typer.Option(min=4, help="Ticks to measure.")] = 12,
+    hosts: Annotated[int, typer.Option(min=2, max=100_000, help="Simulated hosts.")] = 1000,
+    vms: Annotated[int, typer.Option(min=1, max=1_000_000, help="VMs on them.")] = 10_000,
+    ticks: Annotated[int, typer.Option(min=4, max=100_000, help="Ticks to measure.")] = 12,
     as_json: Json = False,
 ) -> None:
     """Seconds of a controller's tick, stage by stage.
@@ -446,19 +448,20 @@ def bench_control(
 
 @bench_app.command("decide")
 def bench_decide(
-    hosts: Annotated[int, typer.Option(min=1, help="Hosts in each environment.")] = 100,
-    vms: Annotated[int, typer.Option(min=1, help="VMs in each environment.")] = 1000,
-    envs: Annotated[int, typer.Option(min=1, help="Environments in the batch.")] = 256,
-    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
-    k: Annotated[int, typer.Option(min=2, help="Candidates shown.")] = 64,
-    decisions: Annotated[int, typer.Option(min=1, help="Decisions in a tick, wait included.")] = 4,
+    hosts: Annotated[int, typer.Option(min=1, max=100_000, help="Hosts in each environment.")] = 100,
+    vms: Annotated[int, typer.Option(min=1, max=1_000_000, help="VMs in each environment.")] = 1000,
+    envs: Annotated[int, typer.Option(min=1, max=100_000, help="Environments in the batch.")] = 256,
+    threads: Annotated[int, typer.Option(min=1, max=1024, help="Threads.")] = 1,
+    k: Annotated[int, typer.Option(min=2, max=4096, help="Candidates shown.")] = 64,
+    decisions: Annotated[int, typer.Option(min=1, max=4096, help="Decisions in a tick, wait included.")] = 4,
     seconds: Annotated[
-        float, typer.Option(min=0.05, help="CPU time to measure for; short ones end in the layout's ticks.")
+        float,
+        typer.Option(min=0.05, max=3600, help="CPU time to measure for at least: whole episodes are played."),
     ] = 20.0,
     forecast: Annotated[str, typer.Option(help="Forecasts in the state: none, table or online.")] = "none",
     as_json: Json = False,
 ) -> None:
-    """Decisions per second of the native environments.
+    """Decisions per second of the native environments, over whole episodes.
 
     What a tick takes, and which part takes what share, stand beside it.
     """
