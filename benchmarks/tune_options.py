@@ -1,64 +1,87 @@
-"""Values of HAM's options (envs/candidates.py), sought where habits are learned, with the components that are on.
+"""Which knobs of the rules matter where habits are learned, with the components that are on: a random factorial.
 
-    FORESHADE_DATA=... python benchmarks/tune_options.py --scenario bitbrains [--workloads 9] [--trials 40]
+    FORESHADE_DATA=... python benchmarks/tune_options.py --scenario bitbrains [--workloads 36] [--runs 5]
 
-Optuna's TPE over one sizing and one plan in the place of the rules' own, followed throughout on the first `habits`
-workloads of training/cases.py; what is least is the mean logarithm of cost over the rules'. Every run is as
-`foreshade evaluate` plays it. Needs `pip install 'foreshade[train]'`.
+Each run of a `habits` workload (training/cases.py) draws every knob's value at random and is paired with the rules on
+the same workload, so all runs tell of every knob: far fewer than one value after the other would need. What a value
+does to the cost beside another is read by least squares over all of them, on the logarithm's scale, the outermost
+twentieth of runs drawn in. Every run is as `foreshade evaluate` plays it. What is found is worth a run of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
 from multiprocessing import get_context
+from random import Random
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import optuna
 
 from foreshade.agents.episode import play
+from foreshade.agents.managers.rack_power import RackPower
 from foreshade.agents.managers.registry import load_components
 from foreshade.agents.rules.rules import Rules
-from foreshade.envs.candidates import RULES, WATCHED_PLAN, CandidateKnobs
+from foreshade.envs.candidates import RULES, WATCHED_PLAN
+from foreshade.envs.student import t_quantile
 from foreshade.training.cases import HAM_CASES, world_of
-from foreshade.training.estimate import Estimate
 
-F64 = npt.NDArray[np.float64]
+#: By knob the value that others are held against, and those; `plan.` of the plan's packer, `rack.` of rack_power.
+LEVELS: dict[str, tuple[Any, ...]] = {
+    "slack": (3.0, 0.0, 2.0),  # 0 = what was never used is not taken back
+    "slack_floor": (0.5, 0.25, 0.8),
+    "headroom": (1.4, 1.15, 2.0),
+    "unseen": (0.2, 0.05, 0.6),
+    "settle_ticks": (12, 1),
+    "peak_ticks": (1000, 300),
+    "least_change": (0.1, 0.05, 0.2),
+    "horizon_ticks": (24, 12, 48),
+    "sigma_scale": (1.0, 2.0),
+    "plan.horizon_ticks": (24, 12, 48),
+    "plan.drain_ticks": (288, 144, 576),
+    "plan.move_weight": (1.0, 2.5, 4.0),
+    "plan.boot_weight": (1.0, 0.5),
+    "plan.near": (8, 0, 16),
+    "plan.reserve": (1.0, 0.5, 2.0),
+    "plan.failover": (1.0, 12.0),
+    "plan.rack_credit": (0.5, 0.0, 1.0),
+    "plan.wake_trials": (2, 1, 4),
+    "plan.acute_weight": (0.0, 1.0),
+    "plan.whole_racks": (False, True),
+    "plan.urgent": (False, True),
+    "plan.kin": (0.0, 1.0),
+    "plan.sigma_scale": (2.0, 1.5, 3.0),
+    "rack.target": (0.6, 0.5, 0.75),
+    "rack.promised": (1.15, 1.0, 1.3),
+    "rack.spare_hosts": (0.5, 0.0, 1.0),
+    "rack.stays_ticks": (144, 72, 288),
+    "rack.sustain_ticks": (3, 1, 6),
+    "rack.foresee": (True, False),
+}
+
+Setting = dict[str, Any]
 
 
-def usd_of(knobs: CandidateKnobs, case: str) -> float:
-    """One run of the rules with these knobs."""
-    return play(world_of(case, forecast="table")(), Rules(knobs, load_components())).cost_usd
+def rules_with(setting: Setting) -> Rules:
+    """The rules, and the components that are on, with other values."""
+
+    def of(prefix: str) -> Setting:
+        return {key.removeprefix(prefix): value for key, value in setting.items() if key.startswith(prefix)}
+
+    plan = WATCHED_PLAN.model_copy(update={"packer": replace(WATCHED_PLAN.packer, **of("plan."))})
+    own = {key: value for key, value in setting.items() if "." not in key}
+    managers = [
+        RackPower(one.knobs.model_copy(update=of("rack."))) if isinstance(one, RackPower) else one
+        for one in load_components()
+    ]
+    return Rules(RULES.model_copy(update={**own, "plans": (plan,)}), managers)
 
 
-def costs(pool: Executor, knobs: CandidateKnobs, cases: Sequence[str]) -> F64:
-    """USD of each case."""
-    return np.array(list(pool.map(partial(usd_of, knobs), cases)))
-
-
-def knobs_of(trial: optuna.Trial) -> CandidateKnobs:
-    """The rules with other values."""
-    packer = replace(
-        WATCHED_PLAN.packer,
-        move_weight=trial.suggest_float("move_weight", 0.5, 6.0, log=True),
-        drain_ticks=trial.suggest_int("drain_ticks", 100, 600, log=True),
-        sigma_scale=trial.suggest_float("sigma_scale", 1.0, 4.0, log=True),
-        whole_racks=trial.suggest_categorical("whole_racks", (False, True)),
-    )
-    return RULES.model_copy(
-        update={
-            "headroom": trial.suggest_float("headroom", 1.1, 3.0, log=True),
-            "slack": trial.suggest_float("slack", 1.5, 8.0, log=True),
-            "slack_floor": trial.suggest_float("slack_floor", 0.2, 1.0),
-            "unseen": trial.suggest_float("unseen", 0.05, 1.0, log=True),
-            "settle_ticks": 1,
-            "plans": (WATCHED_PLAN.model_copy(update={"packer": packer}),),
-        }
-    )
+def usd_of(run: tuple[str, Setting]) -> float:
+    """One run."""
+    case, setting = run
+    return play(world_of(case, forecast="table")(), rules_with(setting)).cost_usd
 
 
 def main() -> None:
@@ -66,25 +89,35 @@ def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--scenario", default="enterprise", choices=tuple(HAM_CASES))
-    parser.add_argument("--workloads", type=int, default=12)
-    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--workloads", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=5, help="of a workload, beside that of the rules")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     said = parser.parse_args()
-    cases = HAM_CASES[said.scenario]["habits"][: said.workloads]
+    random = Random(said.seed)
+    runs = [
+        (case, {} if number == 0 else {knob: random.choice(values) for knob, values in LEVELS.items()})
+        for case in HAM_CASES[said.scenario]["habits"][: said.workloads]
+        for number in range(1 + said.runs)
+    ]
+    drawn = [setting for _, setting in runs if setting]
+    beside = [(knob, value) for knob, values in LEVELS.items() for value in values[1:]]
+    if len(drawn) <= len(beside) + 1:
+        parser.error(f"--workloads, --runs: expected more than {len(beside) + 1} runs, got {len(drawn)}")
     with ProcessPoolExecutor(said.processes, mp_context=get_context("spawn")) as pool:
-        rules = costs(pool, RULES, cases)
-
-        def judge(trial: optuna.Trial) -> float:
-            change = Estimate.of((100.0 * np.log(costs(pool, knobs_of(trial), cases) / rules)).tolist())
-            values = ", ".join(f"{key} {value:.3g}" for key, value in trial.params.items())
-            print(f"{change.mean:+.1f} ± {change.half_width:.1f} %: {values}", flush=True)
-            return change.mean
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=said.seed, multivariate=True))
-        study.optimize(judge, n_trials=said.trials)
-    print(f"best {study.best_value:+.2f} %: {study.best_params}")
+        usd = np.array(list(pool.map(usd_of, runs, chunksize=1 + said.runs))).reshape(-1, 1 + said.runs)
+    change = 100.0 * np.log(usd[:, 1:] / usd[:, :1]).ravel()
+    x = np.ones((len(drawn), 1 + len(beside)))
+    x[:, 1:] = [[setting[knob] == value for knob, value in beside] for setting in drawn]
+    y = np.clip(change, *np.percentile(change, (2.5, 97.5)))
+    effect, *_ = np.linalg.lstsq(x, y, rcond=None)
+    freedom = len(y) - x.shape[1]
+    rest = y - x @ effect
+    half = t_quantile(0.975, freedom) * np.sqrt(rest @ rest / freedom * np.diag(np.linalg.inv(x.T @ x)))
+    print(f"{said.scenario}: {len(drawn)} runs, {y.mean():+.1f} % beside the rules in the mean")
+    for k in sorted(range(1, len(effect)), key=lambda k: -abs(effect[k] / half[k])):
+        knob, value = beside[k - 1]
+        print(f"{effect[k]:+6.1f} ± {half[k]:.1f} %  {knob} {value} instead of {LEVELS[knob][0]}")
 
 
 if __name__ == "__main__":

@@ -178,11 +178,12 @@ PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: Options beside the rules' own sizings and plan (docs/ham.md), sought on training workloads with components on
 #: (benchmarks/tune_options.py). Both grow VMs that are close to what they have at once. One takes more back of what
 #: was never used, the other nothing but memory.
-TIGHT = Sizing(slack=2.0, slack_floor=0.25, settle_ticks=1)
+TIGHT = Sizing(slack=2.5, slack_floor=0.35, settle_ticks=1)
 GENEROUS = Sizing(slack=0.0, settle_ticks=1)
-#: A move must bring two and a half times its price, and racks that need not stand are emptied as a whole.
+#: A move must bring two and a half times its price within an hour; racks that need not stand are emptied as a whole.
 CALM_PLAN = PlanKnobs(
-    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, move_weight=2.5, whole_racks=True)
+    name="expected-cost-calm",
+    packer=replace(WATCHED_PLAN.packer, move_weight=2.5, horizon_ticks=12, whole_racks=True),
 )
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(

@@ -58,21 +58,21 @@ _BITBRAINS_DAYS = ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8"
 HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "enterprise": {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
-        "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2024)),
+        "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2096)),
         "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
-        "gate": tuple(f"enterprise:{seed}" for seed in range(300, 324)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(300, 348)),
     },
     "planetlab": {
         "train": _PLANETLAB_DAYS,
-        "habits": _drawn(_PLANETLAB_DAYS, range(6)),
+        "habits": _drawn(_PLANETLAB_DAYS, range(18)),
         "validate": _drawn(("planetlab:20110322",), range(12)),
-        "gate": _drawn(("planetlab:20110322",), range(100, 112)),
+        "gate": _drawn(("planetlab:20110322",), range(100, 124)),
     },
     "bitbrains": {
         "train": _BITBRAINS_DAYS,
-        "habits": _drawn(tuple(f"bitbrains:first:{day}" for day in range(9)), range(2)),
+        "habits": _drawn(tuple(f"bitbrains:first:{day}" for day in range(9)), range(4)),
         "validate": _drawn(("bitbrains:first:12",), range(12)),
-        "gate": _drawn(("bitbrains:first:16",), range(100, 112)),
+        "gate": _drawn(("bitbrains:first:16",), range(100, 124)),
     },
 }
 #: All three together: the policy that comes with the package.
