@@ -131,7 +131,7 @@ def plan(
     state: Annotated[
         list[str] | None, typer.Option(help="Of plans shown; may be repeated; default: all.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Newest plans shown.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Newest plans shown.")] = 20,
     as_json: Json = False,
 ) -> None:
     """The newest plans: state, who decided, expected gain."""
@@ -199,7 +199,7 @@ def simulate(
     plan_id: PlanId,
     config: Config = None,
     url: Url = None,
-    ticks: Annotated[int, typer.Option(min=1, help="Control intervals to play.")] = 12,
+    ticks: Annotated[int, typer.Option(min=1, max=100_000, help="Control intervals to play.")] = 12,
     as_json: Json = False,
 ) -> None:
     """Play the newest snapshot with a plan and without it.

@@ -147,7 +147,7 @@ def audit_verify(
 
 @audit_app.command("show")
 def audit_show(
-    last: Annotated[int, typer.Option(min=1, help="Newest entries shown.")] = 20,
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="Newest entries shown.")] = 20,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
