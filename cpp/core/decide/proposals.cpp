@@ -137,10 +137,7 @@ void Proposer::relieve() {
     bool looked = some_places_ && tick % kLookEvery != 0;
     for (std::size_t i = 0; i < n; ++i) {
         const std::int32_t host = crowded_[i].id;
-        const auto possible = [&](const Candidate& c) {
-            return planned_->movable(at(c.vm)) && planned_->place(at(c.vm)) == host && planned_->takes(at(c.host)) &&
-                   planned_->fits(at(c.vm), at(c.host));
-        };
+        const auto possible = [this](const Candidate& c) { return can_move(c); };
         Outlets* outlets = &outlets_[at(host)];
         const std::int64_t age = outlets->tick < 0 ? kLongestTicks : tick - outlets->tick;
         const bool holds = age < kKeptTicks && is_as_it_was(host, *outlets) &&
@@ -432,18 +429,24 @@ void Proposer::helpers() {
     }
 }
 
+// Whether the VM of a move or a place can go there, from the planned state as it is now.
+bool Proposer::can_move(const Candidate& c) const {
+    const std::size_t v = at(c.vm), to = at(c.host);
+    const VmState state = planned_->state().vms.state[v];
+    const bool waits = state == VmState::pending || state == VmState::failed;
+    if (c.kind == CandidateKind::place ? !waits : !planned_->movable(v) || planned_->place(v) != c.source) return false;
+    return planned_->takes(to) && planned_->fits(v, to);
+}
+
 // Score of a candidate of a single action, from the planned state as it is now; false where it cannot be done.
 bool Proposer::evaluate(Candidate& c) {
     const ClusterState& state = planned_->state();
     const VmColumns& vms = state.vms;
     c.performance = c.utilisation = c.cost = c.latency = 0.0F;
     if (c.kind == CandidateKind::migrate || c.kind == CandidateKind::place) {
+        if (!can_move(c)) return false;
         const std::size_t v = at(c.vm);
         const std::size_t to = at(c.host);
-        const bool waits = vms.state[v] == VmState::pending || vms.state[v] == VmState::failed;
-        if (c.kind == CandidateKind::place ? !waits : !planned_->movable(v) || planned_->place(v) != c.source)
-            return false;
-        if (!planned_->takes(to) || !planned_->fits(v, to)) return false;
         price_move(v, to, c);
         if (c.kind == CandidateKind::place) {
             // Waiting is downtime, and its demand is unmet.

@@ -195,6 +195,7 @@ class Proposer {
     void helpers();
     void show();
     bool evaluate(Candidate& c);
+    bool can_move(const Candidate& c) const;
     void price_move(std::size_t v, std::size_t to, Candidate& c) const;
     Candidate& offer(CandidateKind kind);
     Action& act(Candidate& c, ActionKind kind);

@@ -11,10 +11,13 @@ namespace foreshade {
 
 namespace {
 
+bool is_move(CandidateKind kind) {
+    return kind == CandidateKind::migrate || kind == CandidateKind::place;
+}
+
 // Whose score follows from the planned state as it is now.
 bool is_move_or_size(CandidateKind kind) {
-    return kind == CandidateKind::migrate || kind == CandidateKind::place || kind == CandidateKind::grow ||
-           kind == CandidateKind::shrink;
+    return is_move(kind) || kind == CandidateKind::grow || kind == CandidateKind::shrink;
 }
 
 } // namespace
@@ -69,6 +72,8 @@ void Proposer::settle_sizes() {
             c.possible = !offers_[at(c.offered)].taken && stands(offers_[at(c.offered)]);
         } else if (c.kind == CandidateKind::right_size) {
             c.possible = false;
+        } else if (is_move(c.kind)) {
+            if (touched) c.possible = can_move(c);
         } else if (is_move_or_size(c.kind)) {
             if (!touched) continue;
             c.possible = evaluate(c);
