@@ -204,7 +204,12 @@ class Proposer {
     float unmet_usd(std::size_t v, std::size_t r, float allocation) const;
     bool wanted_shape(std::size_t v, const Sizing& sizing, Amounts& allocation) const;
     bool is_tight(const VmColumns& vms, std::size_t v, std::size_t r) const;
-    Vec4 least_of(const VmColumns& vms, std::size_t v, const Sizing& sizing) const;
+    struct SizeBasis { // what each sizing of a VM follows from, by resource
+        Vec4 now{}, flavour{}, peak{}, room{}, price{};
+        std::int32_t seen = 0; // samples
+    };
+    SizeBasis size_basis(const VmColumns& vms, std::size_t v) const;
+    Vec4 least_of(const SizeBasis& basis, const Sizing& sizing) const;
     void write_row(const Candidate& c, float* row) const;
     void refresh_rows() const;
     float squash(float usd) const;
@@ -250,10 +255,16 @@ class Proposer {
         std::int32_t id;
     };
     // Of this tick's VMs, so that no candidate has to look at all of them.
-    std::vector<std::int32_t> turn_;    // whose size is looked at
-    std::vector<std::int32_t> tight_;   // close to what they may use of something: looked at every tick
-    std::vector<std::uint8_t> looked_;  // (n_vms,) one of either
-    std::vector<std::int32_t> odd_;     // (sorted) shadows, and those that wait for CPU
+    std::vector<std::int32_t> turn_;   // whose size is looked at
+    std::vector<std::int32_t> tight_;  // close to what they may use of something: looked at every tick
+    std::vector<std::uint8_t> looked_; // (n_vms,) one of either
+    std::vector<std::int32_t> odd_;    // (sorted) shadows, and those that wait for CPU
+    struct Losses { // of a VM that is close to a limit, by resource: as it is, and with the last allocation asked for
+        std::array<float, kDense> now_usd_h{-1.0F, -1.0F, -1.0F, -1.0F}, then{-1.0F, -1.0F, -1.0F, -1.0F};
+        std::array<float, kDense> then_usd_h{};
+    };
+    std::vector<Losses> losses_; // (tight_,) as far as they were asked for in this tick; below 0 = not yet
+    float served_usd_h(std::size_t k, std::size_t r, float now, float then);
     std::vector<std::int32_t> pressed_; // shadows, and those that wait for CPU or are at their allocation
     // What VMs would be cut to, and what that is worth over the horizon: as of when each was looked at last.
     struct Cut {
@@ -312,25 +323,39 @@ inline bool Proposer::is_tight(const VmColumns& vms, std::size_t v, std::size_t 
     return vms.demand[v * kResources + r] >= (r == 0 ? kKnee : kSaturated) * vms.allocation[v * kResources + r];
 }
 
+inline Proposer::SizeBasis Proposer::size_basis(const VmColumns& vms, std::size_t v) const {
+    SizeBasis basis;
+    const DemandWindow& window = memory_->window();
+    const Economy& e = priced_->economy;
+    const Vec4 late{e.late_usd_mhz_h / (1.0F - kKnee), 0.0F, 0.0F, 0.0F};
+    const float credit = vms.credit[v];
+    basis.now = load4(vms.allocation.data() + v * kResources);
+    basis.flavour = load4(vms.flavour.data() + v * kResources);
+    basis.peak = window.peaks(v);
+    basis.room = load4(room_usd_h_.data());
+    basis.price = load4(e.unmet_usd_h.data()) * Vec4{credit, credit, credit, credit} + late;
+    basis.seen = window.seen(v);
+    return basis;
+}
+
 // To what a VM's allocation may be cut. Memory: a headroom over its peak. Of the others, peaks say less, as they jump:
 // if a tick brings a new peak with probability p = unseen / samples, anywhere up to what the VM has, cutting a to w
 // costs p * price * (a - w)^2 / (2 (a - peak)) and frees (a - w) * room; the best w is a - (a - peak) * room / (p *
 // price).
-inline Vec4 Proposer::least_of(const VmColumns& vms, std::size_t v, const Sizing& sizing) const {
+inline Vec4 Proposer::least_of(const SizeBasis& basis, const Sizing& sizing) const {
     const auto splat = [](float x) { return Vec4{x, x, x, x}; };
-    const Vec4 now = load4(vms.allocation.data() + v * kResources);
-    const Vec4 flavour = load4(vms.flavour.data() + v * kResources);
-    const DemandWindow& window = memory_->window();
-    const Vec4 peak = window.peaks(v), room = load4(room_usd_h_.data());
-    const Economy& e = priced_->economy;
-    const Vec4 late{e.late_usd_mhz_h / (1.0F - kKnee), 0.0F, 0.0F, 0.0F};
-    const Vec4 price = load4(e.unmet_usd_h.data()) * splat(vms.credit[v]) + late;
-    const Vec4 likely = splat(sizing.unseen / static_cast<float>(window.seen(v) + 1));
-    const Vec4 floor = max4(splat(sizing.slack) * peak, splat(sizing.slack_floor) * flavour);
-    const Vec4 best = max4(floor, now - (now - peak) * room / max4(likely * price, splat(1e-12F)));
-    const Int4 stays = (floor >= now) | (room <= Vec4{});
-    Vec4 least = sizing.slack <= 0.0F ? now : stays ? now : best;
-    least[1] = std::clamp(sizing.headroom * peak[1], knobs_.floor * flavour[1], knobs_.memory_ceiling * flavour[1]);
+    Vec4 least = basis.now;
+    if (sizing.slack > 0.0F) {
+        const Vec4 likely = splat(sizing.unseen / static_cast<float>(basis.seen + 1));
+        const Vec4 floor = max4(splat(sizing.slack) * basis.peak, splat(sizing.slack_floor) * basis.flavour);
+        const Vec4 best =
+            max4(floor, basis.now - (basis.now - basis.peak) * basis.room / max4(likely * basis.price, splat(1e-12F)));
+        const Int4 stays = (floor >= basis.now) | (basis.room <= Vec4{});
+        least = stays ? basis.now : best;
+    }
+    const float flavour_mib = basis.flavour[1];
+    least[1] =
+        std::clamp(sizing.headroom * basis.peak[1], knobs_.floor * flavour_mib, knobs_.memory_ceiling * flavour_mib);
     return least;
 }
 

@@ -42,6 +42,7 @@ void Proposer::learn(const ClusterState& state, const Changed& changed) {
         for (const std::int32_t vm : *seen) looked_[at(vm)] = 0;
     turn_.clear();
     tight_.clear();
+    losses_.clear();
     pressed_.clear();
     const auto look_at = [&](std::int32_t vm, std::vector<std::int32_t>& among) {
         const std::size_t v = at(vm);
@@ -112,16 +113,17 @@ void Proposer::look_at_size(std::size_t v) {
     if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) return;
     const float* const now = vms.allocation.data() + v * kResources;
     const float part = knobs_.least_change;
-    const Vec4 change = Vec4{part, part, part, part} * load4(vms.flavour.data() + v * kResources);
     std::array<float, kDense> kept_usd_h{}; // unmet as it is, once it is asked for
     std::array<bool, kDense> known{};
+    const SizeBasis basis = size_basis(vms, v);
+    const Vec4 change = Vec4{part, part, part, part} * basis.flavour;
     for (std::size_t i = 0; i < cuts_.size(); ++i) {
         const Sizing& sizing = sizing_of(i);
-        if (memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
+        if (basis.seen < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
+        const Vec4 leasts = least_of(basis, sizing);
+        if (!any4((basis.room > Vec4{}) & (basis.now - leasts >= change))) continue;
         Cut cut{static_cast<std::int32_t>(v), 0.0F, 0.0F, {}, {}, {}};
         bool cuts = false;
-        const Vec4 leasts = least_of(vms, v, sizing);
-        if (!any4((load4(room_usd_h_.data()) > Vec4{}) & (load4(now) - leasts >= change))) continue;
         for (std::size_t r = 0; r < kDense; ++r) {
             const float least = leasts[static_cast<int>(r)];
             if (room_usd_h_[r] <= 0.0F || now[r] - least < change[static_cast<int>(r)]) continue;
@@ -149,7 +151,7 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
     std::copy_n(now, kResources, allocation.begin());
-    const Vec4 leasts = least_of(vms, v, sizing);
+    const Vec4 leasts = least_of(size_basis(vms, v), sizing);
     for (std::size_t r = 0; r < kDense; ++r) {
         if (!is_tight(vms, v, r)) {
             const float least = leasts[static_cast<int>(r)];
@@ -164,6 +166,19 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
     if (!site_->largest_vm.empty() && vms.host[v] >= 0)
         allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
     return !std::equal(now, now + kDense, allocation.begin());
+}
+
+// What a VM that is close to a limit loses less of a resource with `then` than with `now`; most sizings and all lists
+// of candidates of a tick ask the same.
+float Proposer::served_usd_h(std::size_t k, std::size_t r, float now, float then) {
+    Losses& losses = losses_[k];
+    const auto v = at(tight_[k]);
+    if (losses.now_usd_h[r] < 0.0F) losses.now_usd_h[r] = unmet_usd(v, r, now);
+    if (losses.then[r] != then) {
+        losses.then[r] = then;
+        losses.then_usd_h[r] = unmet_usd(v, r, then);
+    }
+    return losses.now_usd_h[r] - losses.then_usd_h[r];
 }
 
 // Every VM that gains, by the sizing of that number.
@@ -197,7 +212,9 @@ void Proposer::right_size(std::size_t number) {
         if (grown_[h] != 0) planned_->exchange(room_.data() + h * kResources, h, cut.before.data(), cut.after.data());
         resize(cut.vm, cut.after, cut.performance, cut.utilisation);
     }
-    for (const std::int32_t vm : tight_) {
+    losses_.resize(tight_.size());
+    for (std::size_t k = 0; k < tight_.size(); ++k) {
+        const std::int32_t vm = tight_[k];
         const std::size_t v = at(vm);
         if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
         if (planned_->reshaped(v) || memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks))
@@ -209,7 +226,7 @@ void Proposer::right_size(std::size_t number) {
         float performance = 0.0F, utilisation = 0.0F;
         for (std::size_t r = 0; r < kDense; ++r) { // each by itself: what does not pay, or has no room, stays
             if (allocation[r] == now[r]) continue;
-            const float served = (unmet_usd(v, r, now[r]) - unmet_usd(v, r, allocation[r])) * horizon_h_;
+            const float served = served_usd_h(k, r, now[r], allocation[r]) * horizon_h_;
             const float freed = (now[r] - allocation[r]) * room_usd_h_[r] * horizon_h_;
             if (served + freed <= 0.0F ||
                 (allocation[r] > now[r] &&
