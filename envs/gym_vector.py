@@ -29,7 +29,8 @@ class DataCenterVectorEnv(gymnasium.vector.VectorEnv[Observation, Actions, npt.N
     """``DataCenterEnv`` many times over, Dict observations; an environment that is done begins anew in that
     step.
 
-    Observations are views of two buffers in turn: copy what must outlive the next step. ``infos`` holds
+    Observations are views of two buffers in turn: copy what must outlive the next step, and write to none, as
+    only what has changed is written there again. ``infos`` holds
     ``discount`` and ``invalid_action`` (n_envs,); of environments that are done also ``final_obs`` and
     ``final_info``, and ``_final_obs``, ``_final_info``: which they are.
     """

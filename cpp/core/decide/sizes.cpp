@@ -58,7 +58,8 @@ void Proposer::learn(const ClusterState& state, const Changed& changed) {
     }
     for (const std::int32_t vm : window.settled()) look_at(vm, turn_);
     const std::size_t period = std::clamp<std::size_t>((n + kLooksATick - 1) / kLooksATick, 1, kLookTicks);
-    for (std::size_t v = static_cast<std::size_t>(std::max<std::int64_t>(tick_, 0)) % period; v < n; v += period)
+    const std::size_t turn = static_cast<std::size_t>(std::max<std::int64_t>(tick_, 0)) % period;
+    for (std::size_t v = n * turn / period; v < n * (turn + 1) / period; ++v) // neighbours: their columns lie together
         look_at(static_cast<std::int32_t>(v), turn_);
     if (!window.settled().empty()) std::sort(turn_.begin(), turn_.end());
     note_odd(vms, changed);
