@@ -281,7 +281,7 @@ class Proposer {
     static constexpr std::int32_t kFewSamples = 12;                     // of a VM, after which a peak says something
     float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F;        // means of so many ticks, at most a day
     bool alarmed_ = false;                                              // some host may fail soon
-    std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM there was reshaped, more is promised; scratch
+    std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM was reshaped; may be promised more; scratch
     std::vector<float> allocated_;              // (n_hosts, 5) before VMs were right-sized
     // Rows as they were written last, and which of them (k,) hold no more.
     mutable std::vector<float> rows_;
