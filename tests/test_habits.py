@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def test_savings_are_read_from_what_demand_is_like() -> None:
     rules = rng.uniform(5, 50, 400)
     cost = rules * np.exp(-(true + rng.normal(0, 2.0, true.shape)) / 100)
     options = (Option("a", "right_size", 1), Option("b", "plan", 1))
-    trials = Trials(options, rules, cost, columns)
+    trials = Trials(options, rules, cost, columns, np.arange(400))
     habits = fitted(trials, COLUMNS, COLUMNS, 1.0)
     assert habits[0].bias == pytest.approx(3.0, abs=0.7)
     assert habits[0].weights == pytest.approx({"cpu_of_flavour": 8.0, "memory_of_flavour": -12.0}, abs=1.0)
@@ -55,6 +56,23 @@ def test_savings_are_read_from_what_demand_is_like() -> None:
     both = read(trials, [best, found["plan"][0]], config, COLUMNS)
     assert [habit.option for habit in both] == list(options)
     assert both[0].bias == pytest.approx(habits[0].bias)
+
+
+def test_draws_of_one_day_foretell_nothing_of_another() -> None:
+    rng = np.random.default_rng(0)
+    day = np.repeat(np.arange(24), 20)
+    columns = rng.normal(0, 1, (24, 1))[day]  # tells the days apart
+    chance = rng.normal(0, 10.0, 24)[day]  # what a day saves has nothing to do with it
+    rules = np.full(len(day), 10.0)
+    cost = (rules * np.exp(-(chance + rng.normal(0, 0.1, len(day))) / 100))[None]
+    trials = Trials((Option("a", "plan", 1),), rules, cost, columns, day)
+    config = HabitsConfig(columns=((), ("jitter",)), margins=(0.0,))
+    for best in readings(trials, config, ("jitter",))["plan"]:
+        assert best.saved.mean - best.saved.half_width < 0.0
+    alone = replace(trials, groups=np.arange(len(day)))
+    assert any(
+        found.saved.mean > found.saved.half_width for found in readings(alone, config, ("jitter",))["plan"]
+    )
 
 
 def test_options_are_named_and_numbered_as_the_generator_has_them() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+import numpy as np
+
 from foreshade.envs.student import t_quantile
 
 CONFIDENCE = 0.95
@@ -30,6 +32,21 @@ class Estimate:
         if not math.isfinite(mean):
             return cls(math.nan, math.nan, n)
         return cls(mean, t_quantile(0.5 + CONFIDENCE / 2, n - 1) * stdev(values) / math.sqrt(n), n)
+
+    @classmethod
+    def clustered(cls, values: Sequence[float], groups: Sequence[int]) -> Estimate:
+        """The interval of the mean of values that are independent between groups, and not within one.
+
+        Liang & Zeger (Biometrika 73(1), 1986): the variance of the mean is that of the groups' sums of residuals,
+        here with Student's quantile and the correction for their number; NaN below two groups.
+        """
+        said, of = np.asarray(values, np.float64), np.unique(np.asarray(groups), return_inverse=True)[1]
+        n_groups = int(of.max(initial=-1)) + 1
+        if n_groups < 2:
+            return cls(float(said.mean()) if len(said) else math.nan, math.nan, len(said))
+        sums = np.bincount(of, said - said.mean())
+        error = math.sqrt(n_groups / (n_groups - 1) * float(sums @ sums)) / len(said)
+        return cls(float(said.mean()), t_quantile(0.5 + CONFIDENCE / 2, n_groups - 1) * error, len(said))
 
     @property
     def resolved(self) -> bool:

@@ -45,10 +45,17 @@ class Trials:
     rules_usd: F64  # (n,)
     option_usd: F64  # (n_options, n)
     columns: F64  # (n, G) of the context, means over the decisions of the rules
+    groups: npt.NDArray[np.int64]  # (n,) workloads of one group are alike
 
     def of(self, which: npt.NDArray[np.bool_]) -> Trials:
         """Those on some of the workloads, (n,)."""
-        return Trials(self.options, self.rules_usd[which], self.option_usd[:, which], self.columns[which])
+        return Trials(
+            self.options,
+            self.rules_usd[which],
+            self.option_usd[:, which],
+            self.columns[which],
+            self.groups[which],
+        )
 
     @property
     def savings(self) -> F64:
@@ -92,6 +99,8 @@ def try_options(
             f"habits: expected at least {_LEAST_WORKLOADS} workloads and an option, "
             f"got {len(runs)} and {len(options)}"
         )
+    if len(set(runs.groups)) < 2:
+        raise InputError("habits: expected draws of at least two days or stretches of a trace, got one's")
     schema, actor = policy.network["schema"], policy.scorer.actor
     origin = {"candidates": knobs.model_dump(mode="json")}
     untouched = {name: value.clone() for name, value in actor.state_dict().items()}
@@ -115,7 +124,8 @@ def try_options(
     policy.range_low.copy_(torch.as_tensor(np.min([seen.low for seen in every], axis=0)))
     policy.range_high.copy_(torch.as_tensor(np.max([seen.high for seen in every], axis=0)))
     usd = np.array([[seen.usd for seen in followed] for followed in played])
-    return Trials(tuple(options), usd[0], usd[1:], np.array([seen.columns for seen in played[0]]))
+    columns = np.array([seen.columns for seen in played[0]])
+    return Trials(tuple(options), usd[0], usd[1:], columns, np.array(runs.groups))
 
 
 def fitted(trials: Trials, names: Sequence[str], known: Sequence[str], ridge: float) -> tuple[Habit, ...]:
@@ -146,13 +156,15 @@ class Reading:
 def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> dict[str, list[Reading]]:
     """By kind every set of columns with every margin, cross-validated; the one whose interval begins highest first.
 
-    Kinds are read apart, as what one of them saves depends on other things than what another does.
+    Kinds are read apart, as what one of them saves depends on other things than what another does. Groups of
+    workloads are left out whole, and count as one in the interval: draws of a day would foretell each other.
     """
-    folds = np.arange(len(trials.rules_usd)) % _FOLDS
+    folds = np.unique(trials.groups, return_inverse=True)[1] % _FOLDS
+    n_folds = int(folds.max()) + 1
     found: dict[str, list[Reading]] = {option.kind: [] for option in trials.options}
     for names in config.columns:
         expected = np.empty(trials.savings.shape)
-        for fold in range(_FOLDS):
+        for fold in range(n_folds):
             of = folds == fold
             habits = fitted(trials.of(~of), names, known, config.ridge)
             expected[:, of] = [habit.expected(trials.columns[of], known) for habit in habits]
@@ -161,7 +173,8 @@ def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> dict
             best = expected[rows].argmax(axis=0)
             follow = expected[rows].max(axis=0) > margin
             saved = np.where(follow, trials.savings[rows][best, np.arange(len(folds))], 0.0)
-            found[kind].append(Reading(kind, tuple(names), margin, Estimate.of(saved.tolist())))
+            worth = Estimate.clustered(saved.tolist(), trials.groups.tolist())
+            found[kind].append(Reading(kind, tuple(names), margin, worth))
     return {
         kind: sorted(of, key=lambda one: one.saved.half_width - one.saved.mean) for kind, of in found.items()
     }

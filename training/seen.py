@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -28,6 +28,11 @@ class Seen:
 
 class Runs(Protocol):
     """Whole runs, one for each workload."""
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """(n,) number of what each workload is drawn from: those of one group are alike."""
+        ...
 
     def __len__(self) -> int:
         """Workloads."""
@@ -66,6 +71,11 @@ class NativeRuns:
 
     def __init__(self, env: VecEnv, seed: int) -> None:
         self._env, self._seed = env, seed
+
+    @property
+    def groups(self) -> Sequence[int]:
+        """Each is its own."""
+        return range(len(self))
 
     def __len__(self) -> int:
         """Environments, one for each workload."""

@@ -28,7 +28,7 @@ from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.training.cases import ham_cases, world_of
-from foreshade.training.estimate import paired
+from foreshade.training.estimate import Estimate
 from foreshade.training.evaluation import RULES, Comparison, Episodes, means
 from foreshade.training.seen import Seen, Sight
 
@@ -91,6 +91,13 @@ class WholeRuns:
             )
         return cls(cases, components, processes=processes)
 
+    @property
+    def groups(self) -> Sequence[int]:
+        """By the case whose VMs are drawn (``~``): a day, or a stretch of days."""
+        names = [case.partition("~")[0] for case in self.cases]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        return [numbers[name] for name in names]
+
     def __len__(self) -> int:
         """Workloads."""
         return len(self.cases)
@@ -108,7 +115,7 @@ class WholeRuns:
         decisions = max(1, sum(run.decisions for run in ours))
         return Comparison(
             Episodes(usd, means([run.terms for run in ours]), means([run.actions for run in ours]), {}),
-            {RULES: paired(usd.tolist(), theirs.tolist())},
+            {RULES: Estimate.clustered((usd - theirs).tolist(), self.groups)},
             {RULES: float(theirs.mean())},
             fallback_rate=sum(run.doubted for run in ours) / decisions,
             out_of_range_rate=sum(run.out_of_range for run in ours) / decisions,
