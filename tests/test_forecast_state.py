@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from foreshade import _core as core
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.cache import cache_folder
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.forecast.table import forecast_source, precompute, row_owners, table_files
 from foreshade.envs.simulated import SimulatedWorld
@@ -371,8 +373,8 @@ def test_a_table_never_looks_ahead_and_is_made_once(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one[:31], two[:31])
     assert not np.array_equal(one[31:], two[31:])
     assert not one[0].any()
-    stamp = made[0].moments.stat().st_mtime_ns
-    assert precompute(tiny_world.workload([wave, 200.0]), 60, tmp_path).moments.stat().st_mtime_ns == stamp
+    file = made[0].moments.stat().st_ino
+    assert precompute(tiny_world.workload([wave, 200.0]), 60, tmp_path).moments.stat().st_ino == file
     assert len(list(tmp_path.iterdir())) == 4
 
 
@@ -397,6 +399,28 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder that can be written"):
         precompute(tiny_world.workload([300.0]), 60, tmp_path / "file" / "below")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_tables_of_the_cache_that_are_longest_not_used_make_room(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FORESHADE_CACHE", str(tmp_path))
+    folder = cache_folder()
+    loads = [tiny_world.workload([megahertz]) for megahertz in (300.0, 200.0, 100.0, 400.0)]
+    first, second, third = (table_files(load, 60, folder).moments for load in loads[:3])
+    for age, load in enumerate(loads[:3]):
+        precompute(load, 60, folder)
+        for path in folder.iterdir():
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 100.0 - age))
+    precompute(loads[0], 60, folder)  # it is there, and used again
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    monkeypatch.setenv("FORESHADE_CACHE_GIB", str(size * 1.1 / 1024**3))
+    fourth = precompute(loads[3], 60, folder).moments
+    assert [path.exists() for path in (first, second, third, fourth)] == [True, False, True, True]
+    precompute(loads[1], 60, tmp_path / "elsewhere")  # a folder of one's own is left alone
+    monkeypatch.setenv("FORESHADE_CACHE_GIB", "much")
+    with pytest.raises(InputError, match="FORESHADE_CACHE_GIB: expected GiB above 0, found 'much'"):
+        precompute(loads[1], 60, folder)
 
 
 def test_a_simulated_world_makes_its_table_and_shows_it(

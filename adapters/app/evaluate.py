@@ -20,10 +20,10 @@ from foreshade.agents.episode import play
 from foreshade.agents.rules.rules import Decider
 from foreshade.envs.data_centre import cut
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.cache import cache_folder
 from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.forecast.table import (
     Forecast,
-    cache_folder,
     known_forecast,
     precompute,
     table_bytes,

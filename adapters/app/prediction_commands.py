@@ -148,7 +148,8 @@ def forecast_precompute(
 
     What the engine forecasts from the ticks before each.
     """
-    from foreshade.envs.forecast.table import cache_folder, precompute  # noqa: PLC0415
+    from foreshade.envs.forecast.cache import cache_folder  # noqa: PLC0415
+    from foreshade.envs.forecast.table import precompute  # noqa: PLC0415
     from foreshade.envs.workloads.spec import load_workload  # noqa: PLC0415
 
     played = load_workload(workload, tick_s=tick_s)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +25,13 @@ import numpy.typing as npt
 from foreshade import _core
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.announced import Announced
+from foreshade.envs.forecast.cache import (
+    CACHE_VARIABLE,
+    cache_folder,
+    cache_limit_bytes,
+    make_room,
+    note_use,
+)
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.workloads.workload import Workload
 
@@ -35,7 +43,6 @@ Forecast = Literal["none", "table", "online"]
 FORECASTS: tuple[Forecast, ...] = ("none", "table", "online")
 
 FORMAT = 4  # raise it when the engine's forecasts change for the same configuration
-CACHE_VARIABLE = "FORESHADE_CACHE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +68,6 @@ def known_forecast(said: str) -> Forecast:
         if said == known:
             return known
     raise InputError(f"--forecast: expected {', '.join(FORECASTS)}, found {said!r}")
-
-
-def cache_folder() -> Path:
-    """Where tables are kept: below FORESHADE_CACHE, else below the user's cache folder (XDG_CACHE_HOME)."""
-    told = os.environ.get(CACHE_VARIABLE)
-    base = (
-        Path(told) if told else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foreshade"
-    )
-    return base / "forecasts"
 
 
 def row_owners(workload: Workload, n_ticks: int) -> I32:
@@ -111,16 +109,19 @@ def precompute(
 ) -> TableFiles:
     """Make the table of a workload's first ticks, unless it lies there already.
 
-    Each file appears whole or not at all, so two that make the same table do no harm.
+    Each file appears whole or not at all, so two that make the same table do no harm. In the cache's own folder
+    others make room for it.
 
     Raises:
-        InputError: the folder cannot be written, or has no room.
+        InputError: the folder cannot be written, or has no room; FORESHADE_CACHE_GIB is no number.
 
     """
     config = config or EngineConfig.of_tick(workload.tick_s)
     files = table_files(workload, n_ticks, folder, config)
     if files.exist(quantiles=quantiles):
+        note_use([files.moments, files.quantiles])
         return files
+    limit_bytes = cache_limit_bytes() if folder == cache_folder() else math.inf
     n_series, n_horizons = workload.n_series, len(config.horizons)
     owner = row_owners(workload, n_ticks)
     forecaster = _core.DemandForecaster(config.native, n_series)
@@ -131,6 +132,7 @@ def precompute(
     parts = {path: path.with_name(f".{path.stem}.{os.getpid()}.npy") for path in wanted}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        make_room(folder, table_bytes(workload, n_ticks, quantiles=quantiles), limit_bytes)
         moments = _file(parts[files.moments], (n_ticks + 1, n_horizons, n_series, 4, 2))
         rows: F32 | None = None
         if quantiles:
