@@ -61,7 +61,7 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
         "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2096)),
         "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
-        "gate": tuple(f"enterprise:{seed}" for seed in range(400, 496)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(800, 1040)),
     },
     "planetlab": {
         "train": _PLANETLAB_DAYS,
