@@ -11,9 +11,6 @@ twentieth of runs drawn in. Every run is as `foreshade evaluate` plays it. What 
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from multiprocessing import get_context
 from random import Random
 from typing import Any
 
@@ -23,9 +20,10 @@ from foreshade.agents.episode import play
 from foreshade.agents.managers.rack_power import RackPower
 from foreshade.agents.managers.registry import load_components
 from foreshade.agents.rules.rules import Rules
-from foreshade.envs.candidates import RULES, WATCHED_PLAN
+from foreshade.envs.candidates import RULES
 from foreshade.envs.student import t_quantile
 from foreshade.training.cases import HAM_CASES, world_of
+from foreshade.training.side_by_side import side_by_side
 
 #: By knob the value that others are held against, and those; `plan.` of the plan's packer, `rack.` of rack_power.
 LEVELS: dict[str, tuple[Any, ...]] = {
@@ -61,21 +59,18 @@ LEVELS: dict[str, tuple[Any, ...]] = {
 }
 
 Setting = dict[str, Any]
+RACK = "rack."
 
 
 def rules_with(setting: Setting) -> Rules:
     """The rules, and the components that are on, with other values."""
-
-    def of(prefix: str) -> Setting:
-        return {key.removeprefix(prefix): value for key, value in setting.items() if key.startswith(prefix)}
-
-    plan = WATCHED_PLAN.model_copy(update={"packer": replace(WATCHED_PLAN.packer, **of("plan."))})
-    own = {key: value for key, value in setting.items() if "." not in key}
+    racks = {knob.removeprefix(RACK): value for knob, value in setting.items() if knob.startswith(RACK)}
+    rules = RULES.changed({knob: value for knob, value in setting.items() if not knob.startswith(RACK)})
     managers = [
-        RackPower(one.knobs.model_copy(update=of("rack."))) if isinstance(one, RackPower) else one
+        RackPower(one.knobs.model_copy(update=racks)) if isinstance(one, RackPower) else one
         for one in load_components()
     ]
-    return Rules(RULES.model_copy(update={**own, "plans": (plan,)}), managers)
+    return Rules(rules, managers)
 
 
 def usd_of(run: tuple[str, Setting]) -> float:
@@ -104,8 +99,7 @@ def main() -> None:
     beside = [(knob, value) for knob, values in LEVELS.items() for value in values[1:]]
     if len(drawn) <= len(beside) + 1:
         parser.error(f"--workloads, --runs: expected more than {len(beside) + 1} runs, got {len(drawn)}")
-    with ProcessPoolExecutor(said.processes, mp_context=get_context("spawn")) as pool:
-        usd = np.array(list(pool.map(usd_of, runs, chunksize=1 + said.runs))).reshape(-1, 1 + said.runs)
+    usd = np.array(list(side_by_side(usd_of, runs, said.processes, 1 + said.runs))).reshape(-1, 1 + said.runs)
     change = 100.0 * np.log(usd[:, 1:] / usd[:, :1]).ravel()
     x = np.ones((len(drawn), 1 + len(beside)))
     x[:, 1:] = [[setting[knob] == value for knob, value in beside] for setting in drawn]

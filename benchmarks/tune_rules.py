@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,22 +62,6 @@ GRIDS: Mapping[str, tuple[Any, ...]] = {
     "plan.move_weight": (1.0, 2.0),
     "plan.margin_usd": (0.0, 0.001),
 }
-
-
-def changed(knobs: CandidateKnobs, knob: str, value: Any) -> CandidateKnobs:
-    """The knobs with one of them set; ``plan.`` of the first plan's packer."""
-    if knob.startswith("plan."):
-        first, *others = knobs.plans
-        packer = replace(first.packer, **{knob.removeprefix("plan."): value})
-        return knobs.model_copy(update={"plans": (first.model_copy(update={"packer": packer}), *others)})
-    return knobs.model_copy(update={knob: value})
-
-
-def value_of(knobs: CandidateKnobs, knob: str) -> Any:
-    """What a knob is at."""
-    if knob.startswith("plan."):
-        return getattr(knobs.plans[0].packer, knob.removeprefix("plan."))
-    return getattr(knobs, knob)
 
 
 @cache
@@ -139,11 +122,11 @@ def tune(knobs: CandidateKnobs, search: Search, passes: int) -> CandidateKnobs:
     for _ in range(passes):
         before = best
         for knob, grid in GRIDS.items():
-            tried = {str(v): (search.cost(changed(knobs, knob, v)), v) for v in grid}
+            tried = {str(v): (search.cost(knobs.changed({knob: v})), v) for v in grid}
             print(knob, {v: round(c, 4) for v, (c, _) in tried.items()}, flush=True)
             cost, value = min(tried.values(), key=lambda pair: pair[0])
             if cost < best:
-                best, knobs = cost, changed(knobs, knob, value)
+                best, knobs = cost, knobs.changed({knob: value})
                 print(f"  {knob} = {value}: {best:.4f}", flush=True)
         if best > before - 1e-4:
             break
@@ -155,7 +138,7 @@ def ablate(rules: CandidateKnobs, cases: tuple[str, ...]) -> None:
     alone = {case: play(case, PLACEMENT)["usd"] for case in cases}
 
     def mean(kinds: tuple[str, ...]) -> float:
-        knobs = changed(rules, "preferred", kinds)
+        knobs = rules.changed({"preferred": kinds})
         return float(np.exp(np.mean([np.log(play(case, knobs)["usd"] / alone[case]) for case in cases])))
 
     print("| kinds | rules without them | `expected-cost` with them alone |")
@@ -197,7 +180,7 @@ def main() -> None:
         return
     tuned = tune(rules, Search(said.log), said.passes)
     for knob in GRIDS:
-        print(f"{knob}: {value_of(tuned, knob)}")
+        print(f"{knob}: {tuned.value(knob)}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -15,6 +16,8 @@ from foreshade.envs.site import Site
 
 #: Kinds of candidates, in the order of their flags among the columns.
 KINDS: tuple[str, ...] = tuple(_core.candidate_kinds())
+#: Before the name of a knob: that of the packer which the rules follow.
+OF_PLAN = "plan."
 
 
 class PlanKnobs(Knobs):
@@ -132,6 +135,47 @@ class CandidateKnobs(Sizing):
     def rule_labels(self) -> tuple[str, ...]:
         """What people call each rule and each leaf of the tree, by the number that a candidate carries."""
         return compiled(self.rules, self.tree).labels
+
+    @property
+    def followed(self) -> int | None:
+        """Which of the plans the rules follow: the first that they prefer; None = they follow none."""
+        return next((number for number, plan in enumerate(self.plans) if plan.preferred), None)
+
+    def changed(self, setting: Mapping[str, Any]) -> CandidateKnobs:
+        """The same with other values, checked; a name with ``plan.`` is a knob of the packer that the rules follow.
+
+        Raises:
+            ValueError: a value is out of range, there is no such knob, or the rules follow no plan.
+
+        """
+        own = {knob: value for knob, value in setting.items() if not knob.startswith(OF_PLAN)}
+        of_plan = {self._of_plan(knob): setting[knob] for knob in setting if knob not in own}
+        plans = list(self.plans)
+        for at in {at for at, _ in of_plan}:
+            packer = replace(plans[at].packer, **{name: value for (_, name), value in of_plan.items()})
+            plans[at] = plans[at].model_copy(update={"packer": packer})
+        return CandidateKnobs.model_validate({**self.model_dump(), **own, "plans": tuple(plans)})
+
+    def value(self, knob: str) -> Any:
+        """What a knob is at, named as in ``changed``.
+
+        Raises:
+            ValueError: there is no such knob of a packer, or the rules follow no plan.
+
+        """
+        if not knob.startswith(OF_PLAN):
+            return getattr(self, knob)
+        at, name = self._of_plan(knob)
+        return getattr(self.plans[at].packer, name)
+
+    def _of_plan(self, knob: str) -> tuple[int, str]:
+        """Which plan a knob with ``plan.`` is of, and its name there."""
+        name = knob.removeprefix(OF_PLAN)
+        if self.followed is None:
+            raise ValueError(f"{knob}: expected rules that follow a plan, found none")
+        if name not in PackerKnobs.__dataclass_fields__:
+            raise ValueError(f"{knob}: expected a knob of packers, found none of that name")
+        return self.followed, name
 
     def on(self, site: Site) -> CandidateKnobs:
         """What holds on a site: the same, or ``idle_is_off`` or ``placement_only`` in place of what it names."""

@@ -69,6 +69,15 @@ def test_a_trial_sets_knobs_of_the_plan_and_kinds_too(tmp_path: Path) -> None:
     assert read_back(tmp_path, tried) == tried
 
 
+def test_a_knob_of_a_plan_wants_a_plan_that_is_followed() -> None:
+    unled = RULES.model_copy(update={"plans": (RULES.plans[0].model_copy(update={"preferred": False}),)})
+    with pytest.raises(ValueError, match=r"plan\.reserve: expected rules that follow a plan, found none"):
+        unled.changed({"plan.reserve": 2.0})
+    with pytest.raises(ValueError, match=r"plan\.reserves: expected a knob of packers"):
+        RULES.changed({"plan.reserves": 2.0})
+    assert not any(name.startswith("plan.") for name in untuned_params(unled))
+
+
 def test_a_study_that_goes_on_is_the_one_that_never_stopped(tmp_path: Path) -> None:
     at_once, in_two = searched(tmp_path, "once", 5), searched(tmp_path, "twice", 2, 5)
     assert at_once.to_dict() == in_two.to_dict()

@@ -8,11 +8,9 @@ it, the rules as they come with the package, both with the same components.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,8 +29,10 @@ from foreshade.training.cases import ham_cases, world_of
 from foreshade.training.estimate import Estimate
 from foreshade.training.evaluation import RULES, Comparison, Episodes, means
 from foreshade.training.seen import Seen, Sight
+from foreshade.training.side_by_side import side_by_side
 
 NATIVE, DEFAULT_COMPONENTS = "native", "default"
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +122,8 @@ class WholeRuns:
             by_case=dict(zip(self.cases, zip(usd.tolist(), theirs.tolist(), strict=True), strict=True)),
         )
 
-    def _each(self, one: Callable[[str], Any], cases: Sequence[str]) -> Iterator[Any]:
-        if self._processes == 1:
-            yield from map(one, cases)
-            return
-        with ProcessPoolExecutor(self._processes, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(one, cases)
+    def _each(self, one: Callable[[str], Made], cases: Sequence[str]) -> Iterator[Made]:
+        return side_by_side(one, cases, self._processes)
 
 
 class _Watched(Decider):

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foreshade.agents.rules.rule_file import to_yaml
-from foreshade.envs.candidates import KINDS, CandidateKnobs
+from foreshade.envs.candidates import KINDS, OF_PLAN, CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
 from foreshade.training.estimate import Estimate
@@ -27,6 +27,7 @@ STUDY = "study.log"
 #: Kinds that may be taken beside the plan; which are is part of the search.
 OPTIONAL_KINDS = ("place", "migrate", "microvm", "drain", "power_on")
 ALWAYS_KINDS = ("right_size", "grow", "shrink")
+_TAKE = "take."  # before the name of a kind: whether it may be taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,41 +132,26 @@ def file_of(i: int) -> str:
 
 
 def changed(knobs: CandidateKnobs, params: Mapping[str, Any]) -> CandidateKnobs:
-    """The knobs with those of a trial; the plan that the rules follow is the first that they prefer."""
-    update: dict[str, Any] = {}
-    packer: dict[str, Any] = {}
-    kinds = set(ALWAYS_KINDS)
-    for name, value in params.items():
-        if name.startswith("take."):
-            kinds |= {name.removeprefix("take.")} if value else set()
-        elif name.startswith("plan."):
-            packer[name.removeprefix("plan.")] = value
-        else:
-            update[name] = value
-    if any(name.startswith("take.") for name in params):
+    """The knobs with those of a trial."""
+    setting = {name: value for name, value in params.items() if not name.startswith(_TAKE)}
+    if len(setting) < len(params):
+        kinds = {*ALWAYS_KINDS, *(kind for kind in OPTIONAL_KINDS if params.get(f"{_TAKE}{kind}"))}
         order = dict.fromkeys((*knobs.preferred, *KINDS))
-        update["preferred"] = tuple(kind for kind in order if kind in kinds)
-    plans = list(knobs.plans)
-    for i, plan in enumerate(plans):
-        if plan.preferred and packer:
-            plans[i] = plan.model_copy(update={"packer": replace(plan.packer, **packer)})
-            break
-    return CandidateKnobs.model_validate({**knobs.model_dump(), **update, "plans": tuple(plans)})
+        setting["preferred"] = tuple(kind for kind in order if kind in kinds)
+    return knobs.changed(setting)
 
 
 def untuned_params(knobs: CandidateKnobs) -> dict[str, Any]:
     """The knobs as a trial would say them, inside the spans: where the search begins."""
-    plan = next((plan for plan in knobs.plans if plan.preferred), None)
-    params: dict[str, Any] = {}
-    for span in SPANS:
-        if span.knob.startswith("plan."):
-            if plan is None:
-                continue
-            value = getattr(plan.packer, span.knob.removeprefix("plan."))
-        else:
-            value = getattr(knobs, span.knob)
-        params[span.knob] = min(max(value, span.low), span.high)
-    return params | {f"take.{kind}": kind in knobs.preferred for kind in OPTIONAL_KINDS}
+    params: dict[str, Any] = {
+        span.knob: min(max(knobs.value(span.knob), span.low), span.high) for span in _spans(knobs)
+    }
+    return params | {f"{_TAKE}{kind}": kind in knobs.preferred for kind in OPTIONAL_KINDS}
+
+
+def _spans(knobs: CandidateKnobs) -> Iterator[Span]:
+    followed = knobs.followed is not None
+    return (span for span in SPANS if followed or not span.knob.startswith(OF_PLAN))
 
 
 def search(
@@ -258,17 +244,14 @@ def _study(
 
 
 def _suggested(trial: Any, knobs: CandidateKnobs) -> dict[str, Any]:
-    followed = any(plan.preferred for plan in knobs.plans)
     params: dict[str, Any] = {}
-    for span in SPANS:
-        if span.knob.startswith("plan.") and not followed:
-            continue
+    for span in _spans(knobs):
         if span.whole:
             params[span.knob] = trial.suggest_int(span.knob, int(span.low), int(span.high), log=span.log)
         else:
             params[span.knob] = trial.suggest_float(span.knob, span.low, span.high, log=span.log)
     for kind in OPTIONAL_KINDS:
-        params[f"take.{kind}"] = trial.suggest_categorical(f"take.{kind}", [False, True])
+        params[f"{_TAKE}{kind}"] = trial.suggest_categorical(f"{_TAKE}{kind}", [False, True])
     return params
 
 
