@@ -1,6 +1,8 @@
 // How VMs and hosts come, change and go: docs/physics.md, "Lives of VMs and hosts" and "Failures".
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <queue>
 #include <utility>
 
 #include "core/simulator.hpp"
@@ -239,7 +241,6 @@ void Simulator::refresh_app(std::int32_t id) {
     if (micro > 0.0F && most < 1.0F && micro > most * (micro + ordinary))
         scale = most * ordinary / ((1.0F - most) * micro);
     app.weight = ordinary + scale * micro;
-    const bool was_dark = app.dark;
     app.dark = app.weight <= 0.0F && app.existing > 0;
     const float floor = plant_->work.app_memory_floor[at(id)];
     const auto members = static_cast<float>(plant_->work.app_members[at(id)]);
@@ -255,9 +256,10 @@ void Simulator::refresh_app(std::int32_t id) {
         recount_special(vm);
         if (vm.host >= 0) repack_vm(v);
     }
-    if (app.dark) app.dark_since_s = now_;
-    if (app.dark && !was_dark) dark_apps_.push_back(id);
-    if (!app.dark && was_dark) std::erase(dark_apps_, id);
+    if (!app.dark) return;
+    app.dark_since_s = now_;
+    if (!app.listed) dark_apps_.push_back(id);
+    app.listed = true;
 }
 
 // ---- VMs ------------------------------------------------------------------------------------------------------------
@@ -446,15 +448,27 @@ std::size_t Simulator::schedule() {
     std::vector<std::array<float, kResources>> promised; // room on hosts that are coming up
     const Scheduler rule = plant_->spec.scheduler;
     const auto n_hosts = static_cast<std::int32_t>(hosts_.size());
+    const auto load_of = [this](std::int32_t h) { return hosts_[at(h)].allocated[0] / plant_->hosts[at(h)].limit[0]; };
+    using Loaded = std::pair<float, std::int32_t>;
+    std::vector<Loaded> on;
+    for (std::int32_t h = 0; h < n_hosts && rule == Scheduler::worst_fit; ++h)
+        if (hosts_[at(h)].state == HostState::on) on.emplace_back(load_of(h), h);
+    std::priority_queue emptiest(std::greater<Loaded>(), std::move(on));
     for (const std::int32_t id : waiting_) {
         const Vm& vm = vms_[at(id)];
         if (vm.state != VmState::pending && vm.state != VmState::failed) continue;
         const Amounts need = need_of(id);
-        std::int32_t chosen = -1;
+        while (!emptiest.empty() && emptiest.top().first < load_of(emptiest.top().second)) { // has taken one since
+            const std::int32_t h = emptiest.top().second;
+            emptiest.pop();
+            emptiest.emplace(load_of(h), h);
+        }
+        std::int32_t chosen = emptiest.empty() ? -1 : emptiest.top().second;
+        if (chosen >= 0 && (!fits(chosen, need.data()) || !may_stand(id, chosen))) chosen = -1;
         float best = 0.0F;
-        for (std::int32_t h = 0; h < n_hosts; ++h) {
+        for (std::int32_t h = chosen < 0 ? 0 : n_hosts; h < n_hosts; ++h) {
             if (hosts_[at(h)].state != HostState::on || !fits(h, need.data()) || !may_stand(id, h)) continue;
-            const float load = hosts_[at(h)].allocated[0] / plant_->hosts[at(h)].limit[0];
+            const float load = load_of(h);
             if (chosen >= 0 && !(rule == Scheduler::best_fit ? load > best : load < best)) continue;
             chosen = h;
             best = load;

@@ -1,7 +1,7 @@
 // Live migration as iterative pre-copy over shared links: docs/physics.md, "Live migration".
 #include <algorithm>
 #include <array>
-#include <limits>
+#include <iterator>
 
 #include "core/simulator.hpp"
 
@@ -10,7 +10,6 @@ namespace foreshade {
 namespace {
 
 constexpr double kMibPerMbit = 1.0e6 / 8.0 / (1024.0 * 1024.0);
-constexpr double kNever = std::numeric_limits<double>::infinity();
 
 std::size_t at(std::int32_t index) {
     return static_cast<std::size_t>(index);
@@ -18,16 +17,17 @@ std::size_t at(std::int32_t index) {
 
 } // namespace
 
-// The migration whose next point comes first, the oldest of several; their number where there is none.
-std::size_t Simulator::next_migration() const {
-    std::size_t first = migrations_.size();
-    double next = kNever;
-    for (const std::uint32_t i : begun_)
-        if (migrations_[i].next_s < next) {
-            next = migrations_[i].next_s;
-            first = i;
-        }
-    return first;
+// The migration whose next point comes first, the oldest of several; null where there is none.
+const Simulator::Begun* Simulator::next_migration() const {
+    const auto first = std::min_element(begun_.begin(), begun_.end(),
+                                        [](const Begun& a, const Begun& b) { return a.next_s < b.next_s; });
+    return first == begun_.end() ? nullptr : &*first;
+}
+
+void Simulator::goes_on_at(std::uint32_t index, double time_s) {
+    std::lower_bound(begun_.begin(), begun_.end(), index, [](const Begun& a, std::uint32_t i) {
+        return a.migration < i;
+    })->next_s = time_s;
 }
 
 // ---- those that wait ------------------------------------------------------------------------------------------------
@@ -101,8 +101,9 @@ void Simulator::start_migration(std::uint32_t index) {
     m.working_set_mib = static_cast<double>(hypervisor.working_set) * m.memory_mib;
     m.remaining_mib = m.memory_mib;
     m.phase = Phase::setup;
-    begun_.insert(std::upper_bound(begun_.begin(), begun_.end(), index), index);
-    m.next_s = now_ + static_cast<double>(hypervisor.migration_setup_s);
+    const auto after = [](std::uint32_t i, const Begun& b) { return i < b.migration; };
+    begun_.insert(std::upper_bound(begun_.begin(), begun_.end(), index, after),
+                  {now_ + static_cast<double>(hypervisor.migration_setup_s), index});
     const bool keeps = keeps_sums(m.source);
     if (keeps)
         account(m.source, p, -1.0F);
@@ -131,7 +132,7 @@ void Simulator::set_moving(std::int32_t id, bool moving) {
 
 float Simulator::link_mbit_s(const Migration& m) const {
     const auto share = [this](std::int32_t host) {
-        return plant_->hosts[at(host)].link_mbit_s / static_cast<float>(hosts_[at(host)].copying);
+        return plant_->hosts[at(host)].link_mbit_s / static_cast<float>(copying_[at(host)].size());
     };
     float mbit_s = std::min(share(m.source), share(m.destination));
     const std::int32_t from = plant_->spec.hosts[at(m.source)].rack;
@@ -145,55 +146,57 @@ float Simulator::link_mbit_s(const Migration& m) const {
 
 // Shares the links anew where a migration begins or ceases to copy, and finds when each of those that share one with it
 // ends its round. What keeps its rate goes on as it was: only hosts whose traffic changes are evaluated again.
-void Simulator::replan_links(const Migration& changed, bool joins) {
-    const std::int32_t step = joins ? 1 : -1;
+void Simulator::replan_links(std::uint32_t index, bool joins) {
+    const Migration changed = migrations_[index];
     const std::int32_t from = plant_->spec.hosts[at(changed.source)].rack;
     const std::int32_t to = plant_->spec.hosts[at(changed.destination)].rack;
-    hosts_[at(changed.source)].copying += step;
-    hosts_[at(changed.destination)].copying += step;
-    if (from != to) {
-        rack_copying_[at(from)] += step;
-        rack_copying_[at(to)] += step;
+    for (const std::int32_t host : {changed.source, changed.destination}) {
+        std::vector<std::uint32_t>& copying = copying_[at(host)];
+        const auto place = std::lower_bound(copying.begin(), copying.end(), index);
+        if (joins)
+            copying.insert(place, index);
+        else
+            copying.erase(place);
     }
-    const auto shares_uplink = [&](const Migration& m) {
-        if (from == to) return false;
-        const std::int32_t a = plant_->spec.hosts[at(m.source)].rack;
-        const std::int32_t b = plant_->spec.hosts[at(m.destination)].rack;
-        return a != b && (a == from || a == to || b == from || b == to);
-    };
-    const auto ask = [this](std::int32_t host) {
-        if (planned_mbit_s_[at(host)] >= 0.0F) return;
-        planned_mbit_s_[at(host)] = 0.0F;
-        replanned_.push_back(host);
-    };
-    replanned_.clear();
-    ask(changed.source);
-    ask(changed.destination);
-    for (const std::uint32_t i : begun_) {
+    if (from != to) {
+        rack_copying_[at(from)] += joins ? 1 : -1;
+        rack_copying_[at(to)] += joins ? 1 : -1;
+    }
+    replanned_.assign({changed.source, changed.destination});
+    const auto plan = [this](std::uint32_t i) {
         Migration& m = migrations_[i];
-        if (m.phase != Phase::copying) continue;
-        const bool shares = m.source == changed.source || m.destination == changed.destination ||
-                            m.source == changed.destination || m.destination == changed.source;
-        if (!shares && !shares_uplink(m)) continue;
         const float mbit_s = link_mbit_s(m);
-        if (mbit_s == m.mbit_s) continue;
+        if (mbit_s == m.mbit_s) return;
         m.remaining_mib -= m.rate_mib_s * (now_ - m.advanced_s);
         m.advanced_s = now_;
         m.mbit_s = mbit_s;
         m.rate_mib_s = static_cast<double>(mbit_s) * kMibPerMbit;
-        m.next_s = now_ + std::max(0.0, m.remaining_mib) / m.rate_mib_s;
-        ask(m.source);
-        ask(m.destination);
-    }
-    for (const std::uint32_t i : begun_) {
-        const Migration& m = migrations_[i];
-        if (m.phase != Phase::copying) continue;
+        goes_on_at(i, now_ + std::max(0.0, m.remaining_mib) / m.rate_mib_s);
         for (const std::int32_t host : {m.source, m.destination})
-            if (planned_mbit_s_[at(host)] >= 0.0F) planned_mbit_s_[at(host)] += m.mbit_s;
+            if (std::find(replanned_.begin(), replanned_.end(), host) == replanned_.end()) replanned_.push_back(host);
+    };
+    if (from == to) { // only those of the two hosts share a link with it, each looked at once, the oldest first
+        linked_.clear();
+        std::set_union(copying_[at(changed.source)].begin(), copying_[at(changed.source)].end(),
+                       copying_[at(changed.destination)].begin(), copying_[at(changed.destination)].end(),
+                       std::back_inserter(linked_));
+        for (const std::uint32_t i : linked_) plan(i);
+    } else {
+        const auto shares = [&](const Migration& m) {
+            for (const std::int32_t host : {m.source, m.destination})
+                if (host == changed.source || host == changed.destination) return true;
+            const std::int32_t a = plant_->spec.hosts[at(m.source)].rack;
+            const std::int32_t b = plant_->spec.hosts[at(m.destination)].rack;
+            return a != b && (a == from || a == to || b == from || b == to);
+        };
+        for (const Begun& begun : begun_) {
+            const Migration& m = migrations_[begun.migration];
+            if (m.phase == Phase::copying && shares(m)) plan(begun.migration);
+        }
     }
     for (const std::int32_t host : replanned_) {
-        const float mbit_s = planned_mbit_s_[at(host)];
-        planned_mbit_s_[at(host)] = -1.0F;
+        float mbit_s = 0.0F;
+        for (const std::uint32_t i : copying_[at(host)]) mbit_s += migrations_[i].mbit_s;
         if (hosts_[at(host)].migration_mbit_s == mbit_s) continue;
         touch_link(host);
         hosts_[at(host)].migration_mbit_s = mbit_s;
@@ -201,7 +204,7 @@ void Simulator::replan_links(const Migration& changed, bool joins) {
 }
 
 // What happens to a migration at its next point: setup over, a round over, or the VM switched over.
-void Simulator::play_migration(std::size_t index) {
+void Simulator::play_migration(std::uint32_t index) {
     Migration& m = migrations_[index];
     const HypervisorProfile& hypervisor = profile(m.source);
     switch (m.phase) {
@@ -213,7 +216,7 @@ void Simulator::play_migration(std::size_t index) {
         m.round_start_s = m.advanced_s = now_;
         m.rate_mib_s = 0.0;
         m.mbit_s = 0.0F;
-        replan_links(m, true);
+        replan_links(index, true);
         return;
     case Phase::copying: {
         const double next = std::min(m.dirty_mib_s * (now_ - m.round_start_s), m.working_set_mib);
@@ -221,13 +224,13 @@ void Simulator::play_migration(std::size_t index) {
         if (next > m.rate_mib_s * static_cast<double>(hypervisor.downtime_limit_s) && m.round < hypervisor.max_rounds) {
             m.remaining_mib = next;
             m.round_start_s = m.advanced_s = now_;
-            m.next_s = now_ + next / m.rate_mib_s;
+            goes_on_at(index, now_ + next / m.rate_mib_s);
             return;
         }
         m.downtime_s = next / m.rate_mib_s + static_cast<double>(hypervisor.resume_s);
         m.phase = Phase::stopped;
-        m.next_s = now_ + m.downtime_s;
-        replan_links(m, false); // the others get its share
+        goes_on_at(index, now_ + m.downtime_s);
+        replan_links(index, false); // the others get its share
         return;
     }
     case Phase::stopped:
@@ -299,7 +302,7 @@ void Simulator::end_migration(std::size_t index) {
         }
         hosts_[at(m.destination)].arriving_memory -= static_cast<float>(m.memory_mib);
         if (hosts_[at(m.destination)].moving == 0) hosts_[at(m.destination)].arriving_memory = 0.0F;
-        std::erase(begun_, static_cast<std::uint32_t>(index));
+        std::erase_if(begun_, [index](const Begun& begun) { return begun.migration == index; });
     }
     --hosts_[at(m.destination)].arriving;
     reserve(m.destination, vm.allocation, -1.0F);
@@ -317,7 +320,7 @@ void Simulator::cancel_migration(std::size_t index) {
         touch(m.destination);
     }
     end_migration(index);
-    if (m.phase == Phase::copying) replan_links(m, false);
+    if (m.phase == Phase::copying) replan_links(static_cast<std::uint32_t>(index), false);
     if (vms_[at(m.vm)].state == VmState::migrating) set_vm_state(m.vm, VmState::running);
 }
 
@@ -333,9 +336,15 @@ void Simulator::cancel_migrations_of(std::int32_t host) {
 void Simulator::drop_ended_migrations() {
     std::erase_if(migrations_, [](const Migration& m) { return m.phase == Phase::over; });
     n_ended_ = 0;
-    begun_.clear();
-    for (std::uint32_t i = 0; i < migrations_.size(); ++i)
-        if (migrations_[i].phase != Phase::queued) begun_.push_back(i);
+    for (std::vector<std::uint32_t>& copying : copying_) copying.clear();
+    std::size_t begun = 0;
+    for (std::uint32_t i = 0; i < migrations_.size(); ++i) {
+        const Migration& m = migrations_[i];
+        if (m.phase != Phase::queued) begun_[begun++].migration = i;
+        if (m.phase != Phase::copying) continue;
+        copying_[at(m.source)].push_back(i);
+        copying_[at(m.destination)].push_back(i);
+    }
 }
 
 } // namespace foreshade

@@ -94,7 +94,7 @@ void Simulator::reset(std::uint64_t seed, std::int64_t start_tick) {
     begun_.clear();
     n_ended_ = 0;
     queue_first_.assign(spec.hosts.size(), -1);
-    planned_mbit_s_.assign(spec.hosts.size(), -1.0F);
+    copying_.assign(spec.hosts.size(), {});
     special_vms_.clear();
     waiting_.clear();
     dark_apps_.clear();
@@ -170,8 +170,8 @@ void Simulator::play_events(double end) {
     settle();
     for (;;) {
         const double event_s = events_.empty() ? end + 1.0 : events_.front().time;
-        const std::size_t migration = next_migration();
-        const double migration_s = migration < migrations_.size() ? migrations_[migration].next_s : end + 1.0;
+        const Begun* const migration = next_migration();
+        const double migration_s = migration != nullptr ? migration->next_s : end + 1.0;
         const double next = std::min(event_s, migration_s);
         if (next > end) break;
         now_ = std::max(now_, next);
@@ -182,7 +182,7 @@ void Simulator::play_events(double end) {
             play(event);
             start_queued();
         } else {
-            play_migration(migration);
+            play_migration(migration->migration);
         }
         settle();
     }
@@ -210,6 +210,10 @@ void Simulator::advance() {
         close(host);
         hosts_[at(host)].open = false;
     }
+    std::erase_if(dark_apps_, [this](std::int32_t app) {
+        apps_[at(app)].listed = apps_[at(app)].dark;
+        return !apps_[at(app)].dark;
+    });
     for (const std::int32_t app : dark_apps_) close_dark(app);
     for (const std::int32_t id : crashed_) close_crash(vms_[at(id)]);
     kill_for_memory();

@@ -186,7 +186,6 @@ class Simulator {
         std::int32_t arriving = 0; // VMs with room reserved here
         std::int32_t special = 0;  // VMs that are not plainly running, and migrations: the slow path
         std::int32_t moving = 0;   // migrations begun from or to here
-        std::int32_t copying = 0;  // of them now on the link
         float migration_mbit_s = 0.0F;
         float arriving_memory = 0.0F;
         float allocated[kResources] = {};
@@ -223,6 +222,7 @@ class Simulator {
         std::int32_t existing = 0; // production members that are not absent
         float weight = 0.0F;       // of serving members
         bool dark = false;
+        bool listed = false; // in dark_apps_
         double dark_since_s = 0.0;
     };
     enum class Phase : std::uint8_t { queued, setup, copying, stopped, over };
@@ -240,7 +240,10 @@ class Simulator {
         double advanced_s = 0.0; // remaining_mib holds at this time
         double rate_mib_s = 0.0;
         double downtime_s = 0.0;
-        double next_s = std::numeric_limits<double>::infinity();
+    };
+    struct Begun {
+        double next_s; // its next point
+        std::uint32_t migration;
     };
     // What the fast path reads (quiet.cpp).
     struct PackedHost {
@@ -391,15 +394,16 @@ class Simulator {
     void start_migration(std::uint32_t index);
     void set_moving(std::int32_t vm, bool moving);
     void list_queued();
-    void replan_links(const Migration& changed, bool joins);
+    void replan_links(std::uint32_t index, bool joins);
     float link_mbit_s(const Migration& m) const;
-    void play_migration(std::size_t index);
+    void play_migration(std::uint32_t index);
     void finish_migration(std::size_t index);
     void cancel_migrations_of(std::int32_t host);
     void cancel_migration(std::size_t index);
     void end_migration(std::size_t index);
     void drop_ended_migrations();
-    std::size_t next_migration() const;
+    const Begun* next_migration() const;
+    void goes_on_at(std::uint32_t index, double time_s);
 
     // actions.cpp
     ActionResult act_spawn(const Action& action);
@@ -448,23 +452,24 @@ class Simulator {
     std::int64_t shown_played_ = -1;       // played_ when it was called last
     std::vector<std::int32_t> free_slots_;
     std::vector<App> apps_;
-    std::vector<std::int32_t> dark_apps_;
-    std::vector<std::int32_t> crashed_; // VMs whose host failed and that do not run yet
-    std::vector<std::int32_t> waiting_; // pending and failed VMs, in order
+    std::vector<std::int32_t> dark_apps_; // and some that no longer are
+    std::vector<std::int32_t> crashed_;   // VMs whose host failed and that do not run yet
+    std::vector<std::int32_t> waiting_;   // pending and failed VMs, in order
     std::vector<HostTruth> hosts_;
     AffinityBook affinity_; // where VMs stand, as rules see it
     std::vector<HostRates> rates_;
     std::vector<bool> rack_on_;
     std::vector<double> rack_ready_s_;
-    std::vector<std::int32_t> rack_copying_; // migrations over the uplink
-    std::vector<float> planned_mbit_s_;      // (n_hosts,) scratch of replan_links(): below 0 = not asked for
-    std::vector<std::int32_t> replanned_;    // hosts; likewise
-    std::vector<Migration> migrations_;      // in the order in which they were asked for
-    std::vector<std::uint32_t> begun_;       // of them, those that wait for no place, the oldest first
-    std::size_t n_ended_ = 0;                // of them, those that are over
-    std::vector<std::int32_t> queue_first_;  // (n_hosts,) the oldest of those that wait, from or to there; -1 = none
-    std::vector<std::int32_t> special_vms_;  // that do not plainly run, some that do again
-    std::vector<Event> events_;              // a heap
+    std::vector<std::int32_t> rack_copying_;          // migrations over the uplink
+    std::vector<std::vector<std::uint32_t>> copying_; // (n_hosts,) migrations now on its link, the oldest first
+    std::vector<std::int32_t> replanned_;             // hosts; scratch of replan_links()
+    std::vector<std::uint32_t> linked_;               // migrations; likewise
+    std::vector<Migration> migrations_;               // in the order in which they were asked for
+    std::vector<Begun> begun_;                        // of them, those that wait for no place, the oldest first
+    std::size_t n_ended_ = 0;                         // of them, those that are over
+    std::vector<std::int32_t> queue_first_; // (n_hosts,) the oldest of those that wait, from or to there; -1 = none
+    std::vector<std::int32_t> special_vms_; // that do not plainly run, some that do again
+    std::vector<Event> events_;             // a heap
     std::vector<std::int32_t> dirty_;
     std::vector<std::int32_t> open_hosts_; // with a slice in this tick
     std::vector<std::int32_t> touched_vms_;
