@@ -83,6 +83,7 @@ class DataCenterVecEnv(VecEnv):
         self.decision = said
         self.tick_s = float(played[0].tick_s)
         self.n_worlds = len(played)  # environment i plays world i modulo their number
+        self.groups: Sequence[int] = range(len(played))  # of each world: those of one number are alike
         self._seed: int | None = seed
         self._began_s = time.perf_counter()
         self._chosen: npt.NDArray[Any] | None = None

@@ -153,6 +153,11 @@ def test_episodes_of_one_workload_are_one_piece_of_evidence() -> None:
     together = Evaluator(env, 5).compare(frozen(model.ham))
     assert (apart.differences["rules"].n, together.differences["rules"].n) == (6, 3)
     assert together.differences["rules"].mean == pytest.approx(apart.differences["rules"].mean)
+    env.groups = [0, 0, 0]  # draws of one day
+    alike = Evaluator(env, 5).compare(frozen(model.ham))
+    assert alike.differences["rules"].mean == pytest.approx(apart.differences["rules"].mean)
+    assert np.isnan(alike.differences["rules"].half_width)
+    assert not alike.passed
 
 
 def test_doubtful_decisions_are_the_rules_and_are_counted() -> None:

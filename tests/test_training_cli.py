@@ -52,6 +52,7 @@ def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) ->
             ["train", "--device", "tpu"],
             "foreshade: --device: expected 'auto', 'cpu' or 'cuda', found 'tpu'\n",
         ),
+        (["train", "--scenario", "planetlab"], "gate: expected workloads of at least two days or stretches"),
         (["tune", "--device", "tpu"], "foreshade: --device: expected 'auto', 'cpu' or 'cuda', found 'tpu'\n"),
         (
             ["tune", "--config", SHIPPED],

@@ -1,17 +1,19 @@
 """Named data centres for tuning, training and reports; `+spread`: the world has placed the VMs before.
 
-enterprise:SEED[:PRESET]   planetlab:DAY[~SEED]   bitbrains:first|other:FROM_DAY[~SEED]
-`~`: its VMs drawn with replacement
+enterprise:SEED[:PRESET]   planetlab:DAY[~SEED]   bitbrains:first|other:FROM_DAY[-TO_DAY][~SEED]
+`~`: its VMs drawn with replacement; four days of bitbrains where none is said to be the end
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice, zip_longest
 
 import numpy as np
 
+from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.table import Forecast
 from foreshade.envs.scenarios.held import held_to
 from foreshade.envs.scenarios.load import load_scenario
@@ -54,6 +56,8 @@ def _drawn(of: tuple[str, ...], seeds: range) -> tuple[str, ...]:
 
 _PLANETLAB_DAYS = ("planetlab:20110306", "planetlab:20110309")
 _BITBRAINS_DAYS = ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8")
+#: Short ones, as an interval wants several; days 20 to 24 are held out.
+_BITBRAINS_GATE = tuple(f"bitbrains:first:{day}-{day + 2}" for day in (16, 18, 24, 26, 28))
 #: What HAM is trained and judged on, by scenario; the days of HELD_OUT are in none of them. Draws of a day or of a
 #: stretch count as one where habits are read and at the gate, so there are few of each there.
 HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -73,7 +77,7 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "train": _BITBRAINS_DAYS,
         "habits": _drawn(tuple(f"bitbrains:first:{day}" for day in range(9)), range(4)),
         "validate": _drawn(("bitbrains:first:12",), range(12)),
-        "gate": _drawn(("bitbrains:first:16",), range(100, 104)),
+        "gate": _drawn(_BITBRAINS_GATE, range(100, 102)),
     },
 }
 #: All three together: the policy that comes with the package.
@@ -87,8 +91,42 @@ def ham_cases(scenario: str, purpose: str) -> tuple[str, ...]:
     return HAM_CASES[scenario][purpose] if scenario in HAM_CASES else ()
 
 
+def some_of(cases: Sequence[str], n: int) -> tuple[str, ...]:
+    """The first ``n`` where there are more: of every scenario as many as of the others, as far as it has them."""
+    if n >= len(cases):
+        return tuple(cases)
+    by_scenario: dict[str, list[str]] = {}
+    for case in cases:
+        by_scenario.setdefault(case.partition(":")[0], []).append(case)
+    turns = zip_longest(*by_scenario.values())
+    return tuple(islice((case for turn in turns for case in turn if case is not None), n))
+
+
+def groups_of(cases: Sequence[str]) -> list[int]:
+    """(n,) by the case whose VMs are drawn (``~``): a day, or a stretch of days; those of one number are alike."""
+    names = [case.partition("~")[0] for case in cases]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
+def check_gate(scenario: str) -> None:
+    """Refuse a scenario whose gate could not judge, whatever is learned.
+
+    Raises:
+        InputError: the gate's workloads are draws of one day or stretch, which give no interval.
+
+    """
+    cases = ham_cases(scenario, "gate")
+    if cases and max(groups_of(cases)) == 0:
+        raise InputError(
+            f"--scenario {scenario}: gate: expected workloads of at least two days or stretches of a trace, found "
+            f"{len(cases)} draws of {cases[0].partition('~')[0]}: nothing that is learned could pass; train on "
+            f"{MIXED}, which has more"
+        )
+
+
 @cache
-def bitbrains(part: str, from_day: int) -> Workload:
+def bitbrains(part: str, from_day: int, days: float = BITBRAINS_DAYS) -> Workload:
     """Days of the first 125 VMs by number, or of the others."""
     trace = load_trace("bitbrains")
     order = np.argsort([int(name) for name in trace.vms.name], kind="stable")
@@ -104,7 +142,7 @@ def bitbrains(part: str, from_day: int) -> Workload:
     )
     series = {key: np.ascontiguousarray(values[:, keep]) for key, values in trace.series.items()}
     part_of = replace(trace, vms=vms, series=series)
-    return to_workload(select(part_of, from_s=from_day * DAY_S, length_s=BITBRAINS_DAYS * DAY_S))
+    return to_workload(select(part_of, from_s=from_day * DAY_S, length_s=days * DAY_S))
 
 
 @cache
@@ -123,9 +161,11 @@ def world_of(
     elif name == "planetlab":
         workload = load_workload("planetlab", day=rest)
     else:
-        part, from_day = rest.split(":")
-        workload = bitbrains(part, int(from_day))
-        scenario = scenario.model_copy(update={"days": BITBRAINS_DAYS})
+        part, said = rest.split(":")
+        from_day, _, to_day = said.partition("-")
+        days = float(to_day) - float(from_day) if to_day else BITBRAINS_DAYS
+        workload = bitbrains(part, int(from_day), days)
+        scenario = scenario.model_copy(update={"days": days})
     if drawn:
         seed = int(drawn)
         workload = resampled(workload, seed)

@@ -9,10 +9,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from foreshade.envs.candidates import DEFAULT
 from foreshade.envs.decision import Decision
-from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.stock_world import simulated_world
 from foreshade.envs.vector import DataCenterVecEnv
-from foreshade.training.cases import ham_cases, world_of
+from foreshade.training.cases import groups_of, ham_cases, some_of, world_of
 from foreshade.training.seeds import Purpose
 from foreshade.training.train import MakeEnvs
 
@@ -35,16 +34,14 @@ def of_scenario(scenario: str) -> MakeEnvs:
 
     """
 
-    def worlds(purpose: Purpose) -> list[SimulatedWorld]:
-        cases = ham_cases(scenario, purpose)
-        if not cases:
-            return [simulated_world(scenario)]
-        return [world_of(case.partition("+")[0])() for case in cases]
-
     def make(purpose: Purpose, n_envs: int, *, float16: bool) -> VecEnv:
+        cases = ham_cases(scenario, purpose)
+        played = [case.partition("+")[0] for case in (some_of(cases, n_envs) if n_envs else cases)]
+        worlds = [world_of(case)() for case in played] or [simulated_world(scenario)]
         dtype = np.float16 if float16 else np.float32
         decision = TRAINING if purpose == "train" else JUDGING
-        played = worlds(purpose)
-        return cast(VecEnv, DataCenterVecEnv(played, n_envs or len(played), decision=decision, dtype=dtype))
+        env = DataCenterVecEnv(worlds, n_envs or len(worlds), decision=decision, dtype=dtype)
+        env.groups = groups_of(played) or range(len(worlds))
+        return cast(VecEnv, env)
 
     return make

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.envs.features import F32, Schema
-from foreshade.training.estimate import Estimate, paired
+from foreshade.training.estimate import Estimate
 
 F64 = npt.NDArray[np.float64]
 Chooser = Callable[[F32], npt.NDArray[np.intp]]  # flat observations (n, size) to candidates (n,)
@@ -131,16 +131,19 @@ class Evaluator:
             self._opponents = {RULES: episodes.cost_usd, **episodes.baselines}
         return self._opponents
 
-    def _by_world(self, cost_usd: F64) -> list[float]:
-        """Means over the episodes of one workload, where several play it.
+    def _less(self, ours: F64, theirs: F64) -> Estimate:
+        """The difference, over the means of each workload where several play one; those that are alike count as one.
 
-        Their seeds change failures alone: what a policy gains on a workload it gains on all of them, so that they
-        are no evidence of their own.
+        The seeds of a workload change failures alone: what a policy gains on it it gains on all of them, so that
+        they are no evidence of their own. No more are draws of one day of a trace.
         """
+        less = ours - theirs
         n_worlds = int(getattr(self.env, "n_worlds", 1))
-        if not 1 < n_worlds < len(cost_usd):
-            return [float(usd) for usd in cost_usd]
-        return [float(cost_usd[world::n_worlds].mean()) for world in range(n_worlds)]
+        if n_worlds == 1:
+            return Estimate.of(less.tolist())
+        groups = getattr(self.env, "groups", range(n_worlds))
+        means = [float(less[world::n_worlds].mean()) for world in range(min(n_worlds, len(less)))]
+        return Estimate.clustered(means, groups[: len(means)])
 
     def compare(self, policy: FrozenPolicy) -> Comparison:
         """The policy, with the rules where it is in doubt, against the opponents on the same seeds."""
@@ -156,10 +159,7 @@ class Evaluator:
         episodes = play(self.env, choose, self.first_seed)
         return Comparison(
             episodes,
-            {
-                name: paired(self._by_world(episodes.cost_usd), self._by_world(cost))
-                for name, cost in opponents.items()
-            },
+            {name: self._less(episodes.cost_usd, cost) for name, cost in opponents.items()},
             {name: float(cost.mean()) for name, cost in opponents.items()},
             fallback_rate=float(counted[1] / counted[0]),
             out_of_range_rate=float(counted[2] / counted[0]),

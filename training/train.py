@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from math import isnan
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -25,6 +26,7 @@ from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.training.advantage import Expert, learn
 from foreshade.training.callbacks import Boundary, EpisodeCurves
+from foreshade.training.cases import check_gate
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import Comparison, Evaluator, Judge
 from foreshade.training.freeze import Which, frozen
@@ -129,9 +131,10 @@ def train(
 
     Raises:
         InputError: the folder is not empty, or with ``resume`` holds no such run; a configuration that
-            cannot be.
+            cannot be; a scenario whose gate could not judge.
 
     """
+    check_gate(config.scenario)
     run = _opened(out, config) if resume else None
     env = make_envs("train", config.ppo.n_envs, float16=config.ppo.float16)
     evaluator = _judge(config, make_envs, "validate", config.evaluation.episodes)
@@ -243,7 +246,10 @@ def _learn_habits(
 
 
 def _upper(comparison: Comparison) -> float:
-    return max(d.mean + d.half_width for d in comparison.differences.values())
+    """Where the worst interval ends; the mean where there is none, as with draws of one day."""
+    return max(
+        d.mean + (0.0 if isnan(d.half_width) else d.half_width) for d in comparison.differences.values()
+    )
 
 
 def _gate(

@@ -25,7 +25,7 @@ from foreshade.agents.rules.rules import Decider, Rules
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
-from foreshade.training.cases import ham_cases, world_of
+from foreshade.training.cases import groups_of, ham_cases, world_of
 from foreshade.training.estimate import Estimate
 from foreshade.training.evaluation import RULES, Comparison, Episodes, means
 from foreshade.training.seen import Seen, Sight
@@ -93,10 +93,8 @@ class WholeRuns:
 
     @property
     def groups(self) -> Sequence[int]:
-        """By the case whose VMs are drawn (``~``): a day, or a stretch of days."""
-        names = [case.partition("~")[0] for case in self.cases]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-        return [numbers[name] for name in names]
+        """By day, or stretch of days."""
+        return groups_of(self.cases)
 
     def __len__(self) -> int:
         """Workloads."""
