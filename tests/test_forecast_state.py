@@ -13,7 +13,14 @@ from foreshade import _core as core
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.cache import cache_folder
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
-from foreshade.envs.forecast.table import forecast_source, precompute, row_owners, table_files
+from foreshade.envs.forecast.table import (
+    forecast_source,
+    opened,
+    precompute,
+    row_owners,
+    table_bytes,
+    table_files,
+)
 from foreshade.envs.simulated import SimulatedWorld
 from tests import tiny_world
 from tests.test_physics_observation import columns
@@ -421,6 +428,41 @@ def test_tables_of_the_cache_that_are_longest_not_used_make_room(
     monkeypatch.setenv("FORESHADE_CACHE_GIB", "much")
     with pytest.raises(InputError, match="FORESHADE_CACHE_GIB: expected GiB above 0, found 'much'"):
         precompute(loads[1], 60, folder)
+
+
+def test_a_table_that_another_process_deletes_before_it_is_open_is_made_again(tmp_path: Path) -> None:
+    load, config = tiny_world.workload([300.0]), EngineConfig.of_tick(300)
+    files = table_files(load, 60, tmp_path)
+    gone: list[Path] = []
+
+    def make(times: int, victim: Path) -> None:
+        precompute(load, 60, tmp_path)
+        if len(gone) < times:
+            victim.unlink()
+            gone.append(victim)
+
+    assert isinstance(opened(files, config, lambda: make(1, files.moments)), core.ForecastTable)
+    assert gone == [files.moments]
+    files.moments.unlink()
+    with pytest.raises(InputError, match="others delete it: raise FORESHADE_CACHE_GIB"):
+        opened(files, config, lambda: make(99, files.quantiles))
+
+
+def test_a_cache_without_room_for_one_table_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FORESHADE_CACHE", str(tmp_path))
+    load = tiny_world.workload([300.0])
+    size = table_bytes(load, 60)
+    monkeypatch.setenv("FORESHADE_CACHE_GIB", str(size * 1.1 / 1024**3))
+    forecast_source("table", load, 60)
+    assert not caplog.records
+    monkeypatch.setenv("FORESHADE_CACHE_GIB", str(size * 0.9 / 1024**3))
+    assert isinstance(forecast_source("table", load, 60), core.ForecastTable)
+    assert not caplog.records  # it is there
+    forecast_source("table", tiny_world.workload([200.0]), 60)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "FORESHADE_CACHE_GIB: expected at least" in caplog.text
 
 
 def test_a_simulated_world_makes_its_table_and_shows_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ CACHE_VARIABLE = "FORESHADE_CACHE"
 LIMIT_VARIABLE = "FORESHADE_CACHE_GIB"
 DEFAULT_GIB = 20.0
 _GIB = 1024.0**3
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -52,8 +55,17 @@ def note_use(files: Sequence[Path]) -> None:
 def make_room(folder: Path, needed_bytes: float, limit_bytes: float) -> None:
     """Delete tables, the longest not used first, until so much more stays within the limit.
 
-    What somebody plays by stays mapped until they are done with it.
+    What somebody plays by stays mapped until they are done with it. One table that is larger than the limit is kept
+    until the next is made, and a warning says so.
     """
+    if needed_bytes > limit_bytes:
+        _log.warning(
+            "forecast table: %s: expected at least %.3g GiB, which one table takes, found %.3g: it is made again "
+            "whenever another was made in between",
+            LIMIT_VARIABLE,
+            needed_bytes / _GIB,
+            limit_bytes / _GIB,
+        )
     kept = []
     for path in folder.glob("[!.]*.npy"):
         with contextlib.suppress(FileNotFoundError):  # somebody else makes room, too

@@ -27,6 +27,7 @@ from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.announced import Announced
 from foreshade.envs.forecast.cache import (
     CACHE_VARIABLE,
+    LIMIT_VARIABLE,
     cache_folder,
     cache_limit_bytes,
     make_room,
@@ -42,6 +43,7 @@ Progress = Callable[[int, int], None]  # ticks done of ticks to do
 Forecast = Literal["none", "table", "online"]
 FORECASTS: tuple[Forecast, ...] = ("none", "table", "online")
 
+_TRIES = 3  # that a table is made before it is given up
 FORMAT = 4  # raise it when the engine's forecasts change for the same configuration
 
 
@@ -181,6 +183,27 @@ def open_table(files: TableFiles, config: EngineConfig, *, quantiles: bool = Tru
     return _core.ForecastTable(moments, rows, config.horizons, LEVELS)
 
 
+def opened(files: TableFiles, config: EngineConfig, make: Callable[[], object]) -> _core.ForecastTable:
+    """The table, made where it does not lie; again where another process deleted it before it was open.
+
+    Raises:
+        InputError: it is deleted as often as it is made.
+
+    """
+    for _ in range(1 + _TRIES):
+        try:
+            table = open_table(files, config)
+        except FileNotFoundError:
+            make()
+        else:
+            note_use([files.moments, files.quantiles])
+            return table
+    raise InputError(
+        f"forecast table: expected to find {files.moments} after it was made, but others delete it: raise "
+        f"{LIMIT_VARIABLE}, or go without (--forecast none)"
+    )
+
+
 def forecast_source(
     kind: Forecast, workload: Workload, n_ticks: int, folder: Path | None = None
 ) -> _core.ForecastTable | _core.EngineConfig | None:
@@ -198,4 +221,6 @@ def forecast_source(
     config = EngineConfig.of_tick(workload.tick_s)
     if kind == "online":
         return config.native
-    return open_table(precompute(workload, n_ticks, folder or cache_folder(), config), config)
+    below = folder or cache_folder()
+    files = table_files(workload, n_ticks, below, config)
+    return opened(files, config, lambda: precompute(workload, n_ticks, below, config))
