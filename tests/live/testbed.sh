@@ -180,7 +180,7 @@ hostname "g-$x-$y"; echo "g-$x-$y" > /www/index.html; echo ok > /www/health
 arping -q -U -c 1 -I eth0 "10.77.$x.$y" >/dev/null 2>&1 &
 exit 0
 RA
-    # load cpu PERCENT [BURNERS] | load mem MIB | load dirty MIB_PER_S | load off
+    # load cpu PERCENT [BURNERS] | load mem MIB | load dirty MIB | load off
     # (burners are programs of their own: a function in the background would keep the
     # caller's pipe open, and guest-exec would wait for it)
     cat > "$r/bin/load" <<'LD'
@@ -193,7 +193,7 @@ cpu)   stopall cpu; n=${3:-1}
        [ "$2" -gt 0 ] && while [ "$n" -gt 0 ]; do start cpu burn "$2"; n=$((n - 1)); done ;;
 mem)   rm -f /tmp/ballast; [ "$2" -gt 0 ] && dd if=/dev/urandom of=/tmp/ballast bs=1M count="$2" 2>/dev/null ;;
 dirty) stopall dirty; [ "$2" -gt 0 ] && start dirty rewrite "$2" ;;
-off)   stopall cpu; stopall dirty; rm -f /tmp/ballast /tmp/dirty /tmp/dirty2 ;;
+off)   stopall cpu; stopall dirty; rm -f /tmp/ballast /tmp/dirty /tmp/source ;;
 burn)  while :; do                 # busy for $2 % of every 100 ms
            clock; e=$t
            while [ $((t - e)) -lt $(($2 / 10)) ]; do
@@ -202,10 +202,12 @@ burn)  while :; do                 # busy for $2 % of every 100 ms
            done
            [ "$2" -lt 100 ] && usleep $(((100 - $2) * 1000))
        done ;;
-rewrite) while :; do               # $2 MiB twice over, once a second
-           dd if=/dev/zero of=/tmp/dirty bs=1M count="$2" conv=notrunc
-           tr '\0' "\\$((RANDOM % 8))$((RANDOM % 8))" < /tmp/dirty > /tmp/dirty2
-           sleep 1
+rewrite) n=$(($2 * 16)); k=0       # $2 MiB over and over, other bytes each time
+       dd if=/dev/urandom of=/tmp/source bs=64k count=$((n + 16))
+       while :; do
+           dd if=/tmp/source of=/tmp/dirty bs=64k count=$n skip=$((k % 16)) conv=notrunc
+           k=$((k + 1)); echo "rewritten_mib $((k * $2))" > /run/rewritten
+           usleep 100000
        done ;;
 esac
 exit 0
@@ -219,7 +221,7 @@ CG
     cat > "$r/www/cgi-bin/stat" <<'CG'
 #!/bin/sh
 printf 'Content-Type: text/plain\r\n\r\n'
-hostname; cat /proc/uptime /proc/loadavg /proc/stat /proc/meminfo
+hostname; cat /proc/uptime /proc/loadavg /proc/stat /proc/meminfo /run/rewritten 2>/dev/null
 CG
     cat > "$r/www/cgi-bin/work" <<'CG'
 #!/bin/sh
