@@ -62,9 +62,12 @@ class Batch:
         self.n_envs = n_envs
         shape = (n_envs, self.schema.size)
         # A learner still holds the last observations while the next are written. Of each, what has not changed
-        # since is left as it is: they are not to be written to.
+        # since is left as it is: nobody else may write there.
         self._out = tuple(np.zeros(shape, self.dtype) for _ in range(2))
         self._native.keep(self._out)
+        self._shown = tuple(out.view() for out in self._out)
+        for shown in self._shown:
+            shown.flags.writeable = False
         self._final = np.zeros(shape, np.float32)
         self._turn = 0
         self.rewards = np.zeros(n_envs, np.float32)
@@ -76,8 +79,13 @@ class Batch:
     def observations(self) -> Floats:
         """(n_envs, size) of the last reset or step, ``[context | candidates | mask]``; kept one step more.
 
-        Not to be written to: the next but one leaves in it what has not changed.
+        Read-only: the next but one leaves in it what has not changed.
         """
+        return self._shown[self._turn]
+
+    @property
+    def shared(self) -> Floats:
+        """The same for those who share it with PyTorch, which warns of read-only arrays; not to be written to."""
         return self._out[self._turn]
 
     def final(self, i: int) -> Floats:
@@ -92,7 +100,7 @@ class Batch:
     def reset(self, seed: int | None = None) -> Floats:
         """Begin again with a seed; without one every environment goes on to its next episode."""
         self._turn ^= 1
-        self._native.reset(self.observations, seed)
+        self._native.reset(self.shared, seed)
         self.discounts.fill(1.0)
         return self.observations
 
@@ -112,7 +120,7 @@ class Batch:
             )
         self._native.step(
             chosen,
-            self.observations,
+            self.shared,
             self._final,
             self.rewards,
             self.discounts,

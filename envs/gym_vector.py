@@ -29,10 +29,9 @@ class DataCenterVectorEnv(gymnasium.vector.VectorEnv[Observation, Actions, npt.N
     """``DataCenterEnv`` many times over, Dict observations; an environment that is done begins anew in that
     step.
 
-    Observations are views of two buffers in turn: copy what must outlive the next step, and write to none, as
-    only what has changed is written there again. ``infos`` holds
-    ``discount`` and ``invalid_action`` (n_envs,); of environments that are done also ``final_obs`` and
-    ``final_info``, and ``_final_obs``, ``_final_info``: which they are.
+    Observations are read-only views of two buffers in turn: copy what must outlive the next step, or be shared with
+    a tensor of PyTorch. ``infos`` holds ``discount`` and ``invalid_action`` (n_envs,); of environments that are done
+    also ``final_obs`` and ``final_info``, and ``_final_obs``, ``_final_info``: which they are.
     """
 
     metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012  Gymnasium's own

@@ -47,6 +47,7 @@ class DataCenterVecEnv(VecEnv):
     ``episode`` (return ``r``, decisions ``l``, seconds since the environment was made ``t``), ``terms``
     (USD) and ``actions`` (how often each kind was chosen). All other infos are one shared empty dict. Neither
     it nor the observations are to be written to: of these, the next step but one leaves what has not changed.
+    Stable-baselines3 does not, and they are not marked as read-only since PyTorch, which shares them, would warn.
 
     ``discounts`` (n_envs,) float32 holds the discount of the last step, ``invalid`` (n_envs,) whether its
     action was masked and acted as ``wait``; ``schema`` says what stands where.
@@ -107,7 +108,8 @@ class DataCenterVecEnv(VecEnv):
         seed, self._seed = self._seed, None
         self._reset_seeds()
         self._reset_options()
-        return self._batch.reset(seed)
+        self._batch.reset(seed)
+        return self._batch.shared
 
     def seed(self, seed: int | None = None) -> list[int | None]:
         """The next reset gives environment i the episode of seed + i."""
@@ -124,7 +126,7 @@ class DataCenterVecEnv(VecEnv):
             raise ActionError("step_wait: expected actions, got none: call step_async first")
         batch, chosen = self._batch, self._chosen
         self._chosen = None
-        shown = batch.step(chosen)
+        batch.step(chosen)
         dones = batch.dones.astype(bool)
         infos = [self._nothing] * self.num_envs
         for i in np.flatnonzero(batch.dones):
@@ -140,7 +142,7 @@ class DataCenterVecEnv(VecEnv):
                 "terms": sums["terms"],
                 "actions": sums["actions"],
             }
-        return shown, batch.rewards.copy(), dones, infos  # SB3 adds to the rewards in place
+        return batch.shared, batch.rewards.copy(), dones, infos  # SB3 adds to the rewards in place
 
     def preferred(self) -> npt.NDArray[np.int64]:
         """(n_envs,) the rules' choices."""

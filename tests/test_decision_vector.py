@@ -147,6 +147,30 @@ def test_ppo_learns_on_it_and_leaves_the_rewards_alone() -> None:
     assert model.num_timesteps == 256
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_stable_baselines3_writes_to_no_observation() -> None:
+    from stable_baselines3 import PPO  # noqa: PLC0415
+
+    class Guarded(DataCenterVecEnv):
+        def guarded(self) -> np.ndarray:
+            return self._batch.observations  # those that cannot be written to
+
+        def reset(self) -> np.ndarray:
+            super().reset()
+            return self.guarded()
+
+        def step_wait(self):
+            _, *rest = super().step_wait()
+            return self.guarded(), *rest
+
+    model = PPO(
+        "MlpPolicy", Guarded([tiny()], 4, decision=SHORT), n_steps=32, n_epochs=1, device="cpu", seed=0
+    )
+    model.learn(128)
+    assert model._last_obs is not None
+    assert not model._last_obs.flags.writeable
+
+
 def test_gymnasium_makes_the_native_vector_environment() -> None:
     env = gymnasium.make_vec(
         ENV_ID, num_envs=3, vectorization_mode="vector_entry_point", worlds=[tiny()], decision=SHORT
@@ -155,6 +179,8 @@ def test_gymnasium_makes_the_native_vector_environment() -> None:
     flat = DataCenterVecEnv([tiny()], 3, decision=SHORT, seed=4)
     shown = flat.reset()
     seen, _ = env.reset(seed=4)
+    with pytest.raises(ValueError, match="read-only"):
+        seen["candidates"][0, 0, 0] = 1.0
     ended = 0
     for _ in range(200):
         assert env.observation_space.contains(seen)
