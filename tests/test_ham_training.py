@@ -120,6 +120,18 @@ def test_what_does_not_beat_the_rules_ships_as_the_rules(tmp_path: Path) -> None
     np.testing.assert_array_equal(policy.choose_batch(flat).candidate, preferred(SCHEMA)(flat))
 
 
+def test_validation_and_gate_of_one_day_end_in_files_that_can_be_read(tmp_path: Path) -> None:
+    def alike(purpose, n_envs, *, float16):
+        env = make_envs(purpose, n_envs, float16=float16)
+        env.n_worlds, env.groups = n_envs, [0] * n_envs
+        return env
+
+    outcome = train(tmp_path / "run", config_of(timesteps=1024), alike)
+    assert outcome.shipped == "rules"
+    said = RunFolder.open(tmp_path / "run").read_gate()["tried"]["trained"]["difference_usd"]["rules"]
+    assert said["half_width"] is None
+
+
 def test_training_ends_when_evaluations_stop_improving(tmp_path: Path) -> None:
     config = config_of(
         timesteps=40 * 512,

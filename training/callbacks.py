@@ -149,7 +149,8 @@ class Boundary(BaseCallback):
         said = comparison.to_dict()
         for name, difference in said["difference_usd"].items():
             for key in ("mean", "half_width"):
-                self.logger.record(f"evaluation/vs_{name}_{key}_usd", difference[key])
+                if difference[key] is not None:
+                    self.logger.record(f"evaluation/vs_{name}_{key}_usd", difference[key])
         self.logger.record("evaluation/cost_usd", said["cost_usd"])
         self.logger.record("evaluation/fallback_rate", said["fallback_rate"])
         self.logger.record("evaluation/out_of_range_rate", said["out_of_range_rate"])

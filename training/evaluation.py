@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -60,7 +61,11 @@ class Comparison:
             "cost_usd": float(self.episodes.cost_usd.mean()),
             "episodes": len(self.episodes.cost_usd),
             "difference_usd": {
-                name: {"mean": d.mean, "half_width": d.half_width, "opponent_usd": self.means_usd[name]}
+                name: {
+                    "mean": d.mean,
+                    "half_width": d.half_width if isfinite(d.half_width) else None,
+                    "opponent_usd": self.means_usd[name],
+                }
                 for name, d in self.differences.items()
             },
             "terms_usd": dict(self.episodes.terms),
