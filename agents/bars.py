@@ -44,6 +44,25 @@ class Barring(Protocol):
 
 
 @runtime_checkable
+class Heeding(Barring, Protocol):
+    """A component whose marks depend on those of others: it is asked after them."""
+
+    @property
+    def heeds(self) -> bool:
+        """Always true: what tells it from others."""
+        ...
+
+
+@runtime_checkable
+class BarSeer(Protocol):
+    """A component that plans around what others bar."""
+
+    def see_bars(self, bars: Bars) -> None:
+        """What all components together bar this tick; comes before anything is offered."""
+        ...
+
+
+@runtime_checkable
 class Admitting(Protocol):
     """A component that looks at the plan once more before it is carried out."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,18 @@ from foreshade._core import ClusterState
 from foreshade.agents.bars import LEAVING, Bars
 from foreshade.agents.managers.evacuation import Evacuation, EvacuationKnobs
 from foreshade.agents.managers.maintenance import MaintenanceDrains
+from foreshade.agents.managers.manager import Manager, Offer
 from foreshade.agents.managers.rack_power import RackPower, RackPowerKnobs
 from foreshade.agents.managers.renting import Renting, RentingKnobs
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import PLACEMENT, RULES
 from foreshade.envs.errors import InputError
-from foreshade.envs.model.action import ActionKind, Plan, PowerTarget, place
+from foreshade.envs.model.action import ActionKind, Plan, PowerTarget, place, power
 from foreshade.envs.model.state import HostState
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.scenarios.what_if import what_if
 from foreshade.envs.simulated import SimulatedWorld
-from foreshade.envs.site import site_of
+from foreshade.envs.site import Site, site_of
 from tests.tiny_world import MACHINE, Stage, scenario, workload
 
 ALONE = PLACEMENT.model_copy(update={"plans": ()})
@@ -103,9 +105,33 @@ def two_racks(**said: Any) -> dict[str, Any]:
     return {"fleet": fleet, "actions": ("migrate", "power")}
 
 
-def switched_off(world: SimulatedWorld, manager: RackPower, ticks: int = 30) -> set[int]:
-    """Racks that were switched off in a run of the component alone."""
-    agent = Rules(ALONE, [manager])
+class Keeps:
+    """Bars the moves of VMs, but for those on hosts that somebody empties."""
+
+    name = "keeps"
+    heeds = True
+
+    def __init__(self, *vms: int) -> None:
+        self.vms = list(vms)
+
+    def reset(self, site: Site) -> None:
+        pass
+
+    def bars(self, state: ClusterState, so_far: Bars, /) -> Bars:
+        bars = Bars.none(state)
+        bars.fixed[self.vms] = so_far.hosts[state.vms.host[self.vms]] != LEAVING
+        return bars
+
+    def offers(self, _state: ClusterState) -> Sequence[Offer]:
+        return ()
+
+    def taken(self, offer: Offer) -> None:
+        pass
+
+
+def switched_off(world: SimulatedWorld, *managers: Manager, ticks: int = 30) -> set[int]:
+    """Racks that were switched off in a run of components alone."""
+    agent = Rules(ALONE, managers)
     agent.reset(site_of(world, 0))
     racks = set()
     for tick in range(ticks):
@@ -133,6 +159,60 @@ def test_a_rack_goes_only_where_spare_proof_rules_and_heat_allow(
     world = SimulatedWorld(scenario(2, **two_racks(), **changes), workload([500.0, 500.0]))
     placed(world, [0, 2])
     assert switched_off(world, RackPower(RackPowerKnobs(**knobs))) == racks
+
+
+@pytest.mark.parametrize("kept", [(0,), (0, 1)])  # the others leave first, or there are none
+def test_what_others_hold_in_a_rack_leaves_once_they_see_it_go(kept: tuple[int, ...]) -> None:
+    world = SimulatedWorld(scenario(2, **two_racks()), workload([500.0] * 5))
+    placed(world, [0, 1, 2, 2, 3])
+    assert switched_off(world, Keeps(*kept), RackPower(RackPowerKnobs(spare_hosts=0))) == {0}
+
+
+def test_a_rack_that_cannot_be_emptied_keeps_no_other_from_going() -> None:
+    fleet = (
+        {"zone": "a", "hosts": ({**MACHINE, "count": 2, "labels": ("licence",)},)},
+        {"zone": "a", "racks": 2, "hosts": ({**MACHINE, "count": 2},)},
+    )
+    tied = ({"name": "licences", "within": ("licence",), "vms": ("vm0",)},)
+    world = SimulatedWorld(
+        scenario(2, fleet=fleet, actions=("migrate", "power"), affinity=tied), workload([500.0] * 6)
+    )
+    placed(world, [0, 2, 2, 4, 4, 4])  # the one VM of rack 0 is cheap to move, and may not go
+    assert switched_off(world, RackPower(RackPowerKnobs(spare_hosts=0))) == {1, 2}
+
+
+@pytest.mark.parametrize(("tied", "expected"), [(False, ([3], {0})), (True, ([], set()))])
+def test_hosts_are_woken_for_a_rack_only_where_that_empties_it(
+    tied: bool, expected: tuple[list[int], set[int]]
+) -> None:
+    wide = [60_000.0] * 2  # of 64 GiB: one host holds one
+    apart = {"affinity": ({"name": "ha", "apart": "rack", "vms": ("vm0", "vm1")},)} if tied else {}
+    world = SimulatedWorld(scenario(2, **two_racks(), **apart), workload([500.0] * 2, allocation=wide))
+    placed(world, [0, 2])
+    agent = Rules(ALONE, [RackPower(RackPowerKnobs(spare_hosts=0))])
+    agent.reset(site_of(world, 0))
+    woken, off = [], set()
+    for tick in range(1, 30):
+        spare = [power(h, PowerTarget.OFF) for h in (1, 3) if tick == 1]
+        actions = [*agent.act(world.observe()), *spare]
+        woken += [a.host for a in actions if a.value == PowerTarget.ON and a.host >= 0]
+        off |= {a.rack for a in actions if a.rack >= 0 and a.value == PowerTarget.OFF}
+        world.execute(Plan(tick, actions))
+        world.advance()
+    assert (woken, off) == expected
+
+
+def test_a_vm_that_others_hold_keeps_nobody_on_a_host_about_to_fail() -> None:
+    world = SimulatedWorld(scenario(2, actions=("migrate",)), workload([500.0, 600.0]))
+    placed(world, [0, 0])
+    manager = Evacuation(EvacuationKnobs(restart_h=10.0))
+    manager.reset(site_of(world, 0))
+    state = seen(world, [1.0, 0.0])
+    assert {a.vm for offer in manager.offers(state) for a in offer.actions} == {0, 1}
+    bars = Bars.none(state)
+    bars.fixed[1] = 1
+    manager.see_bars(bars)
+    assert {a.vm for offer in manager.offers(state) for a in offer.actions} == {0}
 
 
 def test_a_rack_that_a_plan_has_switched_off_is_dark_and_not_switched_off_again() -> None:

@@ -36,7 +36,7 @@ class EvacuationKnobs(ManagerKnobs):
 
 
 class Evacuation:
-    """Asked each tick; remembers nothing but what it has told."""
+    """Asked each tick; remembers nothing but what it has told and been told."""
 
     name = "evacuation"
 
@@ -47,6 +47,11 @@ class Evacuation:
     def reset(self, site: Site) -> None:
         """A run begins."""
         self._site = site
+        self._barred: Bars | None = None
+
+    def see_bars(self, bars: Bars) -> None:
+        """What all bar this tick."""
+        self._barred = bars
 
     def threatened(self, state: ClusterState) -> dict[int, float]:
         """Probability of a failure within the horizon, by host worth a look, the likeliest first."""
@@ -74,7 +79,7 @@ class Evacuation:
             return ()
         takes = np.ones(len(state.hosts.state), bool)
         takes[list(threatened)] = False
-        room = Relocation(site, state, takes, cpu_share=1.0)
+        room = Relocation(site, state, takes, cpu_share=1.0, bars=self._barred)
         by_impact = []
         for host, risk in threatened.items():
             worth = {v: risk * outage_usd(site, state, v, self.knobs.restart_h) for v in room.residents(host)}

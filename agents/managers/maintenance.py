@@ -55,6 +55,11 @@ class MaintenanceDrains:
         self._site = site
         self._wanted = np.full(_BINS, np.nan)
         self._begins_s: dict[SiteWindow, float] = {}  # when each drain begins, once that was chosen
+        self._barred: Bars | None = None
+
+    def see_bars(self, bars: Bars) -> None:
+        """What all bar this tick."""
+        self._barred = bars
 
     def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
         """In a freeze nothing moves; hosts that are being emptied take nothing."""
@@ -76,7 +81,7 @@ class MaintenanceDrains:
         takes = np.ones(len(hosts.state), bool)
         for window in windows:
             takes[list(window.hosts)] = False
-        room = Relocation(site, state, takes, cpu_share=1.0)
+        room = Relocation(site, state, takes, cpu_share=1.0, bars=self._barred)
         offers: list[Offer] = []
         stuck: dict[int, int] = {}
         for window in windows:

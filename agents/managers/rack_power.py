@@ -39,6 +39,7 @@ F64 = npt.NDArray[np.float64]
 _RACK_START_S = 120.0  # before its hosts can boot (docs/physics.md)
 _UP = (HostState.ON, HostState.BOOTING, HostState.WAKING)
 _DOWN = (HostState.OFF, HostState.ASLEEP, HostState.FAILED)
+_LOOKS = 3  # racks that are looked at in a tick, until one can be emptied
 _FULL = 0.97  # of a host's CPU: what its VMs want beyond that cannot be seen
 
 
@@ -101,6 +102,11 @@ class RackPower:
         self._dark: frozenset[int] = frozenset()
         self._seen_down: set[int] = set()
         self._proven: set[int] = set()
+        self._barred: Bars | None = None
+
+    def see_bars(self, bars: Bars) -> None:
+        """What all bar this tick."""
+        self._barred = bars
 
     def see_racks(self, dark: frozenset[int]) -> None:
         """Racks that are dark as this tick begins, whoever switched them."""
@@ -258,78 +264,100 @@ class RackPower:
 
     def _vacate(self, state: ClusterState) -> Sequence[Offer]:
         """Moves that empty the rack that is being vacated, or the cheapest to empty of those not needed."""
-        hosts, site, knobs = state.hosts, self._site, self.knobs
-        if self._leaving >= 0:
-            racks = [self._leaving]
-        else:
-            allocated = np.bincount(hosts.rack, hosts.allocated[:, 1], minlength=len(self._control))
-            racks = [
-                rack
-                for rack in np.argsort(allocated, kind="stable").tolist()
-                if rack < len(self._control) and self._may_go(state, rack)
-            ][:1]
-        for rack in racks:
-            mine = (hosts.rack == rack) & ~site.rented
-            takes = ~mine & ~site.rented & self._cool(state, rack)
-            room = Relocation(site, state, takes, cpu_share=knobs.target, spread=True)
-            price = usd_kwh(site, state.tick, knobs.stays_ticks)
-            hours = knobs.stays_ticks * site.tick_s / 3600.0
-            certain_h = knobs.off_ticks * site.tick_s / 3600.0
-            why = f"rack {rack} is not needed: the others carry what will be wanted for {certain_h:.1f} h"
-            standing = [h for h in np.flatnonzero(mine).tolist() if hosts.n_vms[h] > 0]
-            if not standing:
-                self._leaving = rack
-                return self._switch_off(state)
-            actions = room.empty(standing, why)
-            if actions is None:
-                return self._make_room(state, rack)
-            moves = [move_usd(site, state, a.vm) for a in actions]
-            watts = float(self._rack_w[rack]) + float(
-                (hosts.idle_w - site.off_w)[mine & (hosts.state == HostState.ON)].sum()
-            )
-            boots = sum(boot_usd(site, state, h, price) for h in standing)
-            return (
-                Offer(
-                    "rack_off",
-                    actions,
-                    why,
-                    source=standing[0],
-                    host=actions[0].host,
-                    vm=actions[0].vm,
-                    utilisation=watts * 1e-3 * price * hours,
-                    cost=sum(usd for usd, _ in moves) + boots,
-                    latency=sum(dark for _, dark in moves),
-                    claim=f"rack {rack}",
-                ),
-            )
+        allocated = np.bincount(state.hosts.rack, state.hosts.allocated[:, 1], minlength=len(self._control))
+        cheapest = np.argsort(allocated[: len(self._control)], kind="stable").tolist()
+        racks = [self._leaving] if self._leaving >= 0 else [r for r in cheapest if self._may_go(state, r)]
+        for rack in racks[:_LOOKS]:
+            offers = self._empty(state, rack)
+            if offers or self._leaving >= 0:
+                return offers
         return ()
 
-    def _make_room(self, state: ClusterState, rack: int) -> Sequence[Offer]:
-        """A host of another rack, where emptying this one is worth more than what that host draws."""
+    def _empty(self, state: ClusterState, rack: int) -> Sequence[Offer]:
+        """Moves that empty a rack, or a host of another switched on for them; none where its VMs find no room."""
+        hosts, site, knobs = state.hosts, self._site, self.knobs
+        mine = (hosts.rack == rack) & ~site.rented
+        standing = [h for h in np.flatnonzero(mine).tolist() if hosts.n_vms[h] > 0]
+        if not standing:
+            self._leaving = rack
+            return self._switch_off(state)
+        price = usd_kwh(site, state.tick, knobs.stays_ticks)
+        hours = knobs.stays_ticks * site.tick_s / 3600.0
+        certain_h = knobs.off_ticks * site.tick_s / 3600.0
+        why = f"rack {rack} is not needed: the others carry what will be wanted for {certain_h:.1f} h"
+        actions = self._room(state, rack).empty(standing, why)
+        if actions is None:
+            return self._make_room(state, rack, standing)
+        if not actions:  # once others know that it leaves, they let its VMs go
+            self._leaving = rack
+            return ()
+        moves = [move_usd(site, state, a.vm) for a in actions]
+        watts = float(self._rack_w[rack]) + float(
+            (hosts.idle_w - site.off_w)[mine & (hosts.state == HostState.ON)].sum()
+        )
+        boots = sum(boot_usd(site, state, h, price) for h in standing)
+        return (
+            Offer(
+                "rack_off",
+                actions,
+                why,
+                source=standing[0],
+                host=actions[0].host,
+                vm=actions[0].vm,
+                utilisation=watts * 1e-3 * price * hours,
+                cost=sum(usd for usd, _ in moves) + boots,
+                latency=sum(dark for _, dark in moves),
+                claim=f"rack {rack}",
+            ),
+        )
+
+    def _room(self, state: ClusterState, rack: int, coming: Mask | None = None) -> Relocation:
+        """Room in the other racks, with hosts that are on their way."""
+        takes = (state.hosts.rack != rack) & ~self._site.rented & self._cool(state, rack)
+        return Relocation(
+            self._site,
+            state,
+            takes,
+            cpu_share=self.knobs.target,
+            spread=True,
+            bars=self._barred,
+            as_if_on=coming,
+        )
+
+    def _make_room(self, state: ClusterState, rack: int, standing: list[int]) -> Sequence[Offer]:
+        """Hosts of other racks, those of the least watts for the work, where emptying this one is worth more."""
         hosts, site = state.hosts, self._site
-        coming = np.isin(hosts.state, (HostState.BOOTING, HostState.WAKING)) & ~site.rented
-        if coming.any():
+        there = np.isin(hosts.state, (HostState.BOOTING, HostState.WAKING)) & ~site.rented
+        if there.any() and self._room(state, rack, there).empty(standing, "") is not None:
             return ()
         down = np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP)) & ~site.rented & (hosts.rack != rack)
         down &= ~np.isin(hosts.rack, list(self._dark))
-        if not down.any():
-            return ()
-        rate = np.where(down, hosts.peak_w / np.maximum(hosts.capacity[:, 0], 1.0), np.inf)
-        host = int(rate.argmin())
+        rate = hosts.peak_w / np.maximum(hosts.capacity[:, 0], 1.0)
         mine = (hosts.rack == rack) & (hosts.state == HostState.ON)
-        watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum()) - float(hosts.idle_w[host])
+        watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum())
+        opened: list[int] = []
+        for host in sorted(np.flatnonzero(down).tolist(), key=lambda h: (float(rate[h]), h)):
+            watts -= float(hosts.idle_w[host])
+            if watts <= 0.0:
+                return ()
+            opened.append(host)
+            there[host] = True
+            if self._room(state, rack, there).empty(standing, "") is not None:
+                break
+        else:
+            return ()
         price = usd_kwh(site, state.tick, self.knobs.stays_ticks)
         hours = self.knobs.stays_ticks * site.tick_s / 3600.0
         why = f"room for what rack {rack} holds, which is not needed"
         return (
             Offer(
                 "power_on",
-                (power(host, PowerTarget.ON, why),),
+                tuple(power(host, PowerTarget.ON, why) for host in opened),
                 why,
-                host=host,
+                host=opened[0],
                 utilisation=watts * 1e-3 * price * hours,
-                cost=boot_usd(site, state, host, price),
-                ready_h=float(hosts.boot_s[host]) / 3600.0,
+                cost=sum(boot_usd(site, state, host, price) for host in opened),
+                ready_h=float(hosts.boot_s[opened].max()) / 3600.0,
             ),
         )
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from foreshade import _core
 from foreshade._core import ClusterState
+from foreshade.agents.bars import OPEN, Bars
 from foreshade.envs.model.action import Action, migrate
 from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.site import Site
@@ -22,6 +23,7 @@ Mask = npt.NDArray[np.bool_]
 
 CPU_SHARE = 0.85  # use of a host's CPU up to which it is filled: beyond it response times stretch
 MEMORY_SHARE = 0.95
+_PASSING = (VmState.BOOTING, VmState.MIGRATING, VmState.STOPPING)
 
 
 class Relocation:
@@ -35,11 +37,20 @@ class Relocation:
         *,
         cpu_share: float = CPU_SHARE,
         spread: bool = False,
+        bars: Bars | None = None,
+        as_if_on: Mask | None = None,
     ) -> None:
-        """Look at a tick's state; hosts of ``takes`` (n_hosts,) that are on may be filled."""
+        """Look at a tick's state; hosts of ``takes`` (n_hosts,) that are on, or looked at as if, may be filled.
+
+        What ``bars`` fix stays this tick, and hosts that they do not leave open take nothing.
+        """
         hosts, vms = state.hosts, state.vms
         self._site, self._state, self._spread = site, state, spread
-        self.takes = takes & (hosts.state == HostState.ON)
+        self._fixed = None if bars is None else bars.fixed
+        there = hosts.state == HostState.ON
+        self.takes = takes & (there if as_if_on is None else there | as_if_on)
+        if bars is not None:
+            self.takes &= bars.hosts == OPEN
         self._limit = hosts.capacity * hosts.overcommit
         self._allocated = hosts.allocated.astype(np.float64)
         self._used = hosts.usage[:, :2].astype(np.float64)
@@ -52,8 +63,15 @@ class Relocation:
             self._book.read(state)
 
     def movable(self, vm: int) -> bool:
-        """Whether it runs and is on its way nowhere."""
+        """Whether it runs, is on its way nowhere, and nobody bars its move."""
+        if self._fixed is not None and self._fixed[vm]:
+            return False
         return bool(self._state.vms.state[vm] == VmState.RUNNING and self._state.vms.destination[vm] < 0)
+
+    def _later(self, vm: int) -> bool:
+        """Whether what keeps it will pass: a boot, a move, its end, a bar."""
+        state = self._state.vms.state[vm]
+        return bool(state in _PASSING or (state == VmState.RUNNING and not self.movable(vm)))
 
     def residents(self, host: int) -> list[int]:
         """VMs that stand there, the largest memory first."""
@@ -80,13 +98,16 @@ class Relocation:
     def empty(
         self, hosts: Iterable[int], reason: str, among: Mask | None = None
     ) -> tuple[Action, ...] | None:
-        """Moves of every VM of ``hosts``; None, with nothing booked, where one fits nowhere or has to stay."""
+        """Moves of every VM of ``hosts`` that can move now; None, with nothing booked, where one never will.
+
+        What boots, moves or ends, or is barred from moving, is left for a later tick.
+        """
         saved = self._allocated.copy(), self._used.copy()
         actions: list[Action] = []
         gone: set[int] = set()
         for host in hosts:
             for vm in self.residents(host):
-                if vm in gone:
+                if vm in gone or self._later(vm):
                     continue
                 moves = self.move(vm, reason, among)
                 if not moves:

@@ -57,6 +57,11 @@ class Renting:
         self._site = site
         self._short_for = 0
         self._returning: set[int] = set()
+        self._barred: Bars | None = None
+
+    def see_bars(self, bars: Bars) -> None:
+        """What all bar this tick."""
+        self._barred = bars
 
     def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
         """Hosts that go back take nothing."""
@@ -178,7 +183,7 @@ class Renting:
             hosts.capacity[:, 0] * np.maximum(1.0 - hosts.contention, 0.05), 1.0
         )
         full = np.flatnonzero(~site.rented & (hosts.state == HostState.ON) & (use > knobs.target)).tolist()
-        room = Relocation(site, state, hired, cpu_share=knobs.target)
+        room = Relocation(site, state, hired, cpu_share=knobs.target, bars=self._barred)
         offers = []
         for host in sorted(full, key=lambda h: (-float(use[h]), h)):
             over = (float(use[host]) - knobs.target) * float(hosts.capacity[host, 0])
@@ -245,7 +250,8 @@ class Renting:
             takes = np.ones(len(hosts.state), bool)
             takes[list(self._returning | {host})] = False
             why = f"hired host {host} goes back: our hosts carry all, and its hour ends in {left_s / 60:.0f} min"
-            leaving = Relocation(site, state, takes, cpu_share=knobs.target).empty([host], why)
+            room = Relocation(site, state, takes, cpu_share=knobs.target, bars=self._barred)
+            leaving = room.empty([host], why)
             if not leaving:
                 continue
             moves = [move_usd(site, state, a.vm) for a in leaving]

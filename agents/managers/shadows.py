@@ -74,6 +74,7 @@ class Shadows:
     """See the module; a ``Manager``."""
 
     name = "shadows"
+    heeds = True  # where others empty a host, its shadows leave too
 
     def __init__(self, knobs: ShadowsKnobs | None = None) -> None:
         self.knobs = knobs or ShadowsKnobs()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foreshade import _core
 from foreshade._core import ClusterState
-from foreshade.agents.bars import Admitting, Barring, Bars
+from foreshade.agents.bars import Admitting, Barring, Bars, BarSeer, Heeding
 from foreshade.agents.decisions import RULES, Taken, Tally
 from foreshade.agents.managers.manager import Advice, Adviser, Manager, RackSeer
 from foreshade.agents.managers.outlook import share
@@ -71,6 +71,7 @@ class Decider:
         self._labels: tuple[str, ...] = ()
         self._advisers = [manager for manager in managers if isinstance(manager, Adviser)]
         self._rack_seers = [manager for manager in managers if isinstance(manager, RackSeer)]
+        self._bar_seers = [manager for manager in managers if isinstance(manager, BarSeer)]
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
@@ -111,6 +112,8 @@ class Decider:
         bars = self._bars(state)
         if bars is not None:
             proposer.restrain(bars.fixed, bars.hosts)
+            for bar_seer in self._bar_seers:
+                bar_seer.see_bars(bars)
         proposer.observe(state.copy())  # it books there, and the world's own is not to be written
         offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state)]
         if offers:
@@ -146,9 +149,13 @@ class Decider:
         return actions
 
     def _bars(self, state: ClusterState) -> Bars | None:
-        """What components bar this tick, those that look at the plan again last; None where none bars anything."""
+        """What components bar this tick, None where none bars anything.
+
+        Those that heed what others bar come after them, those that look at the plan again last.
+        """
         barring = sorted(
-            (m for m in self.managers if isinstance(m, Barring)), key=lambda m: isinstance(m, Admitting)
+            (m for m in self.managers if isinstance(m, Barring)),
+            key=lambda m: (isinstance(m, Admitting), isinstance(m, Heeding)),
         )
         if not barring:
             return None
