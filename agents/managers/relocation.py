@@ -105,18 +105,18 @@ class Relocation:
         saved = self._allocated.copy(), self._used.copy()
         actions: list[Action] = []
         gone: set[int] = set()
-        for host in hosts:
-            for vm in self.residents(host):
-                if vm in gone or self._later(vm):
-                    continue
-                moves = self.move(vm, reason, among)
-                if not moves:
-                    self._allocated, self._used = saved
-                    if self._book is not None:
-                        self._book.read(self._state)
-                    return None
-                gone.update([vm] if self._book is None else self._book.companions(vm))
-                actions.extend(moves)
+        leavers = [vm for host in hosts for vm in self.residents(host)]
+        for vm in sorted(leavers, key=lambda v: -float(self._state.vms.allocation[v, 1])):
+            if vm in gone or self._later(vm):
+                continue
+            moves = self.move(vm, reason, among)
+            if not moves:
+                self._allocated, self._used = saved
+                if self._book is not None:
+                    self._book.read(self._state)
+                return None
+            gone.update([vm] if self._book is None else self._book.companions(vm))
+            actions.extend(moves)
         return tuple(actions)
 
     def _best(self, company: list[int], among: Mask | None) -> int:
