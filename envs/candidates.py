@@ -137,45 +137,44 @@ class CandidateKnobs(Sizing):
         return compiled(self.rules, self.tree).labels
 
     @property
-    def followed(self) -> int | None:
-        """Which of the plans the rules follow: the first that they prefer; None = they follow none."""
-        return next((number for number, plan in enumerate(self.plans) if plan.preferred), None)
+    def followed(self) -> PlanKnobs | None:
+        """The plan that the rules follow, the first that they prefer; None = none."""
+        return next((plan for plan in self.plans if plan.preferred), None)
+
+    def value(self, knob: str) -> Any:
+        """What a knob is at; a name with ``plan.`` is a knob of the packer that the rules follow.
+
+        Raises:
+            ValueError: there is no such knob of a packer, or the rules follow no plan.
+
+        """
+        name = knob.removeprefix(OF_PLAN)
+        if name == knob:
+            return getattr(self, knob)
+        if self.followed is None:
+            raise ValueError(f"{knob}: expected rules that follow a plan, found none")
+        if name not in PackerKnobs.__dataclass_fields__:
+            raise ValueError(f"{knob}: expected a knob of packers, found none of that name")
+        return getattr(self.followed.packer, name)
 
     def changed(self, setting: Mapping[str, Any]) -> CandidateKnobs:
-        """The same with other values, checked; a name with ``plan.`` is a knob of the packer that the rules follow.
+        """The same with other values, named as in ``value`` and checked.
 
         Raises:
             ValueError: a value is out of range, there is no such knob, or the rules follow no plan.
 
         """
         own = {knob: value for knob, value in setting.items() if not knob.startswith(OF_PLAN)}
-        of_plan = {self._of_plan(knob): setting[knob] for knob in setting if knob not in own}
-        plans = list(self.plans)
-        for at in {at for at, _ in of_plan}:
-            packer = replace(plans[at].packer, **{name: value for (_, name), value in of_plan.items()})
-            plans[at] = plans[at].model_copy(update={"packer": packer})
-        return CandidateKnobs.model_validate({**self.model_dump(), **own, "plans": tuple(plans)})
-
-    def value(self, knob: str) -> Any:
-        """What a knob is at, named as in ``changed``.
-
-        Raises:
-            ValueError: there is no such knob of a packer, or the rules follow no plan.
-
-        """
-        if not knob.startswith(OF_PLAN):
-            return getattr(self, knob)
-        at, name = self._of_plan(knob)
-        return getattr(self.plans[at].packer, name)
-
-    def _of_plan(self, knob: str) -> tuple[int, str]:
-        """Which plan a knob with ``plan.`` is of, and its name there."""
-        name = knob.removeprefix(OF_PLAN)
-        if self.followed is None:
-            raise ValueError(f"{knob}: expected rules that follow a plan, found none")
-        if name not in PackerKnobs.__dataclass_fields__:
-            raise ValueError(f"{knob}: expected a knob of packers, found none of that name")
-        return self.followed, name
+        packer = {knob.removeprefix(OF_PLAN): setting[knob] for knob in setting if knob not in own}
+        for name in packer:
+            self.value(OF_PLAN + name)  # raises where there is none such
+        plans = tuple(
+            plan.model_copy(update={"packer": replace(plan.packer, **packer)})
+            if plan is self.followed
+            else plan
+            for plan in self.plans
+        )
+        return CandidateKnobs.model_validate({**self.model_dump(), **own, "plans": plans})
 
     def on(self, site: Site) -> CandidateKnobs:
         """What holds on a site: the same, or ``idle_is_off`` or ``placement_only`` in place of what it names."""
