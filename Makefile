@@ -6,7 +6,7 @@
 # make check   linters, types, formats, import arrows
 # make audit   known weaknesses of the code and of what it depends on
 # make build   rebuild the native core after a change in cpp/
-# make sanitize, make tidy    the core under sanitizers, under clang-tidy
+# make sanitize, make tidy    the core under sanitizers; the core and its bindings under clang-tidy
 
 PYTHON ?= python3
 # Real traces, where they lie beside the checkout.
@@ -79,8 +79,10 @@ format: $(STAMP)
 	$(BIN)/clang-format -i $$(find cpp -name '*.cpp' -o -name '*.hpp')
 
 tidy: $(STAMP)
-	$(BIN)/cmake -S cpp -B build/tidy -G Ninja -DCMAKE_BUILD_TYPE=Debug
-	$(BIN)/clang-tidy -p build/tidy --quiet --extra-arg=-Wno-deprecated-declarations $$(find cpp/core cpp/cloudsim -name '*.cpp')
+	$(BIN)/cmake -S cpp -B build/tidy -G Ninja -DCMAKE_BUILD_TYPE=Debug -DSKBUILD=ON \
+	    -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir)
+	$(BIN)/clang-tidy -p build/tidy --quiet --extra-arg=-Wno-deprecated-declarations \
+	    $$(find cpp/core cpp/cloudsim cpp/bindings -name '*.cpp')
 
 sanitize: $(STAMP)
 	$(BIN)/cmake -S cpp -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DFORESHADE_SANITIZE=ON

@@ -71,7 +71,7 @@ class CheckedBook {
 
 } // namespace
 
-void register_affinity(py::module_& module) {
+void register_affinity(const py::module_& module) {
     py::class_<Affinity, std::shared_ptr<Affinity>>(module, "Affinity")
         .def(py::init(&affinity_of), py::arg("rules"), py::arg("rack"), py::arg("zone"), py::arg("app"),
              py::arg("n_apps"))

@@ -50,7 +50,7 @@ template <class Bank> py::tuple run(Bank& bank, std::size_t n, const F64& time_s
 template <class Bank, class Class> void columns(Class& cls) {
     const auto add = [&cls](const char* name, auto member) {
         cls.def_property_readonly(
-            name, [member](py::object self) { return view(self.cast<const Bank&>().columns().*member, self); });
+            name, [member](const py::object& self) { return view(self.cast<const Bank&>().columns().*member, self); });
     };
     add("surprise", &AnomalyColumns::surprise);
     add("deviation", &AnomalyColumns::deviation);
@@ -120,7 +120,7 @@ void register_options(const py::module_& module) {
 
 } // namespace
 
-void register_anomaly(py::module_& module) {
+void register_anomaly(const py::module_& module) {
     py::native_enum<AnomalyLabel>(module, "AnomalyLabel", "enum.IntEnum", "How a series deviates.")
         .value("NORMAL", AnomalyLabel::normal)
         .value("SURGE", AnomalyLabel::surge)
@@ -146,7 +146,7 @@ void register_anomaly(py::module_& module) {
     joint.def_property_readonly("n_machines", &JointBank::n_machines);
     joint.def_property_readonly("n_metrics", &JointBank::n_metrics);
     columns<JointBank>(joint);
-    joint.def_property_readonly("contribution", [](py::object self) {
+    joint.def_property_readonly("contribution", [](const py::object& self) {
         const auto& typed = self.cast<const JointBank&>();
         return view(typed.contribution(), self, typed.n_metrics());
     });

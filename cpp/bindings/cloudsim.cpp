@@ -85,7 +85,7 @@ void register_results(const py::module_& module) {
 
 } // namespace
 
-void register_cloudsim(py::module_& module) {
+void register_cloudsim(const py::module_& module) {
     using NoGil = py::call_guard<py::gil_scoped_release>;
     // InputError is a std::invalid_argument, which arrives as ValueError.
     py::register_exception<MoveError>(module, "CloudSimMoveError", PyExc_RuntimeError);

@@ -14,8 +14,9 @@ namespace {
 // A read-only property that shows a column of `Columns` as a NumPy view.
 template <class Columns, class T>
 void column(py::class_<Columns>& cls, const char* name, std::vector<T> Columns::* member, std::size_t width = 1) {
-    cls.def_property_readonly(
-        name, [member, width](py::object self) { return view(self.cast<const Columns&>().*member, self, width); });
+    cls.def_property_readonly(name, [member, width](const py::object& self) {
+        return view(self.cast<const Columns&>().*member, self, width);
+    });
 }
 
 using F32 = py::array_t<float, py::array::c_style>;
@@ -37,7 +38,7 @@ class Filler {
     Filler(const char* table, py::dict given) : table_(table), given_(std::move(given)) {}
 
     template <class T> void column(const char* name, std::vector<T>& out) {
-        using Scalar = typename ScalarOf<T>::type;
+        using Scalar = ScalarOf<T>::type;
         if (!given_.contains(name)) return;
         const auto array = py::array_t<Scalar, py::array::c_style>::ensure(given_[name]);
         if (!array || !py::isinstance<py::array_t<Scalar>>(given_[name]))
@@ -126,7 +127,7 @@ py::array borrowed(std::span<const float> values, const std::shared_ptr<const vo
 
 } // namespace
 
-void register_cluster_state(py::module_& module) {
+void register_cluster_state(const py::module_& module) {
     py::class_<HostColumns> hosts(module, "HostColumns");
     column(hosts, "capacity", &HostColumns::capacity, kResources);
     column(hosts, "allocated", &HostColumns::allocated, kResources);

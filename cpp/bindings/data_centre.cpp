@@ -5,7 +5,7 @@
 
 namespace foreshade::bindings {
 
-void register_data_centre(py::module_& module) {
+void register_data_centre(const py::module_& module) {
     py::class_<ServerModel>(module, "ServerModel")
         .def(py::init<>())
         .def_readwrite("name", &ServerModel::name)

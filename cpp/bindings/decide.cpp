@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 
 #include "bindings/register.hpp"
@@ -101,7 +102,7 @@ struct HeldProposer : Proposer {
 };
 
 // Where observations go: float32 or float16, C-contiguous and writable.
-Shown shown(py::array array, std::size_t size) {
+Shown shown(py::array& array, std::size_t size) {
     if (static_cast<std::size_t>(array.size()) != size || (array.flags() & py::array::c_style) == 0)
         throw std::invalid_argument("observations: expected a contiguous array of " + std::to_string(size) +
                                     " numbers, found " + std::to_string(array.size()));
@@ -191,9 +192,10 @@ void register_decide(py::module_& module) {
             [](HeldProposer& self, const U8& fixed, const U8& hosts) {
                 Restraint restraint;
                 restraint.fixed.assign(fixed.data(), fixed.data() + fixed.size());
-                for (py::ssize_t h = 0; h < hosts.size(); ++h) {
-                    if (hosts.at(h) > 2) throw std::invalid_argument("restrain: expected hosts marked 0, 1 or 2");
-                    restraint.hosts.push_back(static_cast<HostBar>(hosts.at(h)));
+                restraint.hosts.reserve(static_cast<std::size_t>(hosts.size()));
+                for (const std::uint8_t host : std::span(hosts.data(), static_cast<std::size_t>(hosts.size()))) {
+                    if (host > 2) throw std::invalid_argument("restrain: expected hosts marked 0, 1 or 2");
+                    restraint.hosts.push_back(static_cast<HostBar>(host));
                 }
                 self.restrain(std::move(restraint));
             },
@@ -216,6 +218,7 @@ void register_decide(py::module_& module) {
             "add",
             [](HeldProposer& self, const std::vector<OfferTuple>& offers) {
                 std::vector<Offer> out;
+                out.reserve(offers.size());
                 for (const OfferTuple& offer : offers) out.push_back(offer_of(offer));
                 self.add(std::move(out));
             },
@@ -299,6 +302,7 @@ void register_decide(py::module_& module) {
                  if (plants.size() != sites.size())
                      throw std::invalid_argument("decision batch: expected a site for each plant");
                  std::vector<Variant> variants;
+                 variants.reserve(plants.size());
                  for (std::size_t i = 0; i < plants.size(); ++i)
                      variants.push_back({plant_behind(plants[i]), std::make_shared<const Site>(*sites[i])});
                  return std::make_unique<DecisionBatch>(std::move(variants), knobs, episode, n_envs, seed, threads);
@@ -311,8 +315,11 @@ void register_decide(py::module_& module) {
             "keep",
             [](DecisionBatch& self, const py::tuple& observations) {
                 std::vector<Shown> all;
-                for (const py::handle one : observations)
-                    all.push_back(shown(py::cast<py::array>(one), self.size() * self.width()));
+                all.reserve(observations.size());
+                for (const py::handle one : observations) {
+                    auto array = py::cast<py::array>(one);
+                    all.push_back(shown(array, self.size() * self.width()));
+                }
                 self.keep(all);
             },
             py::arg("observations"), py::keep_alive<1, 2>(),
@@ -370,6 +377,7 @@ void register_decide(py::module_& module) {
         "What rules may test beside the columns of context and candidates, in this order behind them.");
     module.def("candidate_kinds", [] {
         std::vector<std::string> names;
+        names.reserve(kCandidateKinds);
         for (std::size_t k = 0; k < kCandidateKinds; ++k)
             names.emplace_back(candidate_kind_name(static_cast<CandidateKind>(k)));
         return names;

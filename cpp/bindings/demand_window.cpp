@@ -17,7 +17,7 @@ template <class Tell> py::array_t<float> rows(std::size_t n, const Tell& tell) {
 
 } // namespace
 
-void register_demand_window(py::module_& module) {
+void register_demand_window(const py::module_& module) {
     py::class_<WindowKnobs>(module, "WindowKnobs")
         .def(py::init<>())
         .def_readwrite("ticks", &WindowKnobs::ticks)

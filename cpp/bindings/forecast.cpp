@@ -19,7 +19,7 @@ using F32 = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 } // namespace
 
-void register_forecast(py::module_& module) {
+void register_forecast(const py::module_& module) {
     py::class_<Engine>(module, "ForecastEngine")
         .def(py::init<EngineConfig, std::size_t>(), py::arg("config"), py::arg("n_series"))
         .def(

@@ -6,7 +6,7 @@
 
 namespace foreshade::bindings {
 
-void register_packer(py::module_& module) {
+void register_packer(const py::module_& module) {
     py::class_<Economy>(module, "Economy")
         .def(py::init<>())
         .def_readwrite("usd_kwh", &Economy::usd_kwh)

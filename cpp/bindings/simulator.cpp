@@ -85,10 +85,11 @@ void register_simulator(py::module_& module) {
              py::arg("value") = 0.0F, py::arg("value2") = 0.0F, py::arg("allocation") = py::none());
 
     py::class_<SharedPlant>(module, "Plant")
-        .def(py::init([](const DataCentre& spec, F32 demand, F32 gpu, const I32& gpu_series, const I32& app_series,
-                         const I32& app_members, const F32& app_memory_floor, const F32& app_offloadable,
-                         const I32& vm_app, const F32& vm_flavour, const I32& vm_arrival, const I32& vm_departure,
-                         const F32& vm_credit, const std::vector<int>& allowed, const forecast::Source& forecast) {
+        .def(py::init([](const DataCentre& spec, const F32& demand, const F32& gpu, const I32& gpu_series,
+                         const I32& app_series, const I32& app_members, const F32& app_memory_floor,
+                         const F32& app_offloadable, const I32& vm_app, const F32& vm_flavour, const I32& vm_arrival,
+                         const I32& vm_departure, const F32& vm_credit, const std::vector<int>& allowed,
+                         const forecast::Source& forecast) {
                  if (demand.ndim() != 3 || demand.shape(2) != static_cast<py::ssize_t>(kDense))
                      throw py::value_error("demand: expected shape (n_ticks, n_series, 4)");
                  WorkloadView work;

@@ -12,7 +12,7 @@ using F32 = py::array_t<float, py::array::c_style | py::array::forcecast>;
 
 } // namespace
 
-void register_trees(py::module_& module) {
+void register_trees(const py::module_& module) {
     py::class_<GrownTree>(module, "GrownTree", "One regression tree, a row per split.")
         .def(py::init([](std::vector<std::int32_t> feature, std::vector<double> threshold,
                          std::vector<std::uint8_t> nan_left, std::vector<std::int32_t> left,

@@ -20,7 +20,7 @@ struct ScalarOf<T> {
 // A view of `column` as (n,) or, with `width` > 1, as (n / width, width). Not writable unless asked for.
 template <class T>
 py::array view(const std::vector<T>& column, const py::object& owner, std::size_t width = 1, bool writable = false) {
-    using Scalar = typename ScalarOf<T>::type;
+    using Scalar = ScalarOf<T>::type;
     std::vector<py::ssize_t> shape{static_cast<py::ssize_t>(column.size() / width)};
     if (width > 1) shape.push_back(static_cast<py::ssize_t>(width));
     py::array array(py::dtype::of<Scalar>(), shape, reinterpret_cast<const Scalar*>(column.data()), owner);
