@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 PLAY = """
 import hashlib
 import numpy as np
+from foreshade import _core
 from foreshade.envs.batch import Batch
 from foreshade.envs.decision import Decision
 from foreshade.envs.stock_world import simulated_world
@@ -18,15 +21,20 @@ seen = hashlib.sha256(batch.reset(7).tobytes())
 for _ in range(120):
     seen.update(batch.step(batch.preferred()).tobytes())
     seen.update(batch.rewards.tobytes())
-print(seen.hexdigest())
+print(_core.lanes(), seen.hexdigest())
 """
 
 
-def played(lanes: str) -> str:
+def played(lanes: str) -> tuple[int, str]:
+    """The lanes that were used, and what was seen."""
     told = {**os.environ, "FORESHADE_LANES": lanes}
     done = subprocess.run([sys.executable, "-c", PLAY], env=told, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    used, seen = done.stdout.split()
+    return int(used), seen
 
 
 def test_a_machine_without_wide_registers_plays_the_same_episode() -> None:
-    assert played("4") == played("8")
+    wide, seen = played("8")
+    if wide == 4:
+        pytest.skip("THIS MACHINE HAS NO AVX2: that wide and narrow loops give the same bits is not checked")
+    assert (wide, played("4")) == (8, (4, seen))

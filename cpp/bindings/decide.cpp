@@ -7,6 +7,7 @@
 
 #include "bindings/register.hpp"
 #include "core/decide/decision_batch.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade::bindings {
 
@@ -382,6 +383,9 @@ void register_decide(py::module_& module) {
             names.emplace_back(candidate_kind_name(static_cast<CandidateKind>(k)));
         return names;
     });
+    module.def(
+        "lanes", [] { return wide_lanes() ? 8 : 4; },
+        "Numbers that loops over VMs take at once: 8 where the machine has AVX2 and FORESHADE_LANES does not say 4.");
     module.def(
         "cost_terms", [] { return std::vector<std::string>(kCostTermNames.begin(), kCostTermNames.end()); },
         "Terms of a cost, in the order of tick_reward.");
