@@ -30,6 +30,7 @@ from foreshade.envs.snapshot import Snapshot
 
 _RESOURCES = ("cpu_mhz", "memory_mib", "disk_mib_s", "network_mbit_s")
 _AT_ONCE = 500  # events that are told in one go
+TICK_FAILED = "tick failed"  # kind of an event that is told and, as the store may be why, not journalled
 _QUEUE = 1_000  # events that a slow listener may fall behind before it loses the oldest
 
 
@@ -69,6 +70,7 @@ class ControlService:
         self.journal = StoreJournal(store, wall_s=wall_s)
         self._wall_s = wall_s
         self._snapshot: Snapshot | None = None  # of the controller in this process
+        self._fault = ""  # why the last tick of the controller in this process came to nothing
         self._read: Snapshot | None = None  # of the store, where none runs here
         self._subscriptions: list[Subscription] = []
         self._lock = threading.Lock()
@@ -79,8 +81,15 @@ class ControlService:
 
     def show(self, snapshot: Snapshot) -> None:
         """The newest snapshot, from the controller of this process."""
-        self._snapshot = snapshot
-        event = answers.Event(id=0, time_s=self._wall_s(), kind="snapshot")
+        self._snapshot, self._fault = snapshot, ""
+        self._told_all(answers.Event(id=0, time_s=self._wall_s(), kind="snapshot"))
+
+    def fail(self, why: str) -> None:
+        """A tick that came to nothing: said until the next that does not, and told for whoever counts."""
+        self._fault = why
+        self._told_all(answers.Event(id=0, time_s=self._wall_s(), kind=TICK_FAILED, reason=why))
+
+    def _told_all(self, event: answers.Event) -> None:
         with self._lock:
             for subscription in self._subscriptions:
                 subscription.put(event)
@@ -186,6 +195,8 @@ class ControlService:
                 "troubles": last.troubles,
                 "tick_seconds": last.seconds,
             }
+        if self._fault:
+            said["troubles"] = (*said.get("troubles", ()), self._fault)
         return answers.Status(
             cluster=self.cluster,
             mode=controls.mode,
@@ -335,10 +346,8 @@ class ControlService:
         slot = snapshot.inventory.host_slot.get(host, -1)
         if slot < 0:
             raise InputError(f"host {host}: expected one of the cluster, found none")
-        draining = self.journal.controls().draining
-        after = draining - {host} if undo else draining | {host}
         if not dry_run:
-            self.journal.say("drain", sorted(after), by)
+            self.journal.say_drain(host, by, undo=undo)
             self._tell()
         here = int(snapshot.hosts["n_vms"][slot])
         what = (

@@ -157,7 +157,8 @@ class Controller:
         with self._timed(tick, "decide"):
             proposal = self._decide(seen, tick)
         if controls.paused:
-            return self._idle(tick, f"paused by {controls.paused_by}: {controls.paused_reason}", seen)
+            why = f": {controls.paused_reason}" if controls.paused_reason else ""
+            return self._idle(tick, f"paused by {controls.paused_by}{why}", seen)
         with self._timed(tick, "check"):
             tick.id = self.journal.new_id()
             tick.verdicts = self._review(self._orders(proposal, seen, tick.id), seen, controls)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from foreshade._core import ClusterState
 from foreshade.agents.plan import ActionState, Mode, PlannedAction
@@ -39,6 +39,12 @@ class Window(Knobs):
     hosts: frozenset[str] = frozenset()  # empty = the whole cluster
     freeze: bool = True  # False = maintenance: nothing arrives on these hosts, leaving them is welcome
     reason: str = ""
+
+    @model_validator(mode="after")
+    def _ends(self) -> Window:
+        if not self.end_s >= self.start_s:
+            raise ValueError(f"expected end_s after start_s {self.start_s:g}, found {self.end_s:g}")
+        return self
 
 
 class GuardKnobs(Knobs):

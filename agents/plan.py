@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 from foreshade.envs.errors import PlanError
 from foreshade.envs.order import Order
@@ -53,6 +54,7 @@ class ActionState(StrEnum):
 
 
 _P, _A = PlanState, ActionState
+_State = TypeVar("_State", PlanState, ActionState)
 
 PLAN_STEPS: Mapping[PlanState, frozenset[PlanState]] = {
     _P.RECOMMENDED: frozenset({_P.APPROVED, _P.CANCELLED, _P.SUPERSEDED, _P.SKIPPED}),
@@ -94,7 +96,7 @@ class PlannedAction:
 
         """
         if state not in ACTION_STEPS[self.state]:
-            raise PlanError(_illegal(f"action {self.order.key}", self.state, state, ACTION_STEPS[self.state]))
+            raise PlanError(_illegal(f"action {self.order.key}", self.state, state, ACTION_STEPS))
         return replace(self, state=state, reason=reason)
 
     @property
@@ -126,7 +128,7 @@ class PlanRecord:
 
         """
         if state not in PLAN_STEPS[self.state]:
-            raise PlanError(_illegal(f"plan {self.id}", self.state, state, PLAN_STEPS[self.state]))
+            raise PlanError(_illegal(f"plan {self.id}", self.state, state, PLAN_STEPS))
         approved_by = by if state is PlanState.APPROVED else self.approved_by
         return replace(self, state=state, reason=reason, approved_by=approved_by)
 
@@ -163,6 +165,6 @@ class PlanRecord:
         return PlanState.SUCCEEDED
 
 
-def _illegal(what: str, now: StrEnum, wanted: StrEnum, legal: frozenset[object]) -> str:
-    known = ", ".join(sorted(str(state) for state in legal)) or "nothing, as it has ended"
-    return f"{what} is {now}: expected a step to {known}, got one to {wanted}"
+def _illegal(what: str, now: _State, wanted: _State, steps: Mapping[_State, frozenset[_State]]) -> str:
+    leads = " or ".join(state for state, following in steps.items() if wanted in following)
+    return f"{what} is {now}: expected {leads or 'no step'} before {wanted}"

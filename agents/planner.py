@@ -53,7 +53,15 @@ class Planner:
                 continue
             standing = self._standing_advice(seen) if level is Mode.ADVISE else None
             plans.append(standing or self._write(draft, level, mine, seen))
+        self._drop_old_advice(seen)
         return plans
+
+    def _drop_old_advice(self, seen: Seen) -> None:
+        """End advice that nobody took in time and that no newer plan has replaced: nothing more was to be advised."""
+        for plan in self._journal.open_plans():
+            old = seen.now_s - plan.created_s >= self._advice_s()
+            if plan.state is PlanState.RECOMMENDED and plan.mode is Mode.ADVISE and old:
+                self.supersede(plan, f"nobody approved it within {self._advice_s():g} s", seen.now_s)
 
     def drop_leftovers(self, now_s: float) -> None:
         """End what an earlier tick would have begun by itself, had it not been killed: the world moved on."""

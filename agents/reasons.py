@@ -8,20 +8,20 @@ or fills another up.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from foreshade.agents.decisions import PERSON
 from foreshade.agents.guard import Seen
-from foreshade.envs.inventory import HostFacts, VmFacts
+from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
 from foreshade.envs.model.action import ActionKind, PowerTarget
 from foreshade.envs.order import Order
 
 #: What the proposer calls its own candidates: ``migrate vm 3 from host 1 host 2``.
 _CALLED = re.compile(r"[a-z_]+( vm \d+)?( from host \d+)?( host \d+)?")
-_SLOT = re.compile(r"\b(vm|host|app) (\d+)\b")
+_SLOT = re.compile(r"\b(vm|host|app|rack) (\d+)\b", re.IGNORECASE)
 _FULL = 0.8  # share of a resource in use above which a host is relieved: the knee of response time
 _NAMES = ("CPU", "memory", "disk", "network", "GPU")
 _UNITS = ("MHz", "MiB", "MiB/s", "Mbit/s", "GPUs")
@@ -127,15 +127,21 @@ def _use(host: str, seen: Seen) -> str:
 
 def _said(reason: str, seen: Seen) -> str:
     """A component's own words with names in the place of slots; "" where it is only what the candidate is called."""
-    if not reason or _CALLED.fullmatch(reason):
-        return ""
-    inventory = seen.inventory
+    return "" if not reason or _CALLED.fullmatch(reason) else named(reason, seen.inventory)
 
-    def named(found: re.Match[str]) -> str:
-        what, slot = found[1], int(found[2])
-        if what == "app":
-            return inventory.apps[slot] if slot < len(inventory.apps) else found[0]
-        facts: Sequence[VmFacts | HostFacts] = inventory.vms if what == "vm" else inventory.hosts
-        return (facts[slot].name if slot < len(facts) else "") or found[0]
 
-    return _SLOT.sub(named, reason)
+def named(text: str, inventory: Inventory) -> str:
+    """What was said of slots, with names in their place: ``host 3`` becomes what the host is called."""
+    known: Mapping[str, Sequence[str | VmFacts | HostFacts]] = {
+        "vm": inventory.vms,
+        "host": inventory.hosts,
+        "app": inventory.apps,
+        "rack": inventory.racks,
+    }
+
+    def name(found: re.Match[str]) -> str:
+        all_of, slot = known[found[1].lower()], int(found[2])
+        one = all_of[slot] if slot < len(all_of) else ""
+        return (one if isinstance(one, str) else one.name) or found[0]
+
+    return _SLOT.sub(name, text)

@@ -63,13 +63,16 @@ class Controller:
         command = [sys.executable, "-c", _MAIN, "control", "--config", str(path)]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stderr=log, start_new_session=True)
-        self.url, self.token = self._address()
+        self.url = self._address()
+        making = [sys.executable, "-c", _MAIN, "token", "create", "bench", "--role", "admin"]
+        made = subprocess.run([*making, "--config", str(path)], stdout=subprocess.PIPE, text=True, check=True)
+        self.token = made.stdout.strip()
 
-    def _address(self) -> tuple[str, str]:
+    def _address(self) -> str:
         for _ in range(3000):
-            found = re.search(r"(http://\S+?)/#token=(\S+)", (self.folder / "log").read_text())
+            found = re.search(r"foreshade: (http://\S+?)/ ", (self.folder / "log").read_text())
             if found:
-                return found[1], found[2]
+                return found[1]
             if self.process.poll() is not None:
                 raise SystemExit((self.folder / "log").read_text()[-2000:])
             time.sleep(0.1)

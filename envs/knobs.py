@@ -9,6 +9,6 @@ MOST_SEED = 2**32 - 1
 
 
 class Knobs(BaseModel):
-    """Frozen; an unknown key is refused, so that a slip of the pen changes nothing silently."""
+    """Frozen; an unknown key is refused, so that a slip of the pen changes nothing silently, and so is a NaN."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -6,7 +6,7 @@ error, as YAML's own loaders silently keep the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from inspect import isclass
@@ -151,12 +151,16 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
         )
     if kind == "value_error":
         return text.removeprefix("Value error, ")
-    shown = repr(found) if not isinstance(found, Mapping | tuple) else _shape(found)
+    shown = repr(found) if not isinstance(found, Mapping | tuple | list) else _shape(found)
+    if kind == "too_short":
+        return f"expected at least {problem['ctx']['min_length']}, found {shown}"
+    if kind == "string_pattern_mismatch":
+        return f"expected text like {problem['ctx']['pattern']}, found {shown}"
     expected = text.replace("Input should be ", "expected ").replace("Input should ", "expected to ")
     return f"{expected}, found {shown}"
 
 
-def _shape(value: Mapping[str, Any] | tuple[Any, ...]) -> str:
+def _shape(value: Mapping[str, Any] | Sequence[Any]) -> str:
     return f"a mapping of {len(value)} keys" if isinstance(value, Mapping) else f"a list of {len(value)}"
 
 

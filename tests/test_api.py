@@ -1,8 +1,11 @@
 """The API over a real controller of a small simulated cluster: what it shows, takes, and refuses."""
 
 import io
+import re
+import sys
 import time
 import zipfile
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,7 +17,13 @@ from sqlalchemy import create_engine
 from foreshade.adapters.app.api.guard import GuardedRoute
 from foreshade.adapters.app.control_config import ControlConfig
 from foreshade.adapters.app.minds_in_force import MindsInForce
+from foreshade.adapters.app.serve import serve
 from foreshade.adapters.auth.role import Role, Scope
+from foreshade.adapters.auth.token import mint
+from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.store.lease import Lease
+from foreshade.adapters.store.store import Store
+from foreshade.adapters.store.tokens import StoreTokens
 from foreshade.agents.baselines.registry import SHIPPED_POLICY
 from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord
 from foreshade.envs.model.action import ActionKind
@@ -158,6 +167,85 @@ def test_a_tick_is_told_once_and_shown_in_history(fresh):
     last = moments[-1]
     assert last["power_w"] == pytest.approx(last["no_action_power_w"]), "nobody has acted yet"
     assert ticks[-1]["data"]["moment"] == last
+
+
+def until(found, *, wanted=bool):
+    """What comes of asking again, as others have threads of their own."""
+    end = time.monotonic() + 30.0
+    while not wanted(what := found()):
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+    return what
+
+
+def test_an_event_says_what_a_person_changed(fresh):
+    host = fresh.get("/v1/hosts?limit=1")["items"][0]["name"]
+    fresh.ask("POST", "/v1/pause", json={"reason": "incident"})
+    fresh.ask("POST", "/v1/resume", json=WHY)
+    fresh.ask("PUT", "/v1/mode", json={"mode": "observe"})
+    fresh.ask("POST", f"/v1/hosts/{host}/drain", json=WHY)
+    fresh.ask("POST", f"/v1/hosts/{host}/undrain", json=WHY)
+    said = until(
+        lambda: [
+            e["data"] for e in fresh.get("/v1/events/recent?kind=mode")["items"] if e["data"]["by"] == "admin"
+        ],
+        wanted=lambda told: len(told) >= 5,
+    )
+    assert [(one["what"], one.get("mode"), one.get("host"), one.get("draining")) for one in said] == [
+        ("pause", None, None, None),
+        ("resume", None, None, None),
+        ("mode", "observe", None, None),
+        ("drain", None, host, [host]),
+        ("undrain", None, host, []),
+    ]
+    assert said[0]["reason"] == "incident"
+
+
+def test_a_tick_that_comes_to_nothing_is_said_told_and_counted_until_the_next(fresh):
+    def troubles():
+        return [e["data"]["troubles"] for e in fresh.get("/v1/events/recent?kind=trouble")["items"]]
+
+    fresh.service.fail("tick: nothing was begun: disk full")
+    assert fresh.get("/v1/status")["troubles"] == ["tick: nothing was begun: disk full"]
+    until(troubles)
+    scraped = fresh.ask("GET", "/metrics").text
+    assert 'foreshade_ticks_total{result="failed"} 1.0' in scraped
+    assert "foreshade_troubles 1.0" in scraped
+    fresh.tick()
+    assert fresh.get("/v1/status")["troubles"] == []
+    assert until(troubles, wanted=lambda told: len(told) == 2) == [["tick: nothing was begun: disk full"], []]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_token_is_shown_to_a_person_and_to_no_log(tmp_path, monkeypatch, terminal):
+    said = ControlConfig.model_validate({"state_dir": str(tmp_path), "api": {"port": 0}})
+    store = Store(tmp_path / "control.db", power_safe=False)
+    service = ControlService(store, said.cluster)
+    lease = Lease(store, said.cluster, length_s=30.0)
+    heard = _Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", heard)
+    serve(said, service, lease, hint=" --config c.yaml")()
+    serve(said, service, lease, hint=" --config c.yaml")()  # whoever starts it again has lost the first one
+    lines = heard.getvalue().splitlines()
+    if terminal:
+        assert all(
+            re.fullmatch(r"foreshade: http://127\.0\.0\.1:\d+/#token=foreshade_\S+", line) for line in lines
+        )
+    else:
+        assert all(
+            line.endswith("(with a token: foreshade token create NAME --config c.yaml)") for line in lines
+        )
+    tokens = StoreTokens(store)
+    assert len(tokens.all()) == (2 if terminal else 0)
+    tokens.add(mint("kim", Role.VIEWER, timedelta(days=1), datetime.now(UTC))[1])
+    serve(said, service, lease)()
+    assert "#token=" not in heard.getvalue().splitlines()[-1]
+    store.close()
 
 
 def test_a_plan_of_thousands_of_refused_actions_is_one_event_and_what_comes_after_is_told_at_once(fresh):

@@ -13,7 +13,13 @@ from foreshade.envs.errors import InputError
 HOOK = "api: {webhooks: [{name: pager, url: 'https://x.example/h', events: [plan], secret_file: %s}]}"
 
 
+WORLD = "simulated: {workload: 'generated:enterprise?vms=4&days=0.1'}"
+HOST = "libvirt:\n  hosts: [{name: a, uri: '%s'}]\n  "
+
+
 def checked(folder: Path, text: str) -> str:
+    if "simulated:" not in text and "libvirt:" not in text:
+        text = f"{WORLD}\n{text}"
     file = folder / "control.yaml"
     file.write_text(text, encoding="utf-8")
     return check(load_config(file, {}))
@@ -24,6 +30,15 @@ def checked(folder: Path, text: str) -> str:
     [
         ("simulated: {scenario: nope}", "unknown scenario 'nope'"),
         ("simulated: {scenario: cloudsim}", "expected engine foreshade, found cloudsim"),
+        ("simulated: {workload: 'generated:nope'}", "nope"),
+        ("simulated: {workload: 'bitbrains:/nowhere'}", "/nowhere"),
+        ("simulated: null\nmode: auto", "expected a section simulated or libvirt, found neither"),
+        (HOST % "kvm1", "libvirt: host a: expected a libvirt URI"),
+        (HOST % "qemu:///system" + "templates: {web: {domain: nowhere.xml}}", "nowhere.xml: expected"),
+        (
+            HOST % "qemu:///system" + "prometheus: {url: 'http://p', token_file: nowhere}",
+            "libvirt: prometheus.token_file nowhere: expected a file with the secret",
+        ),
         (
             "store: {url: 'mysql://kim:hush@db.example/f'}",
             "expected a path or a URL of sqlite or postgresql, found one of",

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,9 @@ from typer.testing import CliRunner
 from foreshade.adapters.app.cli import app
 from foreshade.adapters.app.control import assemble, reconfigure, run
 from foreshade.adapters.app.control_config import load_config
-from foreshade.adapters.app.control_log import JsonLines
+from foreshade.adapters.app.control_log import JsonLines, start_log
 from foreshade.adapters.app.control_reference import reference
+from foreshade.adapters.app.control_tables import print_out, table_of
 from foreshade.agents.plan import Mode
 from foreshade.envs.errors import ForeshadeError, InputError
 
@@ -106,6 +110,9 @@ def test_a_plan_is_shown_explained_simulated_and_approved(config: Path) -> None:
     explained = say(config, "explain", "--plan", plan_id)
     chosen = [d["candidates"][d["chosen"]] for d in explained["decisions"]]
     assert any(one["kind"] != "wait" for one in chosen)
+    for one in (one for decision in explained["decisions"] for one in decision["candidates"]):
+        assert not re.search(r"\b(vm|host|app|rack) \d", f"{one['what']} {one['verdict']}", re.IGNORECASE)
+        assert one["vm_name"] in one["what"] or one["kind"] not in ("migrate", "place", "grow", "shrink")
     simulated = say(config, "simulate", plan_id, "--ticks", "3")
     assert simulated["saved_usd"] == pytest.approx(
         sum(simulated["cost_usd_without"].values()) - sum(simulated["cost_usd"].values())
@@ -145,6 +152,68 @@ def test_pause_resume_mode_and_drain_are_kept(config: Path) -> None:
     say(config, "drain", "host0002", "--undo")
     assert say(config, "status")["draining"] == []
     assert "expected one of the cluster" in fails(["drain", "ghost", "--config", str(config)])
+
+
+def test_what_is_done_on_the_command_line_is_in_the_audit(config: Path) -> None:
+    def entries() -> list[tuple[str, ...]]:
+        words = ["audit", "show", "--last", "1000", "--json", "--config", str(config)]
+        lines = CliRunner().invoke(app, words, catch_exceptions=False).stdout.splitlines()
+        said = [json.loads(line) for line in lines]
+        return [(e["actor"], e["action"], e["target"], e["outcome"], e["request"]) for e in said]
+
+    before = len(entries())
+    say(config, "pause", "--by", "ann", "--dry-run")
+    assert len(entries()) == before
+    say(config, "pause", "--by", "ann", "--reason", "incident")
+    say(config, "resume", "--by", "ann")
+    fails(["approve", "p404", "--by", "bob", "--config", str(config)])
+    assert entries()[before:] == [
+        ("ann", "pause", "", "taken", "command line"),
+        ("ann", "resume", "", "taken", "command line"),
+        ("bob", "plan.approve", "p404", "taken", "command line"),
+        ("bob", "plan.approve", "p404", "failed", "command line"),
+    ]
+    verdict = CliRunner().invoke(app, ["audit", "verify", "--config", str(config)])
+    assert verdict.exit_code == 0, verdict.output
+    assert "expected 1 to 100 printable characters" in fails(
+        ["pause", "--by", "a\nb", "--config", str(config)]
+    )
+
+
+def test_two_who_drain_hosts_at_once_both_have_their_way(config: Path) -> None:
+    running = assemble(load_config(config, {}))
+    hosts = [f"host{h:04d}" for h in range(4)]
+    with ThreadPoolExecutor(4) as at_once:
+        list(at_once.map(lambda host: running.service.drain(host, "ann"), hosts))
+    assert sorted(running.service.controls().draining) == hosts
+    with ThreadPoolExecutor(4) as at_once:
+        list(at_once.map(lambda host: running.service.drain(host, "ann", undo=True), hosts))
+    assert not running.service.controls().draining
+    running.stopping.set()
+    run(running)
+
+
+def test_names_and_reasons_are_shown_as_they_are_and_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal, which sets the width
+    table = table_of("plan", "state", "actions", "reason")
+    table.add_row("p12345", "recommended", "1 spawn, 37 reshape", "[/b] [red]why[/red] :smile: \x1b[31m")
+    print_out(table)
+    shown = "".join(capsys.readouterr().out.split())
+    for word in ("p12345", "recommended", "37", "reshape", "[/b]", "[red]why[/red]", ":smile:", "\\x1b[31m"):
+        assert word in shown
+
+
+def test_an_output_that_cannot_be_written_is_one_line() -> None:
+    words = [sys.executable, "-c", "from foreshade.adapters.app.cli import main; main()", "agent", "list"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        "foreshade: the output cannot be written: No space left on device\n",
+    )
 
 
 def test_a_drained_host_is_emptied(config: Path) -> None:
@@ -191,8 +260,15 @@ def test_a_reload_takes_over_mode_and_guard(config: Path) -> None:
         ("guard:\n  levels: {migrate: never}", ":2: guard.levels.migrate: expected"),
         ("guard:\n  levels: {fly: auto}", ":2: guard.levels: expected kinds of action"),
         ("store: {url: a, url_file: b}", ":1: store: expected one of url, url_file, found both"),
-        ("- a list", ":1: expected keys and values, found tuple"),
+        ("- a list", ":1: expected keys and values, found a list"),
         ("mode: [", "expected YAML"),
+        ("tick_s: .inf", ":1: tick_s: expected"),
+        ("cluster: ../elsewhere", ":1: cluster: expected a name that a folder can have"),
+        (
+            "guard:\n  windows: [{start_s: 9, end_s: 1}]",
+            ":2: guard.windows[0]: expected end_s after start_s 9",
+        ),
+        ("guard: {windows: [{start_s: .nan, end_s: 1}]}", "guard.windows[0].start_s: expected"),
     ],
 )
 def test_a_configuration_error_says_line_and_key(tmp_path: Path, text: str, message: str) -> None:
@@ -244,3 +320,17 @@ def test_a_log_line_is_json_with_source_target_and_reason() -> None:
     said = json.loads(JsonLines().format(record))
     assert {"time", "level", "message", "source", "target", "reason"} <= set(said)
     assert said["message"] == "calling migrate"
+
+
+def test_what_a_library_logs_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    before = [
+        (log, log.handlers, log.level, log.propagate) for log in map(logging.getLogger, ("", "foreshade"))
+    ]
+    try:
+        start_log("info", "json")
+        logging.getLogger("some.library").warning("no such thing")
+        assert json.loads(capsys.readouterr().err)["message"] == "no such thing"
+    finally:
+        for log, handlers, level, propagate in before:
+            log.handlers, log.propagate = handlers, propagate
+            log.setLevel(level)

@@ -60,6 +60,21 @@ def test_advice_waits_and_is_carried_out_once_it_is_approved(tmp_path: Path) -> 
     assert kept.plan(plan.id).approved_by == "me"
 
 
+def test_advice_that_nobody_took_ends_though_nothing_newer_is_advised(tmp_path: Path) -> None:
+    world, kept = durable(tmp_path), journal(tmp_path)
+    kept.say("mode", "advise", "test")
+    one = controller(world, kept, advice_s=600.0)
+    plan_id = first_plan(one).plans[0]
+    kept.say("mode", "auto", "test")
+    states = []
+    for _ in range(3):
+        world.advance()
+        one.tick()
+        states.append(kept.plan(plan_id).state)
+    assert states == [PlanState.RECOMMENDED, PlanState.SUPERSEDED, PlanState.SUPERSEDED]
+    assert kept.plan(plan_id).reason == "nobody approved it within 600 s"
+
+
 def test_pause_begins_nothing_and_still_learns(tmp_path: Path) -> None:
     world, kept = durable(tmp_path), journal(tmp_path)
     kept.say("mode", "auto", "test")

@@ -239,7 +239,7 @@ def test_ssh_never_asks_a_person(uri: str, opened: str) -> None:
             "hosts: [{name: a, uri: u:///}]\napps: {s: {template: t}}",
             "expected a template of apps.s, found none named",
         ),
-        ("hosts: []", "x.yaml:1: hosts: .*at least 1 item"),
+        ("hosts: []", "x.yaml:1: hosts: expected at least 1, found a list of 0"),
         (
             "hosts: [{name: a, uri: u:///}]\nmigration: {mode: tunnelled, tls: true}",
             "x.yaml:2: migration: expected mode peer or direct with tls, found tunnelled",

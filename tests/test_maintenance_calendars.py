@@ -69,6 +69,19 @@ def test_the_guard_is_told_hosts_and_the_hosts_of_racks(book):
     assert (window.end_s - window.start_s, window.freeze) == (7200.0, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"# ours\nwhenever", r"line 2, 'whenever': expected days, times and a zone, as in 'sat 02:00"),
+        (b"sat 02:00-04:00 Mars/Base on host1", r"line 1, .*Mars/Base on host1': expected a time zone"),
+    ],
+)
+def test_a_line_that_is_no_window_is_named_as_it_was_written(book, text, says):
+    with pytest.raises(InputError, match=says) as raised:
+        book.put("patches", "weekly", text, "kim")
+    assert "freeze" not in str(raised.value)
+
+
 def test_what_goes_out_comes_in_again_alike(book):
     book.put("patches", "weekly", b"sat 02:00-04:00 UTC on host1\nmon 01:00-02:00", "kim")
     found = book.between(NOW, NOW + timedelta(days=7))

@@ -7,6 +7,7 @@ and exit status 2.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -104,13 +105,27 @@ def _foreshade(
 def main() -> None:
     """Entry point of the ``foreshade`` command."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a full disk can still be said
     except ForeshadeError as error:
         print(f"foreshade: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        _drop_output()
+        print(f"foreshade: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+def _drop_output() -> None:
+    """What Python still holds for standard output goes nowhere, rather than fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(text: str) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from foreshade.adapters.app.control_config import ControlConfig
+from foreshade.adapters.app.control_config import NO_WORLD, ControlConfig
 from foreshade.adapters.app.lease_keeper import keep_lease
 from foreshade.adapters.app.live_forecast import LiveForecast
 from foreshade.adapters.app.minds_in_force import MindsInForce
+from foreshade.adapters.app.simulated_site import simulated_site
 from foreshade.adapters.control_service import ControlService
 from foreshade.adapters.executor import ExecutorKnobs, PlanExecutor
 from foreshade.adapters.simulated_durable.world import DurableSimulatedWorld
@@ -30,14 +31,12 @@ from foreshade.agents.guard import Guard, Seen, Window
 from foreshade.agents.journal import TickRecord
 from foreshade.agents.plan import Mode
 from foreshade.agents.proposal import Estimator
+from foreshade.agents.reasons import named
 from foreshade.envs.anomaly.watch import LiveWatch
 from foreshade.envs.errors import FenceError, ForeshadeError, InputError, JournalError, WorldError
 from foreshade.envs.inventory import ControlledWorld
-from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.snapshot import Snapshot
-from foreshade.envs.workloads.of_scenario import workload_of
-from foreshade.envs.workloads.workload import Workload
 
 log = logging.getLogger(__name__)
 _WINDOWS_AHEAD_S = 86400.0  # of maintenance that the guard is told beforehand
@@ -162,17 +161,9 @@ def make_world(config: ControlConfig) -> tuple[ControlledWorld, float]:
         return live, live.tick_s
     said = config.simulated
     if said is None:
-        raise InputError("configuration: expected a section simulated or libvirt, found neither")
-    scenario = load_scenario(said.scenario, said.variant)
-    if scenario.engine != "foreshade":
-        raise InputError(
-            f"simulated.scenario {scenario.name}: expected engine foreshade, found {scenario.engine}"
-        )
-    scenario = scenario.model_copy(update={"days": None, "ticks": None}) if said.workload else scenario
-    loaded = workload_of(scenario, said.workload, said.seed)
-    if not isinstance(loaded.played, Workload):
-        raise InputError(f"simulated.workload: expected a workload, found {loaded.spec}")
-    simulated = SimulatedWorld(scenario, loaded.played, said.seed, forecast=said.forecast)
+        raise InputError(NO_WORLD)
+    scenario, workload = simulated_site(said)
+    simulated = SimulatedWorld(scenario, workload, said.seed, forecast=said.forecast)
     world = DurableSimulatedWorld(simulated, config.folder / "world.jsonl", said.seed)
     return world, world.tick_s / said.acceleration
 
@@ -273,6 +264,7 @@ def _tick(running: Running) -> TickRecord | None:
         running.service.publish()
     except (JournalError, WorldError) as error:
         log.error("tick: nothing was begun: %s", error, extra={"counted": type(error).__name__})
+        running.service.fail(f"tick: nothing was begun: {error}")
         return None
     except FenceError as error:
         log.error("tick: nothing is touched any more: %s", error)
@@ -377,6 +369,8 @@ def explained(decision: Explained, seen: Seen) -> dict[str, Any]:
     said = decision_to_json(decision)
     hosts, vms = seen.inventory.hosts, seen.inventory.vms
     for candidate in said["candidates"]:
+        for key in ("what", "reason", "verdict"):
+            candidate[key] = named(candidate[key], seen.inventory)
         for key, facts in (("vm", vms), ("host", hosts), ("source", hosts)):
             slot = candidate[key]
             candidate[f"{key}_name"] = facts[slot].name if 0 <= slot < len(facts) else ""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foreshade.adapters.app.control_tables import print_json, print_out
-from foreshade.envs.errors import InputError
+from foreshade.envs.errors import ForeshadeError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     Asked = ControlService | ApiClient
 
+_MOST_NAME = 100  # as of a token
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -67,10 +70,25 @@ def asked(config: Path | None, url: str | None = None) -> Iterator[Asked]:
         store.close()
 
 
-def give_order(config: Path | None, url: str | None, as_json: bool, verb: Callable[[Asked], Said]) -> None:
-    """Carry out a verb, and print what it came to."""
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody does, as the audit has it."""
+
+    action: str
+    target: str
+    by: str
+    reason: str = ""
+    dry_run: bool = False  # nothing is done, and nothing recorded
+
+
+def give_order(
+    config: Path | None, url: str | None, as_json: bool, deed: Deed, verb: Callable[[Asked], Said]
+) -> None:
+    """Carry out a verb, and print what it came to. Where an API is asked, the audit is its own."""
     with asked(config, url) as service:
-        said = verb(service)
+        recorded = nullcontext() if url is not None or deed.dry_run else _recorded(service, deed)
+        with recorded:
+            said = verb(service)
         running = service.status().running
     if as_json:
         print_json(said.model_dump(mode="json"))
@@ -80,9 +98,41 @@ def give_order(config: Path | None, url: str | None, as_json: bool, verb: Callab
         print_out("no controller is running: it is done once one is")
 
 
-def who(by: str | None) -> str:
-    """The name that the journal gets."""
+@contextmanager
+def _recorded(service: Any, deed: Deed) -> Iterator[None]:
+    """In the audit before it is done, and once more where it failed."""
+    from foreshade.adapters.audit.chain import Act  # noqa: PLC0415
+    from foreshade.adapters.audit.log import AuditLog  # noqa: PLC0415
+    from foreshade.adapters.store.audit import StoreAudit  # noqa: PLC0415
+
+    log = AuditLog(StoreAudit(service.store))
+
+    def record(outcome: str, detail: dict[str, str]) -> None:
+        now = datetime.now(UTC)
+        log.append(
+            Act(now, deed.by, "admin", deed.action, deed.target, outcome, "command line", detail or None)
+        )
+
+    record("taken", {"reason": deed.reason} if deed.reason else {})
     try:
-        return by or getpass.getuser()
+        yield
+    except ForeshadeError as error:
+        record("failed", {"error": str(error)[:500]})
+        raise
+
+
+def who(by: str | None) -> str:
+    """The name that journal and audit get.
+
+    Raises:
+        InputError: it is none that a line of a log could hold.
+
+    """
+    if by is not None:
+        if not by.isprintable() or not 0 < len(by) <= _MOST_NAME:
+            raise InputError(f"--by: expected 1 to {_MOST_NAME} printable characters, found {by[:150]!r}")
+        return by
+    try:
+        return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"

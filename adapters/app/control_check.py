@@ -8,10 +8,13 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from foreshade.adapters.app.control_config import ControlConfig, read_secret
+from foreshade.adapters.app.control_config import NO_WORLD, ControlConfig, read_secret
+from foreshade.adapters.app.simulated_site import simulated_site
+from foreshade.adapters.libvirt_world.connection import unattended
+from foreshade.adapters.libvirt_world.guest_template import read_template
+from foreshade.adapters.libvirt_world.settings import LibvirtSettings
 from foreshade.agents.baselines.registry import AgentFiles, make_agent
 from foreshade.envs.errors import InputError
-from foreshade.envs.scenarios.load import load_scenario
 
 _STORES = ("sqlite", "postgresql")
 
@@ -23,16 +26,16 @@ def check(config: ControlConfig) -> str:
         Why the rules would decide in HAM's place, as a controller then begins all the same; "" = they would not.
 
     Raises:
-        InputError: a scenario, rules, components or secret that cannot be used, a certificate that cannot
-            be read, or a store's address that is none.
+        InputError: no world, a scenario, workload, template, rules, components or secret that cannot be used, a
+            certificate that cannot be read, or an address of a host or store that is none.
 
     """
     if config.simulated is not None:
-        said = load_scenario(config.simulated.scenario, config.simulated.variant)
-        if said.engine != "foreshade":
-            raise InputError(
-                f"simulated.scenario {said.name}: expected engine foreshade, found {said.engine}"
-            )
+        simulated_site(config.simulated)
+    elif config.libvirt is not None:
+        _check_libvirt(config.libvirt)
+    else:
+        raise InputError(NO_WORLD)
     _check_store(config.store_url)
     agent = config.agent
     make_agent("rules", AgentFiles(rules=agent.rules, components=agent.components))  # beside HAM, too
@@ -57,6 +60,34 @@ def _files(config: ControlConfig) -> Iterator[tuple[str, Path]]:
     for key, path in named.items():
         if path is not None:
             yield f"api.{key}", path
+
+
+def _check_libvirt(said: LibvirtSettings) -> None:
+    for host in said.hosts:
+        for uri in {host.uri, host.peer_uri or host.uri}:
+            try:
+                unattended(uri)
+            except InputError as error:
+                raise InputError(f"libvirt: host {host.name}: {error}") from error
+    for template in said.templates.values():
+        for path in (template.domain, template.microvm):
+            if path is not None:
+                read_template(path)
+    for key, path in _libvirt_secrets(said):
+        if path is not None:
+            read_secret(path, f"libvirt: {key}")
+
+
+def _libvirt_secrets(said: LibvirtSettings) -> Iterator[tuple[str, Path | None]]:
+    for host in said.hosts:
+        yield f"host {host.name}: password_file", host.password_file
+        if host.power is not None:
+            yield f"host {host.name}: power.password_file", host.power.password_file
+    for name, rack in said.racks.items():
+        if rack.power is not None:
+            yield f"rack {name}: power.password_file", rack.power.password_file
+    if said.prometheus is not None:
+        yield "prometheus.token_file", said.prometheus.token_file
 
 
 def _check_store(where: str) -> None:

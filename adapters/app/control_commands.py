@@ -6,6 +6,7 @@ The verbs work on the store that the configuration names; the controller reads w
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -78,6 +79,6 @@ def control(
         sys.stdout.write(f"{config or 'defaults'}: ok, cluster {said.cluster}, mode {said.mode}\n")
         return
     start_log(said.log.level, said.log.format)
-    running = assemble(said, [serve])
+    running = assemble(said, [partial(serve, hint=f" --config {config}" if config else "")])
     install_signals(running)
     run(running, ticks=ticks, reread=lambda: load_config(config))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from foreshade.adapters.app.api_config import ApiSection
 from foreshade.adapters.executor import ExecutorKnobs
@@ -27,6 +27,7 @@ from foreshade.envs.knobs import Knobs
 from foreshade.envs.yaml_document import Document, build, parse
 
 PREFIX = "FORESHADE_CONTROL__"
+NO_WORLD = "configuration: expected a section simulated or libvirt, found neither"
 
 
 class SimulatedSection(Knobs):
@@ -147,7 +148,8 @@ class ControlConfig(Knobs):
     """Everything that ``foreshade control`` can be told."""
 
     cluster: Annotated[str, Field(min_length=1, max_length=128)] = Field(
-        default="cluster", description="Name of what is controlled: of its lease, and in metrics."
+        default="cluster",
+        description="Name of what is controlled: of its lease, in metrics, and of its folder; no slash.",
     )
     state_dir: Path | None = Field(
         default=None,
@@ -176,6 +178,13 @@ class ControlConfig(Knobs):
         default=None, description="OpenTelemetry traces of ticks; null = none."
     )
     log: LogSection = LogSection()
+
+    @field_validator("cluster")
+    @classmethod
+    def _a_name(cls, cluster: str) -> str:
+        if not cluster.isprintable() or "/" in cluster or cluster in (".", ".."):
+            raise ValueError(f"expected a name that a folder can have, found {cluster!r}")
+        return cluster
 
     @model_validator(mode="after")
     def _one_world(self) -> ControlConfig:
@@ -233,7 +242,8 @@ def load_config(path: Path | None, environment: Mapping[str, str] | None = None)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: expected a readable configuration, found {error}") from error
         if not isinstance(document.value, Mapping):
-            raise InputError(f"{path}:1: expected keys and values, found {type(document.value).__name__}")
+            found = "a list" if isinstance(document.value, tuple) else repr(document.value)[:60]
+            raise InputError(f"{path}:1: expected keys and values, found {found}")
     config = build(ControlConfig, document)
     value: Any = document.value
     for name, text in sorted((os.environ if environment is None else environment).items()):

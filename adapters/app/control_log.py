@@ -41,11 +41,12 @@ class Text(logging.Formatter):
 
 
 def start_log(level: str, form: str) -> None:
-    """Write the log of this package to standard error."""
+    """Write the log of this package to standard error; of libraries what is wrong, in the same form."""
     handler = logging.StreamHandler(sys.stderr)
     text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(Text() if text else JsonLines())
-    log = logging.getLogger("foreshade")
-    log.handlers = [handler]
-    log.setLevel(level.upper())
-    log.propagate = False
+    for name, least in (("foreshade", level.upper()), ("", "WARNING")):
+        log = logging.getLogger(name)
+        log.handlers = [handler]
+        log.setLevel(least)
+    logging.getLogger("foreshade").propagate = False

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from foreshade.adapters.app.control_config import PREFIX, ControlConfig
 
@@ -39,23 +41,35 @@ def reference() -> str:
     ]
     for title, model in _sections(ControlConfig, ""):
         schema = model.model_json_schema()
-        about = (inspect.getdoc(model) or "").split("\n")[0].replace("``", "`")
-        lines += [f"## {title or 'Top level'}", "", about, ""]
+        lines += [f"## {title or 'Top level'}", "", _about(model), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         comments = _comments(model)
         for name, field in model.model_fields.items():
             said = schema["properties"][name]
-            meaning = (field.description or comments.get(name, "")).replace("|", "\\|")
+            below = _models_in(field.annotation)
+            own = field.description or comments.get(name, "") or (_about(below[0]) if below else "")
+            meaning = own.replace("|", "\\|")
             default = (
                 "required"
                 if field.is_required()
-                else f"`{json.dumps(said.get('default'), ensure_ascii=False)}`"
+                else f"`{json.dumps(_default(field, said), ensure_ascii=False)}`"
             )
-            kind, inner = _type(said, schema), bool(_models_in(field.annotation))
-            shown = "" if inner and default not in ("required", "`null`", "`[]`", "`{}`") else default
+            kind = _type(said, schema)
+            shown = "" if below and default not in ("required", "`null`", "`[]`", "`{}`") else default
             lines.append(f"| `{name}` | {kind} | {shown} | {meaning} |".replace("|  |", "| |"))
         lines.append("")
     return "\n".join(lines)
+
+
+def _about(model: type[BaseModel]) -> str:
+    return (inspect.getdoc(model) or "").split("\n")[0].replace("``", "`")
+
+
+def _default(field: FieldInfo, said: Mapping[str, Any]) -> Any:
+    """As JSON has it; what is made anew each time, such as a figure of the catalogue, is not in the schema."""
+    if field.default_factory is None:
+        return said.get("default")
+    return to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
 
 
 def _sections(model: type[BaseModel], title: str) -> Iterator[tuple[str, type[BaseModel]]]:
@@ -86,7 +100,7 @@ def _type(said: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         items = said.get("items") or {}
         return f"list of {_type(items, schema)}" + _limits(said)
     if kind == "object":
-        values = said.get("additionalProperties")
+        values = next(iter(said.get("patternProperties", {}).values()), said.get("additionalProperties"))
         return f"by name: {_type(values, schema)}" if isinstance(values, Mapping) else "section"
     names = {"string": said.get("format", "text"), "number": "number", "integer": "whole number"}
     return str(names.get(kind, kind)) + _limits(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from foreshade.adapters.control_models import Simulated
 from foreshade.adapters.control_service import ControlService
 from foreshade.agents.plan import ActionState
-from foreshade.envs.errors import InputError
+from foreshade.envs.errors import PlanError
 from foreshade.envs.forward import Forward
 
 _SHOWN = (ActionState.PENDING, ActionState.SKIPPED, ActionState.SUPERSEDED, ActionState.CANCELLED)
@@ -15,14 +15,14 @@ def simulate_plan(service: ControlService, plan_id: str, ticks: int) -> Simulate
     """Play the newest snapshot forward with what a plan has not begun, and without it; nothing is touched.
 
     Raises:
-        PlanError: there is no such plan.
-        InputError: there is no snapshot, or nothing of the plan is left to be played.
+        PlanError: there is no such plan, or nothing of it is left to be played.
+        InputError: there is no snapshot.
 
     """
     plan = service.journal.plan(plan_id)
     orders = [action.order for action in plan.actions if action.state in _SHOWN]
     if not orders:
-        raise InputError(
+        raise PlanError(
             f"plan {plan_id}: expected actions that were not begun, found none: it is {plan.state}"
         )
     forward = Forward(service.snapshot, ticks)

@@ -11,17 +11,31 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from foreshade.adapters.control_models import Plan
 
 _FILE_WIDTH = 140
 
 
+class _Verbatim(Console):
+    """Names and reasons come from guests and from other people: none of them is markup, or speaks to the terminal."""
+
+    def render_str(self, text: str, **said: Any) -> Text:
+        """The text with control characters spelled out."""
+        return super().render_str(_spelled(text), **said)
+
+
 def print_out(what: Any) -> None:
     """A table, or a line as it is; wide where nobody's terminal sets the width."""
-    console = Console(highlight=False, soft_wrap=isinstance(what, str))
+    console = _Verbatim(highlight=False, markup=False, emoji=False, soft_wrap=isinstance(what, str))
     if not console.is_terminal:
         console.width = max(console.width, _FILE_WIDTH)
-    console.print(what, markup=False) if isinstance(what, str) else console.print(what)
+    console.print(what)
+
+
+def _spelled(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def print_json(value: Any) -> None:
@@ -30,12 +44,12 @@ def print_json(value: Any) -> None:
 
 
 def table_of(*columns: str, right: int | None = None) -> Table:
-    """An empty table; columns from ``right`` on hold numbers."""
+    """An empty table; columns from ``right`` on hold numbers. On a narrow terminal cells wrap: none is cut."""
     table = Table(box=None, pad_edge=False, show_header=any(columns))
     for number, column in enumerate(columns):
         last = number == len(columns) - 1
         numeric = right is not None and number >= right and not (last and column in {"why", "reason"})
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=not last)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     return table
 
 

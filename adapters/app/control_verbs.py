@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from foreshade.adapters.app.control_access import By, Config, DryRun, Json, PlanId, Url, give_order, who
+from foreshade.adapters.app.control_access import (
+    By,
+    Config,
+    Deed,
+    DryRun,
+    Json,
+    PlanId,
+    Url,
+    give_order,
+    who,
+)
 from foreshade.envs.errors import InputError
 
 
@@ -19,7 +29,8 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Let a recommended plan be carried out."""
-    give_order(config, url, as_json, lambda service: service.approve(plan_id, who(by), dry_run=dry_run))
+    deed = Deed("plan.approve", plan_id, who(by), dry_run=dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.approve(plan_id, deed.by, dry_run=dry_run))
 
 
 def apply(
@@ -31,7 +42,8 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Have a plan begun now, approved where it is not yet."""
-    give_order(config, url, as_json, lambda service: service.apply(plan_id, who(by), dry_run=dry_run))
+    deed = Deed("plan.apply", plan_id, who(by), dry_run=dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.apply(plan_id, deed.by, dry_run=dry_run))
 
 
 def cancel(
@@ -47,9 +59,8 @@ def cancel(
 
     What is under way is seen to its end.
     """
-    give_order(
-        config, url, as_json, lambda service: service.cancel(plan_id, who(by), reason, dry_run=dry_run)
-    )
+    deed = Deed("plan.cancel", plan_id, who(by), reason, dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.cancel(plan_id, deed.by, reason, dry_run=dry_run))
 
 
 def mode(
@@ -65,7 +76,8 @@ def mode(
 
     if name not in list(Mode):
         raise InputError(f"mode {name}: expected one of {', '.join(Mode)}")
-    give_order(config, url, as_json, lambda service: service.set_mode(Mode(name), who(by), dry_run=dry_run))
+    deed = Deed("mode.set", name, who(by), dry_run=dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.set_mode(Mode(name), deed.by, dry_run=dry_run))
 
 
 def pause(
@@ -80,14 +92,16 @@ def pause(
 
     What is under way is seen to its end.
     """
-    give_order(config, url, as_json, lambda service: service.pause(who(by), reason, dry_run=dry_run))
+    deed = Deed("pause", "", who(by), reason, dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.pause(deed.by, reason, dry_run=dry_run))
 
 
 def resume(
     config: Config = None, url: Url = None, by: By = None, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
     """Go on after a pause."""
-    give_order(config, url, as_json, lambda service: service.resume(who(by), dry_run=dry_run))
+    deed = Deed("resume", "", who(by), dry_run=dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.resume(deed.by, dry_run=dry_run))
 
 
 def drain(
@@ -100,4 +114,5 @@ def drain(
     as_json: Json = False,
 ) -> None:
     """Empty a host and keep it empty."""
-    give_order(config, url, as_json, lambda service: service.drain(host, who(by), undo=undo, dry_run=dry_run))
+    deed = Deed("host.undrain" if undo else "host.drain", host, who(by), dry_run=dry_run)
+    give_order(config, url, as_json, deed, lambda at: at.drain(host, deed.by, undo=undo, dry_run=dry_run))

@@ -14,11 +14,13 @@ from foreshade.envs.extras import require
 LOG = logging.getLogger(__name__)
 
 
-def serve(config: ControlConfig, service: ControlService, lease: Lease) -> Callable[[], None]:
+def serve(
+    config: ControlConfig, service: ControlService, lease: Lease, *, hint: str = ""
+) -> Callable[[], None]:
     """Serve what the section ``api`` says; returns what ends it.
 
-    Where the store has no token that is taken, one of twelve hours is made and shown on the terminal, once, in the
-    address of the page.
+    At a terminal, and where nobody has made a token yet, one of twelve hours is shown in the address of the page.
+    Where standard error is a file or systemd's journal no secret goes there.
 
     Raises:
         InputError: the address, a certificate, a key set or a secret cannot be used.
@@ -41,9 +43,9 @@ def serve(config: ControlConfig, service: ControlService, lease: Lease) -> Calla
     )
     server = ApiServer(config.api, surface)
     server.start()
-    text = first_token(surface)
+    text = first_token(surface) if sys.stderr.isatty() else None
     if text is None:
-        sys.stderr.write(f"foreshade: {server.url}/ (with a token: foreshade token create NAME)\n")
+        sys.stderr.write(f"foreshade: {server.url}/ (with a token: foreshade token create NAME{hint})\n")
     else:
         sys.stderr.write(f"foreshade: {server.url}/#token={text}\n")
     sys.stderr.flush()

@@ -46,7 +46,7 @@ def token_create(
     from foreshade.adapters.store.tokens import StoreTokens  # noqa: PLC0415
 
     try:
-        said, scopes = Role.of(role), None if scope is None else frozenset(Scope(one) for one in scope)
+        said, scopes = Role.of(role), None if scope is None else frozenset(map(Scope.of, scope))
     except ValueError as error:
         raise InputError(f"token {name}: {error}") from error
     now = datetime.now(UTC)

@@ -45,6 +45,18 @@ class Scope(StrEnum):
     METRICS = "metrics"
     TOKENS = "tokens"
 
+    @classmethod
+    def of(cls, word: str) -> Scope:
+        """The scope of a word.
+
+        Raises:
+            ValueError: there is none.
+
+        """
+        if word not in list(cls):
+            raise ValueError(f"expected scopes of {', '.join(cls)}, found {word!r}")
+        return cls(word)
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

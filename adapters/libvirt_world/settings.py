@@ -57,26 +57,26 @@ class CloudSettings(Entry):
 class HostSettings(Entry):
     """One host. What is not said of its size is asked of libvirt."""
 
-    name: Name
+    name: Name  # by which plans, metrics and maintenance know it
     uri: str  # qemu:///system, qemu+ssh://…, qemu+tls://…; with {address} for a rented host
     peer_uri: str = ""  # how the other hosts reach it to migrate guests there; default: uri
     user: str = ""  # of a SASL login
     password_file: File | None = None
-    rack: Name = "rack"
+    rack: Name = "rack"  # that it stands in
     server: ServerName = "hpe-ml30-gen11"  # whose power curve it has, where nothing measures it
-    hypervisor: HypervisorName = "kvm"
+    hypervisor: HypervisorName = "kvm"  # whose profile it begins with
     cores: Count | None = None  # that guests may use
-    mhz: Positive | None = None
-    memory_mib: Positive | None = None
-    disk_mib_s: Positive | None = None
-    network_mbit: Positive | None = None
-    gpus: Annotated[int, Field(ge=0)] | None = None
-    price_usd_h: NotNegative = 0.0
+    mhz: Positive | None = None  # of a core
+    memory_mib: Positive | None = None  # that guests may use
+    disk_mib_s: Positive | None = None  # that its disks move
+    network_mbit: Positive | None = None  # of its link
+    gpus: Annotated[int, Field(ge=0)] | None = None  # that guests may use
+    price_usd_h: NotNegative = 0.0  # of hire, by the hour
     cloud: CloudSettings | None = None
     power: PowerSettings | None = None
     shared_machine: bool = False  # with other hosts of the cluster: node statistics say nothing of this one
-    protected: bool = False
-    tags: Words = ()
+    protected: bool = False  # nothing is done to it or to what runs there
+    tags: Words = ()  # as actions and rules name it
     #: Folder for saved images as the host sees it, and as this process does; both = guests can be restored there.
     saves: File | None = None
     saves_here: File | None = None

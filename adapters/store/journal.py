@@ -275,17 +275,33 @@ class StoreJournal:
         return Mode(said) if said is not None else None
 
     def say(self, name: str, value: Any, by: str, reason: str = "") -> None:
-        """Keep what a person said: mode, pause or drain."""
-        now_s = self._wall_s()
+        """Keep what a person said: mode or pause."""
         with self._store.writing() as connection:
-            values = {"value": value, "at_s": now_s, "by": by}
-            done = connection.execute(update(controls).where(controls.c.name == name).values(values))
-            if done.rowcount == 0:
-                connection.execute(controls.insert().values(name=name, **values))
-            connection.execute(
-                events.insert(),
-                _event(now_s, "control", by=by, after=name, reason=reason, data={"value": value}),
-            )
+            self._say(connection, name, value, by, reason)
+
+    def say_drain(self, host: str, by: str, *, undo: bool) -> None:
+        """Keep that a host is to be emptied, or no more; what others say of other hosts at the same time stays."""
+        with self._store.writing() as connection:
+            # The lock comes before the look: on PostgreSQL two who only looked first would both write what they saw.
+            touched = update(controls).where(controls.c.name == "drain").values(by=by)
+            connection.execute(touched)
+            said = connection.execute(
+                select(controls.c.value).where(controls.c.name == "drain")
+            ).scalar_one_or_none()
+            draining = frozenset(said or ())
+            after = draining - {host} if undo else draining | {host}
+            self._say(connection, "drain", sorted(after), by, "", host=host, undo=undo)
+
+    def _say(self, connection: Connection, name: str, value: Any, by: str, reason: str, **more: Any) -> None:
+        now_s = self._wall_s()
+        values = {"value": value, "at_s": now_s, "by": by}
+        done = connection.execute(update(controls).where(controls.c.name == name).values(values))
+        if done.rowcount == 0:
+            connection.execute(controls.insert().values(name=name, **values))
+        connection.execute(
+            events.insert(),
+            _event(now_s, "control", by=by, after=name, reason=reason, data={"value": value, **more}),
+        )
 
     def recent(self, since_s: float) -> Sequence[PlannedAction]:
         """Actions that were begun since, the oldest first."""

@@ -21,7 +21,7 @@ from sqlalchemy import delete, select
 from foreshade.adapters.store.store import Store
 from foreshade.adapters.store.surface_tables import calendars
 from foreshade.agents.guard import Window
-from foreshade.envs.errors import InputError, PlanError
+from foreshade.envs.errors import InputError, PlanError, ScenarioError
 from foreshade.envs.extras import require
 from foreshade.envs.inventory import Inventory
 from foreshade.envs.maintenance import weekly
@@ -33,6 +33,7 @@ MOST_OCCURRENCES = 1000  # of one calendar within a horizon
 _FAST = re.compile(rb"FREQ=(SECONDLY|MINUTELY|HOURLY)", re.IGNORECASE)
 #: Of all rules of a calendar, from their begin: 20,000 take a third of a second of CPU to work out.
 MOST_STEPS = 50_000
+_WEEKLY_FORM = "days, times and a zone, as in 'sat 02:00-04:00 Europe/Berlin on host0003, rack1'"
 _PERIOD_DAYS = {"DAILY": 1, "WEEKLY": 7, "MONTHLY": 28, "YEARLY": 365}
 _TIMES = ("BYHOUR", "BYMINUTE", "BYSECOND", "BYMONTHDAY", "BYYEARDAY")
 _HORIZON = timedelta(days=366)
@@ -258,13 +259,20 @@ def _categories(event: Any) -> set[str]:
 
 
 def _weekly(calendar: Calendar, start: datetime, end: datetime) -> Iterator[Occurrence]:
-    lines = [line.strip() for line in calendar.text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = [(n, line.strip()) for n, line in enumerate(calendar.text.splitlines(), start=1)]
+    lines = [(n, line) for n, line in lines if line and not line.startswith("#")]
     if not lines or len(lines) > MOST_EVENTS:
         raise InputError(f"calendar {calendar.name}: expected 1 to {MOST_EVENTS} lines, found {len(lines)}")
-    for line in lines:
+    for number, line in lines:
         when, _, targets = line.partition(" on ")
         about = [name.strip() for name in targets.split(",") if name.strip()]
-        for window in weekly(f"{when.strip().removesuffix('UTC')} freeze").between(start, end):
+        said = f"{when.strip().removesuffix('UTC').strip()} freeze"  # whom it is about stands behind it
+        try:
+            windows = list(weekly(said).between(start, end))
+        except ScenarioError as error:
+            reason = str(error).partition(f"{said!r}: ")[2] or f"expected {_WEEKLY_FORM}"
+            raise InputError(f"calendar {calendar.name}: line {number}, {line[:100]!r}: {reason}") from error
+        for window in windows:
             yield Occurrence(calendar.name, window.start, window.end, tuple(about), not about, line)
 
 

@@ -41,7 +41,10 @@ class Metrics:
         r = self.registry = CollectorRegistry()
         ProcessCollector(namespace="foreshade", registry=r)
         self.ticks = Counter(
-            "foreshade_ticks", "Ticks, by whether something was decided.", ["result"], registry=r
+            "foreshade_ticks",
+            "Ticks: decided, idle, or failed as store or world did.",
+            ["result"],
+            registry=r,
         )
         self.tick_seconds = Histogram(
             "foreshade_tick_duration_seconds",

@@ -20,7 +20,7 @@ from foreshade.adapters.app.api.forecast_score import ForecastScore
 from foreshade.adapters.app.api.metrics import Metrics
 from foreshade.adapters.app.api.recent import Recent
 from foreshade.adapters.app.api.spells import Spells
-from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.control_service import TICK_FAILED, ControlService
 from foreshade.adapters.late_calls import LATE
 from foreshade.adapters.tracing import TickTraces
 from foreshade.adapters.wire.forecast import Chosen, Moment, Spell
@@ -31,6 +31,11 @@ from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.snapshot import Snapshot
 
 LOG = logging.getLogger("foreshade.narrator")
+_SAID = (
+    "mode",
+    "pause",
+    "drain",
+)  # by people; what a configuration file asked for is told as the mode that it sets
 _PATIENCE_S = 0.5  # between looks at the store, where no controller runs in this process
 
 
@@ -90,10 +95,11 @@ class Narrator:
                     elif event.kind == LATE:
                         self._bus.publish("trouble", {"late call": event.action, "reason": event.reason})
                         self._metrics.late_calls.inc()
-                    elif event.kind != "snapshot":
-                        self._bus.publish(
-                            "mode", {"what": event.kind, "by": event.by, "reason": event.reason}
-                        )
+                    elif event.kind == TICK_FAILED:
+                        self._metrics.ticks.labels("failed").inc()
+                        self._trouble((event.reason,))
+                    elif event.kind == "control" and event.after in _SAID:
+                        self._bus.publish("mode", _said(event))
                     self._look()
                 except ForeshadeError as error:
                     LOG.warning("%s", error)
@@ -127,11 +133,15 @@ class Narrator:
         if self._traces is not None:
             self._traces.tick(moment)
         self._metrics.observe(moment, snapshot, scores)
-        if record.troubles != self._troubles:
-            self._troubles = record.troubles
-            self._bus.publish("trouble", {"troubles": list(record.troubles)})
+        self._trouble(record.troubles)
         self._bus.publish("tick", {"tick": moment.tick, "moment": moment.model_dump(mode="json")})
         self._keep_baseline(snapshot)
+
+    def _trouble(self, troubles: tuple[str, ...]) -> None:
+        """Tell what is wrong, or that nothing is any more, once."""
+        if troubles != self._troubles:
+            self._troubles = troubles
+            self._bus.publish("trouble", {"troubles": list(troubles)})
 
     def _compare(self, snapshot: Snapshot) -> Comparison:
         generation = snapshot.inventory.generation
@@ -205,6 +215,19 @@ def moment_of(
         cost_usd=dict(record.cost_usd),
         **seen,
     )
+
+
+def _said(event: control_models.Event) -> Mapping[str, Any]:
+    """What a person told the controller, so that a receiver need not ask what has changed."""
+    data: Mapping[str, Any] = event.data or {}
+    value: Any = data.get("value")
+    told: dict[str, Any] = {"what": event.after, "by": event.by, "reason": event.reason}
+    if event.after == "pause":
+        return told if value["paused"] else {**told, "what": "resume"}
+    if event.after == "drain":
+        what = "undrain" if data.get("undo") else "drain"
+        return {**told, "what": what, "host": data.get("host", ""), "draining": value}
+    return {**told, "mode": value}
 
 
 def _plan_data(event: control_models.Event) -> Mapping[str, Any]:

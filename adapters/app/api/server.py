@@ -48,6 +48,7 @@ from foreshade.envs.errors import ForeshadeError, InputError
 
 LOG = logging.getLogger("foreshade.api")
 _START_S = 20.0
+_FIRST = "started here"  # name of tokens that are shown to whoever starts it
 #: How long Python lets the loop go on while a request waits for its turn: 5 ms unless told, several times a request.
 _SWITCH_S = 0.0005
 _AHEAD_S = 7 * 86400.0  # of windows on the page's time line
@@ -179,7 +180,7 @@ class ApiServer:
         said = uvicorn.Config(
             surface.asgi,
             log_config=None,
-            log_level="warning",
+            log_level="error",  # what strangers send is their affair: they could fill the log
             access_log=False,
             server_header=False,
             date_header=True,
@@ -230,18 +231,19 @@ class ApiServer:
         self._server.run(sockets=[self._socket])
 
 
-def first_token(surface: Surface, name: str = "started here") -> str | None:
-    """An admin token for whoever starts the controller, where the store has none that is still taken.
+def first_token(surface: Surface) -> str | None:
+    """An admin token for whoever starts the controller at a terminal, until there are proper ones in the store.
 
-    It lives for twelve hours: long enough to make proper ones.
+    It lives for twelve hours: long enough to make them.
     """
     context = surface.context
     now = context.now()
-    if any(record.revoked is None and record.expires > now for record in context.tokens.all()):
+    taken = (record for record in context.tokens.all() if record.revoked is None and record.expires > now)
+    if any(record.name != _FIRST for record in taken):
         return None
-    text, record = mint(name, Role.ADMIN, timedelta(hours=12), now)
+    text, record = mint(_FIRST, Role.ADMIN, timedelta(hours=12), now)
     context.audit.append(
-        Act(now, "controller", "admin", "token.create", record.id, "taken", "", {"name": name})
+        Act(now, "controller", "admin", "token.create", record.id, "taken", "", {"name": _FIRST})
     )
     context.tokens.add(record)
     return text

@@ -5,6 +5,7 @@ import { at, clock, make, number, usd } from "./dom.js";
 
 const TERMS = ["performance", "utilisation", "cost", "latency", "score"];
 const TOP = 8;
+const NOT_BEGUN = ["pending", "skipped", "superseded", "cancelled"]; // what a simulation can play
 const MOST = 500; // rows of a table
 let pinned = ""; // a plan that was chosen by hand; "" = always the newest
 let drawn = "";
@@ -57,7 +58,9 @@ function draw(plan, act) {
   if (["recommended", "approved", "ongoing"].includes(plan.state)) {
     buttons.append(make("button", { type: "button", class: "danger", onclick: () => act("cancel", plan) }, "Cancel"));
   }
-  buttons.append(make("button", { type: "button", class: "quiet", onclick: () => act("simulate", plan) }, "Simulate"));
+  if (plan.actions.some((action) => NOT_BEGUN.includes(action.state))) {
+    buttons.append(make("button", { type: "button", class: "quiet", onclick: () => act("simulate", plan) }, "Simulate"));
+  }
   const row = (action) => make("tr", {},
     make("td", {}, action.kind), make("td", {}, action.vm || action.rack || action.host),
     make("td", {}, [action.source, action.vm ? action.host : ""].filter(Boolean).join(" → ")),
