@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from foreshade import _core as core
+from foreshade.adapters.app.evaluate import make_tables
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.cache import cache_folder
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
@@ -22,6 +23,7 @@ from foreshade.envs.forecast.table import (
     table_files,
 )
 from foreshade.envs.simulated import SimulatedWorld
+from foreshade.envs.workloads.of_scenario import Loaded
 from tests import tiny_world
 from tests.test_physics_observation import columns
 from tests.worlds import (
@@ -463,6 +465,20 @@ def test_a_cache_without_room_for_one_table_is_warned_of(
     forecast_source("table", tiny_world.workload([200.0]), 60)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "FORESHADE_CACHE_GIB: expected at least" in caplog.text
+
+
+def test_tables_that_crowd_each_other_out_are_said_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FORESHADE_CACHE", str(tmp_path))
+    said: list[str] = []
+    loads = {seed: Loaded(tiny_world.workload([100.0 + seed]), f"by hand {seed}", True) for seed in range(3)}
+    size = table_bytes(tiny_world.workload([100.0]), 60)
+    for room in (2.5, 3.5):
+        monkeypatch.setenv("FORESHADE_CACHE_GIB", str(size * room / 1024**3))
+        make_tables(tiny_world.scenario(2), loads, lambda _done, _total: None, said.append)
+    assert [line.partition(" ")[2].partition(" tables")[0] for line in said if "take" in line] == ["the 3"]
+    assert "FORESHADE_CACHE_GIB leaves them" in said[0]
 
 
 def test_a_simulated_world_makes_its_table_and_shows_it(

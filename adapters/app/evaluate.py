@@ -20,7 +20,7 @@ from foreshade.agents.episode import play
 from foreshade.agents.rules.rules import Decider
 from foreshade.envs.data_centre import cut
 from foreshade.envs.errors import InputError
-from foreshade.envs.forecast.cache import cache_folder
+from foreshade.envs.forecast.cache import LIMIT_VARIABLE, cache_folder, cache_limit_bytes
 from foreshade.envs.forecast.event import ScheduledEvent
 from foreshade.envs.forecast.table import (
     Forecast,
@@ -191,15 +191,23 @@ def forecast_of(scenario: Scenario, said: str | None) -> Forecast:
 
 def make_tables(scenario: Scenario, workloads: Mapping[int, Loaded], on_progress: Progress, say: Say) -> None:
     """Make the tables that the cache does not have, before the runs that share them begin."""
-    for loaded in {id(loaded): loaded for loaded in workloads.values()}.values():
-        played = loaded.played
-        if isinstance(played, PercentDay):
-            continue
-        n_ticks = cut(played, scenario.n_ticks)
+    asked = [
+        (loaded.spec, loaded.played, cut(loaded.played, scenario.n_ticks))
+        for loaded in {id(loaded): loaded for loaded in workloads.values()}.values()
+        if not isinstance(loaded.played, PercentDay)
+    ]
+    sizes = [table_bytes(played, n_ticks) for _, played, n_ticks in asked]
+    limit = cache_limit_bytes()
+    if sizes and max(sizes) <= limit < sum(sizes):
+        say(
+            f"forecasts: the {len(sizes)} tables of these runs take {sum(sizes) / 2**30:.3g} GiB together, and"
+            f" {LIMIT_VARIABLE} leaves them {limit / 2**30:.3g}: those made first are made again when they are played"
+        )
+    for spec, played, n_ticks in asked:
         if table_files(played, n_ticks, cache_folder()).exist(quantiles=True):
             continue
         say(
-            f"forecasts: making the table of {loaded.spec} once, {n_ticks} ticks of {played.n_series} series,"
+            f"forecasts: making the table of {spec} once, {n_ticks} ticks of {played.n_series} series,"
             f" {table_bytes(played, n_ticks) / 1e6:.0f} MB in {cache_folder()}; --forecast none goes without"
         )
         precompute(played, n_ticks, cache_folder(), on_tick=on_progress)
