@@ -47,10 +47,10 @@ class Recommendation:
     """One VM."""
 
     vm: str
-    verdict: str  # shrink, grow, reshape (one up, one down), keep, short history, gone, unmeasured
+    verdict: str  # shrink, grow, reshape (one up, one down), keep, short history, gone, unmeasured, unsized
     history_days: float  # of measured samples
     confidence: float  # 0 to 1: d / (d + 1)
-    cpu_mhz: float  # given now
+    cpu_mhz: float  # given now; NaN where the trace does not say, as below
     memory_mib: float
     to_cpu_mhz: float  # recommended; what is given now where nothing is recommended
     to_memory_mib: float
@@ -88,7 +88,9 @@ def _one(
     trace: Trace, vm: int, usd_h: tuple[float, float, float, float, float], knobs: RightSizing
 ) -> Recommendation:
     table = trace.vms
-    cpu, memory = float(table.cpu_mhz[vm]), float(table.memory_mib[vm])
+    cpu, memory = (
+        float(size) if size > 0 else math.nan for size in (table.cpu_mhz[vm], table.memory_mib[vm])
+    )
     series = {
         name: np.asarray(trace.series[name][:, vm], dtype=np.float64)
         for name in ("cpu", "memory")
@@ -98,9 +100,10 @@ def _one(
     days = samples * trace.step_s / DAY_S
 
     def said(verdict: str, to_cpu: float = cpu, to_memory: float = memory) -> Recommendation:
-        freed = (cpu - to_cpu) * usd_h[0]
-        if math.isfinite(memory):
-            freed += (memory - to_memory) * usd_h[1]
+        freed = 0.0
+        for given, to, price in ((cpu, to_cpu, usd_h[0]), (memory, to_memory, usd_h[1])):
+            if math.isfinite(given):
+                freed += (given - to) * price
         return Recommendation(
             table.name[vm],
             verdict,
@@ -115,12 +118,14 @@ def _one(
 
     if samples == 0:
         return said("unmeasured")
+    if math.isnan(cpu) and math.isnan(memory):
+        return said("unsized")
     if table.departure_s[vm] < trace.n_ticks * trace.step_s:
         return said("gone")
     if days < knobs.least_history_days:
         return said("short history")
     cores = float(table.cores[vm])
-    core_mhz = cpu / cores if math.isfinite(cores) and cores > 0.0 else REFERENCE_CORE_MHZ
+    core_mhz = cpu / cores if cpu > 0 and cores > 0 else REFERENCE_CORE_MHZ  # NaN is neither
     to_cpu = _size(cpu, _cpu_need(series.get("cpu"), trace.step_s, knobs), core_mhz, days, knobs)
     to_memory = _size(
         memory, _memory_need(series.get("memory"), trace.step_s, knobs), MEMORY_STEP_MIB, days, knobs
@@ -152,7 +157,7 @@ def _memory_need(values: F64 | None, step_s: int, knobs: RightSizing) -> float |
 
 def _size(given: float, need: float | None, step: float, days: float, knobs: RightSizing) -> float:
     """The need with its margin in whole steps, where that is a change worth making and sure enough."""
-    if need is None or not math.isfinite(given) or given <= 0.0:
+    if need is None or math.isnan(given):
         return given
     target = need * (1.0 + knobs.margin)
     if target > given:

@@ -138,9 +138,8 @@ def test_ctrl_c_ends_an_evaluation_in_processes_at_once() -> None:
         text=True,
         start_new_session=True,
     ) as process:
-        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         until = time.monotonic() + 180.0
-        while len(workers.read_text(encoding="ascii").split()) < 3:  # two, and what tracks their semaphores
+        while len(_children(process.pid)) < 3:  # two, and what tracks their semaphores
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.1)
@@ -148,6 +147,40 @@ def test_ctrl_c_ends_an_evaluation_in_processes_at_once() -> None:
         told, _ = process.communicate(timeout=120)  # sixty runs would take minutes
     assert process.returncode not in (0, 2)
     assert told == ""
+
+
+def test_workers_end_with_a_parent_that_was_killed() -> None:
+    arguments = ["evaluate", "--agent", "ilp,rules", "--seeds", "30", "--jobs", "2", "--forecast", "none"]
+    arguments += ["--workload", "generated:enterprise?vms=100"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        until = time.monotonic() + 180.0
+        while len(workers := _children(process.pid)) < 3:  # two, and what tracks their semaphores
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        process.kill()
+    while any(Path(f"/proc/{worker}/stat").exists() for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+
+
+def test_vms_that_cannot_be_played_are_named_when_a_workload_is_played_and_described(tmp_path: Path) -> None:
+    rows = ["time,vm,cpu_mhz,arrival_s", "0,a,100,0", "300,a,200,0", "0,late,100,900"]
+    (tmp_path / "own.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
+    spec = f"table:{tmp_path / 'own.csv'}"
+    played = foreshade("evaluate", "--workload", spec, "--agent", "dvfs", "--forecast", "none")
+    assert played.returncode == 0
+    assert played.stderr == f"workload: {spec}: left out: 1 vms outside clock\n"
+    said = json.loads(foreshade("workload", "describe", spec, "--json").stdout)
+    assert said["vms"] == 2
+    assert said["to_play"]["dropped_vms_outside_clock"] == 1
+    assert "dropped_vms_outside_clock" in foreshade("workload", "describe", spec).stdout
 
 
 def test_version_agents_and_completion_are_asked_for_without_anything_being_played() -> None:

@@ -1,5 +1,6 @@
 """The measures and reference models on numbers small enough to work by hand, and no model looks ahead."""
 
+import math
 import os
 
 import numpy as np
@@ -87,6 +88,39 @@ def test_measures_of_one_forecast_by_hand():
     assert row["pinball"] == pytest.approx(0.5)
     assert row["wql"] == pytest.approx(2 * 0.5 / 4)
     assert row["us_per_series"] == pytest.approx(1.0)
+
+
+def test_where_nothing_was_measured_there_is_no_measure_and_where_all_is_zero_no_loss():
+    values = np.array([[1, 1, 1, np.nan], [0, 0, 0, np.nan]], np.float32)
+    unseen, seen = measure("m", Case("cpu", values, Protocol((1,), (2, 1))), np.zeros((2, 1, 2, 7)), 0.0, 0)
+    measures = ("mae", "mase", "pinball", "wql", "cov80", "cov95")
+    assert all(math.isnan(unseen[name]) for name in measures)
+    assert seen["mae"] == 0.5
+    assert math.isnan(seen["mase"])  # neither series ever moved
+    zero = measure("m", Case("cpu", values[1:], Protocol((1,), (1,))), np.zeros((1, 1, 1, 7)), 0.0, 0)[0]
+    assert zero["wql"] == 0
+
+
+def test_a_table_without_sizes_is_scored_by_those_that_a_simulator_would_give(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.uniform(0, 2000, (230, 2)).round(3)
+    rows = [f"{300 * t},vm{v},{values[t, v]}" for t in range(230) for v in range(2)]
+    (tmp_path / "own.csv").write_text("\n".join(["time,vm,cpu_mhz", *rows, ""]))
+    sized = [f"{row},1" for row in rows]
+    (tmp_path / "sized.csv").write_text("\n".join(["time,vm,cpu_mhz,vcpus", *sized, ""]))
+    own, given = (score(f"table:{tmp_path / name}.csv", ["naive"]) for name in ("own", "sized"))
+    assert [row["mae"] for row in own] == [row["mae"] for row in given]
+    assert all(0 < row["mae"] < 100 for row in own)
+
+
+def test_a_trace_without_a_measured_value_and_a_score_without_models_are_refused(tmp_path):
+    (tmp_path / "blank.csv").write_text("time,vm,cpu_mhz\n" + "".join(f"{300 * t},a,\n" for t in range(230)))
+    with pytest.raises(ForecastError, match="blank: expected a resource that was measured, found none"):
+        score(f"table:{tmp_path / 'blank.csv'}", ["naive"])
+    with pytest.raises(ForecastError, match="blank has no cpu that was measured; it has none"):
+        score(f"table:{tmp_path / 'blank.csv'}", ["naive"], "cpu")
+    with pytest.raises(ForecastError, match="expected a model, found none; known are engine"):
+        score("planetlab", [])
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

@@ -52,6 +52,19 @@ def test_a_steady_vm_gets_its_use_with_margin_and_what_its_history_may_hide() ->
     assert found.usd_month == pytest.approx(730 * (2_000 * 1e-5 + (8_192 - 2_560) * 1e-6))
 
 
+def test_a_vm_whose_size_is_not_known_keeps_its_secret_and_is_in_no_sum() -> None:
+    use = np.full(10 * A_DAY, 1_000.0)
+    bare = trace(use, use, memory_mib=math.nan)
+    bare.vms.cpu_mhz[:] = 0
+    found = only(bare)
+    assert (found.verdict, found.usd_month) == ("unsized", 0.0)
+    assert math.isnan(found.cpu_mhz)
+    bare.vms.memory_mib[:] = 8_192
+    found = only(bare)
+    assert (found.verdict, found.to_memory_mib) == ("shrink", 1_280.0)
+    assert found.usd_month == pytest.approx(730 * (8_192 - 1_280) * 1e-6)
+
+
 def test_a_vm_at_its_limit_can_only_grow() -> None:
     found = only(trace(np.full(10 * A_DAY, 4_000.0)))
     assert (found.verdict, found.to_cpu_mhz, found.to_memory_mib) == ("grow", 5_000.0, 8_192.0)

@@ -169,6 +169,12 @@ def test_a_cell_that_is_no_number_is_named_by_line_and_column(tmp_path):
         read_gwa(str(tmp_path))
 
 
+def test_a_line_that_was_cut_off_is_no_time_stamp_of_its_own(tmp_path):
+    write(tmp_path / "1.csv", [row(T0, 1.0), row(T0 + 300, 2.0), row(T0 + 600, 3.0)[:10]])
+    with pytest.raises(WorkloadError, match=r"1\.csv: line 4: expected 11 fields, found 1"):
+        read_gwa(str(tmp_path))
+
+
 def test_a_damaged_time_stamp_is_refused_before_it_fills_the_memory(tmp_path):
     write(tmp_path / "1.csv", [row(T0, 1.0), row(90_000_000_000, 2.0)])
     for number in range(2, 6):

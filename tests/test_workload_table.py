@@ -1,5 +1,7 @@
 """Our own table: strict on the way in, lossless on the way out and back."""
 
+import resource
+
 import numpy as np
 import polars as pl
 import pytest
@@ -82,8 +84,9 @@ HEAD = "time,vm,cpu_mhz,memory_mib\n"
         ("time,vm,cpu_mhz,cpu_mhz\n0,a,1,1\n", "column 'cpu_mhz' occurs 2 times"),
         ("time,vm,cpu_pct\n0,a,1\n", "missing column 'cpu_capacity_mhz' or 'vcpus'"),
         (HEAD + "0,a,1,1\n300,a,x,1\n", "line 3: cpu_mhz: expected a number, got 'x'"),
-        (HEAD + "0,a,1,1\n300,a,-2,1\n", "line 3: cpu_mhz: expected a finite number of at least 0, got -2.0"),
-        (HEAD + "0,a,1,inf\n", "line 2: memory_mib: expected a finite number of at least 0, got inf"),
+        (HEAD + "0,a,1,1\n300,a,-2,1\n", r"line 3: cpu_mhz: expected 0 to 1e\+12, got -2.0"),
+        (HEAD + "0,a,1,inf\n", r"line 2: memory_mib: expected 0 to 1e\+12, got inf"),
+        (HEAD + "0,a,1e300,1\n", r"line 2: cpu_mhz: expected 0 to 1e\+12, got 1e\+300"),
         ("time,vm,cpu_pct,vcpus\n0,a,250,1\n", "line 2: cpu_pct: expected 0 to 100, got 250.0"),
         (HEAD + "0,a,1,1\nnoon,a,1,1\n", "line 3: time: expected whole seconds .* or ISO 8601, got 'noon'"),
         (HEAD + "0,a,1,1\n,a,1,1\n", "line 3: time: expected a time, got an empty cell"),
@@ -91,13 +94,19 @@ HEAD = "time,vm,cpu_mhz,memory_mib\n"
         (HEAD + "1704067200000,a,1,1\n", "line 2: time: expected seconds since the epoch, not milliseconds"),
         (HEAD + "0,a,1,1\n300,a,1,1\n0,a,2,2\n", "line 4: time: expected one row for each VM and slot"),
         (HEAD + "0,a,1,1,9\n", "line 2: expected 4 fields, found 5"),
+        (HEAD + '0,"a,b",1,1\n300,"a,b",2', "line 3: expected 4 fields, found 3"),
+        (HEAD + "0,a,1,1\n300,a,2,1\n6", "line 4: expected 4 fields, found 1"),
+        (
+            "time,vm,cpu_mhz,arrival_s,departure_s\n0,a,1,0,600\n300,b,1,900,300\n",
+            "departure_s of VM 'b': expected after its arrival at 900 s, got 300",
+        ),
         (
             "time,vm,cpu_mhz,vcpus\n0,a,1,2\n300,a,1,4\n",
             "vcpus: expected one value for VM 'a', found 2 and 4",
         ),
         ("time,vm,cpu_mhz,application\n0,a,1,x\n300,a,1,y\n", "application: expected one for VM 'a'"),
         (HEAD, "expected at least one row, found none"),
-        ("", "expected delimited text, found an empty file|missing column 'time'"),
+        ("", "expected a table with a header, found an empty file"),
         ("#foreshade {oops\n" + HEAD, "line 1: expected #foreshade {json}"),
         ("#foreshade 7\n" + HEAD, "line 1: expected #foreshade {json}, got 7"),
         ('#foreshade {"step": 3}\n' + HEAD, "line 1: unknown key 'step'; known are name, source"),
@@ -110,6 +119,18 @@ def test_a_bad_table_is_named(text, expected, tmp_path):
         read_table(table(tmp_path, text))
     assert "t.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_table_is_named_in_a_short_line(tmp_path):
+    (tmp_path / "t.parquet").write_bytes(bytes(range(200, 256)) * 40)
+    with pytest.raises(
+        WorkloadError, match=r"t\.parquet: expected a Parquet file by its name, found bytes c8c9"
+    ):
+        read_table(str(tmp_path / "t.parquet"))
+    (tmp_path / "t.csv").write_bytes(bytes(range(128, 256)) * 40)
+    with pytest.raises(WorkloadError, match=r"t\.csv: missing column 'time'; the file has '") as error:
+        read_table(str(tmp_path / "t.csv"))
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 
 def test_lines_are_counted_from_the_top_of_a_file_with_a_mark(tmp_path):
@@ -205,3 +226,24 @@ def test_a_table_cannot_be_written_anywhere_or_as_anything(tmp_path):
         write_table(measured(), tmp_path / "t.json")
     with pytest.raises(WorkloadError, match="cannot be written: No such file or directory"):
         write_table(measured(), tmp_path / "nowhere" / "t.csv")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_a_table_is_written_whole_or_the_old_one_stays(suffix, tmp_path):
+    rng = np.random.default_rng(0)
+    vms = [f"vm-{rng.integers(1 << 60)}" for _ in range(400)]
+    rows = "".join(f"0,{vm},{rng.random()}\n" for vm in vms)
+    trace = read_table(table(tmp_path, "time,vm,cpu_mhz\n" + rows))
+    target = tmp_path / f"out{suffix}"
+    target.write_text("older")
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, most))  # as a full disk does, in the middle
+    try:
+        with pytest.raises(WorkloadError, match=f"out{suffix}: cannot be written: .*File too large"):
+            write_table(trace, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    assert target.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["t.csv", target.name])
+    write_table(trace, target)
+    assert read_table(str(target)).vms.name == tuple(vms)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
@@ -34,6 +36,7 @@ from foreshade.envs.scenarios.what_if import WhatIf
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.workloads.of_scenario import Loaded, workload_of
 from foreshade.envs.workloads.planetlab import PercentDay
+from foreshade.envs.workloads.selection import OUTSIDE_WINDOW
 
 Progress = Callable[[int, int], None]  # ticks played of ticks asked for
 Say = Callable[[str], None]  # one line for the person at the screen
@@ -99,6 +102,8 @@ def evaluate(
     if events and shown != "table":
         raise InputError(f"--events: expected forecasts from a table, which know of events, found {shown}")
     workloads = workloads_of(scenario, workload_spec, seeds)
+    for line in dict.fromkeys(filter(None, map(_left_out, workloads.values()))):
+        say(line)
     if events:
         workloads = {seed: _told(loaded, events) for seed, loaded in workloads.items()}
     runs = [Job(agent, seed, anomalies, files) for seed in seeds for agent in agents]
@@ -153,6 +158,18 @@ def workloads_of(scenario: Scenario, spec: str | None, seeds: Sequence[int]) -> 
     for seed in seeds[1:]:
         found[seed] = workload_of(scenario, spec, seed) if first.seeded else first
     return found
+
+
+def _left_out(loaded: Loaded) -> str:
+    """The VMs that were not asked to be left out and are all the same, in a line; empty if there are none."""
+    counts = {} if isinstance(loaded.played, PercentDay) else loaded.played.defects
+    why = {
+        kind.removeprefix("dropped_").replace("_", " "): count
+        for kind, count in counts.items()
+        if kind.startswith("dropped_") and kind != OUTSIDE_WINDOW
+    }
+    listed = ", ".join(f"{count:,} {reason}" for reason, count in why.items())
+    return f"workload: {loaded.spec}: left out: {listed}" if why else ""
 
 
 def _told(loaded: Loaded, events: Sequence[ScheduledEvent]) -> Loaded:
@@ -273,10 +290,19 @@ def _start_worker(path: str, ticks: Synchronized[int]) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # a terminal's Ctrl-C reaches all: the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with Path(path).open("rb") as file:
         held = pickle.load(file)  # noqa: S301  written by the parent just now
     _Worker.scenario, _Worker.workloads, _Worker.forecast = held
     _Worker.ticks = ticks
+
+
+def _end_with_parent() -> None:
+    """End this worker when its parent is gone, killed before it could: nobody would read its results."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> RunResult:

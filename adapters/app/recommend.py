@@ -80,7 +80,7 @@ def _totals(found: Sequence[Recommendation]) -> dict[str, Any]:
     return {
         "vms": len(found),
         "verdicts": dict(sorted(counts.items())),
-        "cpu_mhz_freed": sum(r.cpu_mhz - r.to_cpu_mhz for r in found),
+        "cpu_mhz_freed": sum(r.cpu_mhz - r.to_cpu_mhz for r in found if math.isfinite(r.cpu_mhz)),
         "memory_mib_freed": sum(r.memory_mib - r.to_memory_mib for r in found if math.isfinite(r.memory_mib)),
         "usd_month": sum(r.usd_month for r in found),
     }
@@ -102,7 +102,10 @@ def _print(found: Sequence[Recommendation], top: int) -> None:
             r.verdict,
             f"{r.history_days:.1f}",
             f"{r.confidence:.2f}",
-            *(f"{x:,.0f}" for x in (r.cpu_mhz, r.to_cpu_mhz, r.memory_mib, r.to_memory_mib)),
+            *(
+                f"{x:,.0f}" if math.isfinite(x) else "-"
+                for x in (r.cpu_mhz, r.to_cpu_mhz, r.memory_mib, r.to_memory_mib)
+            ),
             f"{r.usd_month:,.2f}",
         )
     if changed:

@@ -6,6 +6,7 @@ and including it. CPU and GPU are percentages of what the VM has, the others in 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from foreshade.envs.errors import ForecastError
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig, NativeForecaster
+from foreshade.envs.workloads.from_trace import cpu_sizes
 from foreshade.envs.workloads.spec import Spec, load_trace
 from foreshade.envs.workloads.trace import Trace
 
@@ -96,16 +98,19 @@ def series_of(trace: Trace, resource: str, *, kind: str) -> SeriesSet:
         ForecastError: the trace does not measure the resource.
 
     """
-    if resource not in trace.series:
-        raise ForecastError(f"score: {trace.name} has no {resource}; it has {', '.join(trace.series)}")
+    measured = measured_in(trace)
+    if resource not in measured:
+        raise ForecastError(
+            f"score: {trace.name} has no {resource} that was measured; it has {', '.join(measured) or 'none'}"
+        )
     values = trace.series[resource].astype(np.float32)
     if resource == "cpu":
-        values = 100.0 * values / trace.vms.cpu_mhz
+        values = 100.0 * values / cpu_sizes(trace)
     elif resource == "gpu":
         values = 100.0 * values
     keep = np.arange(values.shape[1])
     if kind == "bitbrains":
-        cpu = 100.0 * trace.series["cpu"] / trace.vms.cpu_mhz
+        cpu = 100.0 * trace.series["cpu"] / cpu_sizes(trace)
         keep = np.flatnonzero((np.isfinite(cpu).mean(0) > 0.97) & (np.nanstd(cpu, axis=0) > 0.2))
     applications = trace.vms.application
     alone = len(set(applications)) == len(applications)
@@ -116,6 +121,11 @@ def series_of(trace: Trace, resource: str, *, kind: str) -> SeriesSet:
     return SeriesSet(
         np.ascontiguousarray(values[:, keep].T, dtype=np.float32), tuple(classes[i] for i in keep)
     )
+
+
+def measured_in(trace: Trace) -> tuple[str, ...]:
+    """The resources that a trace measures at least once."""
+    return tuple(name for name, values in trace.series.items() if np.isfinite(values).any())
 
 
 def pinball(quantiles: F32, truth: F32) -> F64:
@@ -217,10 +227,12 @@ def check_names(names: Sequence[str], entrants: Entrants | None) -> None:
     """Reject a model that nobody can make.
 
     Raises:
-        ForecastError: the name is unknown.
+        ForecastError: a name is unknown, or there is none.
 
     """
     known = (*MODELS, *(entrants.names if entrants else ()))
+    if not names:
+        raise ForecastError(f"score: expected a model, found none; known are {', '.join(known)}")
     for name in names:
         if name not in known:
             raise ForecastError(f"score: unknown model {name!r}; known are {', '.join(known)}")
@@ -266,7 +278,10 @@ def score(
     trace = load_trace(workload)
     kind = Spec.parse(workload).kind
     rows: list[dict[str, str | int | float]] = []
-    for name in [resource] if resource else [r for r in trace.series if np.isfinite(trace.series[r]).any()]:
+    names = [resource] if resource else measured_in(trace)
+    if not names:
+        raise ForecastError(f"score: {trace.name}: expected a resource that was measured, found none")
+    for name in names:
         case = case_of(trace, name, kind=kind, sample=sample, seed=seed)
         for model, made in entered(case, models, entrants).items():
             began = time.process_time()
@@ -292,7 +307,10 @@ class _Scale:
 def measure(
     model: str, case: Case, forecast: F32, spent_s: float, seed: int
 ) -> list[dict[str, str | int | float]]:
-    """The rows of one model's ``(n_series, n_origins, n_horizons, 7)``; missing truth is left out."""
+    """The rows of one model's ``(n_series, n_origins, n_horizons, 7)``; missing truth is left out.
+
+    A measure is NaN where nothing was measured at a horizon, and the scaled one where no series ever moved.
+    """
     rng = np.random.default_rng(seed)
     scale = _Scale.of(case.values, case.protocol.origins[0]).step
     origins = np.asarray(case.protocol.origins)
@@ -311,16 +329,28 @@ def measure(
                 "model": model,
                 "resource": case.resource,
                 "horizon": horizon,
-                "mae": float(error.mean()),
-                "mase": float((error[moving] / per_series[moving]).mean()) if moving.any() else 0.0,
-                "pinball": float(loss.mean()),
-                "wql": float(2 * loss.sum() / len(LEVEL) / max(np.abs(true).sum(dtype=np.float64), 1e-12)),
-                "cov80": float((place < 0.4).mean()),
-                "cov95": float((place < 0.475).mean()),
+                "mae": _mean(error),
+                "mase": _mean(error[moving] / per_series[moving]),
+                "pinball": _mean(loss),
+                "wql": _weighted(loss, true),
+                "cov80": _mean(place < 0.4),
+                "cov95": _mean(place < 0.475),
                 "us_per_series": 1e6 * spent_s / (len(origins) * len(case.values)),
             }
         )
     return rows
+
+
+def _mean(of: F64 | npt.NDArray[np.bool_]) -> float:
+    return float(np.mean(of, dtype=np.float64)) if of.size else math.nan
+
+
+def _weighted(loss: F64, true: F32) -> float:
+    """Weighted quantile loss; 0 where all was 0 and forecast as 0, NaN where there is nothing to weigh by."""
+    lost, weight = float(2 * loss.sum() / len(LEVEL)), float(np.abs(true).sum(dtype=np.float64))
+    if weight == 0:
+        return 0.0 if true.size and lost == 0 else math.nan
+    return lost / weight
 
 
 def _held(values: F32) -> F32:

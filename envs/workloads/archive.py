@@ -80,6 +80,7 @@ def read_members(
         if path.is_dir():
             source = _folder(path, chosen)
         else:
+            kind = "archive"
             kind = _kind(path)
             source = _ahead(_members(path, kind, chosen))
         for name, data in source:

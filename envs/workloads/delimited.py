@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,6 +12,8 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from foreshade.envs.errors import WorkloadError
+
+_SHOWN, _LONGEST_NAME = 20, 40
 
 
 def read_delimited(
@@ -34,7 +38,8 @@ def read_delimited(
         skipped: lines to pass over at the start; counted in the line numbers of errors.
 
     Raises:
-        WorkloadError: empty, not text, or a bad cell; the message names file and line.
+        WorkloadError: empty, not text, a bad cell, or a line with too few or too many fields; the message names
+            file and line.
 
     """
     for _ in range(skipped):
@@ -52,11 +57,27 @@ def read_delimited(
         wanted = [c for c in columns if c not in strings] if numeric is None else set(numeric) & set(columns)
         schema: dict[str, type[pl.DataType]] = dict.fromkeys(columns, pl.String)
         schema.update(dict.fromkeys(wanted, pl.Float64))
-        return _read(data, names, separator, schema)
+        frame = _read(data, names, separator, schema)
     except (PolarsError, UnicodeDecodeError) as error:
         raise _located(data, where, names, separator, numeric, strings, skipped) or WorkloadError(
             f"{where}: not readable as text separated by {separator!r}: {str(error).splitlines()[0]}"
         ) from error
+    if data.count(separator.encode()) != (width - 1) * (frame.height + (names is None)):
+        cut = _cut_off(data, where, width, separator, skipped)
+        if cut is not None:
+            raise cut
+    return frame
+
+
+def _cut_off(data: bytes, where: str, width: int, separator: str, skipped: int) -> WorkloadError | None:
+    """Find the first line with too few fields: what is left of it may read as another number, or as a gap."""
+    rows = csv.reader(io.StringIO(data.decode("utf-8", "replace")), delimiter=separator)
+    for row in rows:
+        if 0 < len(row) < width and (len(row) > 1 or row[0].strip()):
+            return WorkloadError(
+                f"{where}: line {rows.line_num + skipped}: expected {width} fields, found {len(row)}"
+            )
+    return None
 
 
 def _read(
@@ -111,9 +132,15 @@ def require(frame: pl.DataFrame, columns: Iterable[str], where: str) -> None:
     """Raise an error that names the first column that is missing and those that are there."""
     for column in columns:
         if column not in frame.columns:
-            raise WorkloadError(
-                f"{where}: missing column {column!r}; the file has {', '.join(map(repr, frame.columns))}"
-            )
+            raise WorkloadError(f"{where}: missing column {column!r}; the file has {listed(frame.columns)}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for one line of an error: as many as a person reads, none longer than a person writes."""
+    shown = [
+        repr(name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…") for name in names[:_SHOWN]
+    ]
+    return ", ".join(shown) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def numbers(
@@ -121,7 +148,7 @@ def numbers(
 ) -> npt.NDArray[np.float64]:
     """Return a column of which every cell must be filled and at least ``least``; else name the line."""
     values = frame[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    bad = np.flatnonzero(~(values >= least))
+    bad = np.flatnonzero(~((values >= least) & np.isfinite(values)))
     if bad.size:
         row = int(bad[0])
         got = frame[column][row]

@@ -154,7 +154,7 @@ def _spread(values: npt.NDArray[Any]) -> dict[str, float] | None:
 
 
 def render(description: Mapping[str, Any]) -> str:
-    """Return a description as plain text, without colour or markup."""
+    """Return a description as plain text, without colour or markup; ``to_play`` may stand beside its keys."""
     d = description
     lines = [
         f"{d['name']}  {d['source']}",
@@ -191,6 +191,9 @@ def render(description: Mapping[str, Any]) -> str:
             lines.append(f"{name:<18}" + "".join(f"{cell:>10}" for cell in cells))
     lines += ["", "met and mended: " + ("" if d["defects"] else "nothing")]
     lines += [f"  {kind:<34}{count:>12,}" for kind, count in d["defects"].items()]
+    if d.get("to_play"):
+        lines += ["", "given, clipped or left out to be played:"]
+        lines += [f"  {kind:<34}{count:>12,}" for kind, count in d["to_play"].items()]
     lines += [f"note: {note}" for note in d["notes"]]
     return "\n".join(lines)
 

@@ -107,6 +107,16 @@ def to_workload(
     )
 
 
+def cpu_sizes(trace: Trace) -> FloatArray:
+    """MHz of every VM, (n_vms,): as the trace has them, or as ``to_workload`` gives them to those without."""
+    sizes = np.zeros((len(trace.vms), 1), np.float32)
+    sizes[:, 0] = np.nan_to_num(trace.vms.cpu_mhz)
+    if "cpu" in trace.series:
+        values = trace.series["cpu"]
+        _size(0, values, ~np.isnan(values), sizes, Counter())
+    return sizes[:, 0]
+
+
 def _life_ticks(trace: Trace, tick_s: int, n_ticks: int, defects: Counter[str]) -> tuple[Ints, Ints]:
     """First tick and first tick gone; lengths are rounded, so that short lives do not add up to more load."""
     arrival = np.floor(trace.vms.arrival_s / tick_s)

@@ -150,6 +150,8 @@ def _assemble(name: str, path: str, logs: dict[str, _Log], defects: Counter[str]
 
 
 def _read_log(data: bytes, where: str, defects: Counter[str], notes: set[str]) -> _Log | None:
+    if not data.strip():
+        raise WorkloadError(f"{where}: expected a log with a header, found an empty file")
     end = data.find(b"\n")
     header = (data[:end] if end >= 0 else data).decode("utf-8-sig", "replace")
     body = data.removeprefix(b"\xef\xbb\xbf")
@@ -197,7 +199,8 @@ def _read_log(data: bytes, where: str, defects: Counter[str], notes: set[str]) -
         defects["out_of_order_rows"] += int((np.diff(seconds) < 0).sum())
         order = np.argsort(seconds, kind="stable")
         seconds, values = seconds[order], values[order]
-    return _Log(seconds, values.astype(np.float32), (sizes[0], sizes[1], sizes[2]))
+    with np.errstate(over="ignore"):  # inf is refused where all series are checked
+        return _Log(seconds, values.astype(np.float32), (sizes[0], sizes[1], sizes[2]))
 
 
 def _find_columns(header: str, where: str) -> dict[str, str]:

@@ -150,6 +150,9 @@ def _arrays(path: str, keys: tuple[str, ...]) -> Mapping[str, npt.NDArray[Any]]:
         raise WorkloadError(f"{path}: expected an npz file, found {'a folder' if file.is_dir() else inner}")
     try:
         data = Path(file).read_bytes()
+        if not data.startswith(b"PK"):
+            found = f"bytes {data[:6].hex()}" if data else "an empty file"
+            raise WorkloadError(f"{path}: expected an npz file, found {found}")
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise WorkloadError(f"{path}: expected an npz file, found a single array")

@@ -11,6 +11,9 @@ from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.trace import Trace, VmTable
 from foreshade.envs.workloads.workload import Workload
 
+#: The defect that a person asked for: VMs that live outside the days that were chosen.
+OUTSIDE_WINDOW = "dropped_vms_outside_window"
+
 
 def select(
     trace: Trace, *, vms: int | None = None, seed: int = 0, from_s: float = 0.0, length_s: float = math.inf
@@ -31,7 +34,7 @@ def select(
     if first < 0 or first >= end:
         raise WorkloadError(
             f"{trace.source}: the trace is {trace.n_ticks * trace.step_s / 86400:.3g} days long; "
-            f"nothing lies at {from_s / 86400:.3g} days for {length_s / 86400:.3g} days"
+            f"nothing lies at {from_s / 86400:.3g} days"
         )
     defects = dict(trace.defects)
     start_s, end_s = first * trace.step_s, end * trace.step_s
@@ -40,7 +43,7 @@ def select(
         keep = np.flatnonzero((trace.vms.arrival_s < end_s) & (trace.vms.departure_s > start_s))
         outside = len(trace.vms) - len(keep)
         if outside:
-            defects["dropped_vms_outside_window"] = outside
+            defects[OUTSIDE_WINDOW] = outside
     if vms is not None:
         if not 0 < vms <= len(keep):
             raise WorkloadError(

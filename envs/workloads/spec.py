@@ -227,5 +227,5 @@ def stored(kind: str) -> str:
         raise WorkloadError(f"{kind}: no path, and {DATA_VARIABLE} is not set: {told}")
     found = sorted(Path(folder).glob(pattern))
     if not found:
-        raise WorkloadError(f"{kind}: {DATA_VARIABLE} has no {pattern}: {told}")
+        raise WorkloadError(f"{kind}: {DATA_VARIABLE}={folder} has no {pattern}: {told}")
     return str(found[0])

@@ -20,12 +20,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars.exceptions import PolarsError
 
 from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.clock import check_extent
@@ -54,7 +57,8 @@ def read_table(path: str, *, step: int | None = None) -> Trace:
             step that all times lie on, and a second row for a slot is an error.
 
     Raises:
-        WorkloadError: unknown, missing or contradictory columns; a bad, negative or repeated cell.
+        WorkloadError: unknown, missing or contradictory columns; a bad, negative or repeated cell; a VM that
+            leaves before it comes.
 
     """
     if step is not None and step <= 0:
@@ -76,7 +80,7 @@ def read_table(path: str, *, step: int | None = None) -> Trace:
         raise WorkloadError(f"{table.where}: a row lies outside the {n_ticks} slots that the table declares")
     check_extent(n_ticks, len(names), table.where)
     values = _series(table, used, slot, column, n_ticks, per_vm, averaged=step is not None)
-    arrival, departure = _lives(per_vm, slot, column, step_s, n_ticks)
+    arrival, departure = _lives(per_vm, slot, column, step_s, n_ticks, names, table.where)
     seen = np.zeros((n_ticks, len(names)), bool)
     for series in values.values():
         seen |= ~np.isnan(series)
@@ -109,7 +113,7 @@ def read_table(path: str, *, step: int | None = None) -> Trace:
 
 
 def write_table(trace: Trace, path: str | Path) -> None:
-    """Write a trace so that ``read_table`` gives it back equal: ``.csv``, ``.csv.gz`` or ``.parquet``.
+    """Write a trace, whole or not at all, so that ``read_table`` gives it back equal: csv, csv.gz or parquet.
 
     Raises:
         WorkloadError: another suffix, or the file cannot be written.
@@ -130,20 +134,27 @@ def write_table(trace: Trace, path: str | Path) -> None:
     )
     block = max(1, _ROWS_PER_BLOCK // trace.n_ticks) if trace.series else len(trace.vms)
     blocks = [range(k, min(k + block, len(trace.vms))) for k in range(0, len(trace.vms), block)]
+    if not target.name.endswith((".csv", ".csv.gz", ".parquet")):
+        raise WorkloadError(f"{target}: expected a name ending in .csv, .csv.gz or .parquet")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         if target.suffix == ".parquet":
             frame = pl.concat([_rows(trace, vms) for vms in blocks])
-            frame.write_parquet(target, metadata={"foreshade": meta})
-        elif target.name.endswith((".csv", ".csv.gz")):
-            with gzip.open(target, "wb") if target.suffix == ".gz" else target.open("wb") as stream:
+            frame.write_parquet(partial, metadata={"foreshade": meta})
+        else:
+            with gzip.open(partial, "wb") if target.suffix == ".gz" else partial.open("wb") as stream:
                 stream.write(MARK + meta.encode() + b"\n")
                 for number, vms in enumerate(blocks):
                     text = _rows(trace, vms).write_csv(include_header=number == 0)
                     stream.write(text.encode())
-        else:
-            raise WorkloadError(f"{target}: expected a name ending in .csv, .csv.gz or .parquet")
+        partial.replace(target)
     except OSError as error:
         raise WorkloadError(f"{target}: cannot be written: {error.strerror or error}") from error
+    except PolarsError as error:  # which wraps what the system said of a parquet file
+        raise WorkloadError(f"{target}: cannot be written: {str(error).partition(chr(10))[0]}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def _rows(trace: Trace, chosen: range) -> pl.DataFrame:
@@ -256,7 +267,13 @@ def _series(
 
 
 def _lives(
-    per_vm: Mapping[str, npt.NDArray[np.float64]], slot: I64, column: I64, step_s: int, n_ticks: int
+    per_vm: Mapping[str, npt.NDArray[np.float64]],
+    slot: I64,
+    column: I64,
+    step_s: int,
+    n_ticks: int,
+    names: pl.Series,
+    where: str,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     n_vms = len(per_vm["vcpus"])
     first = np.full(n_vms, n_ticks)
@@ -267,4 +284,9 @@ def _lives(
     arrival = np.where(told, per_vm["arrival_s"], first * float(step_s))
     observed = np.where(told | (last >= n_ticks), np.inf, last * float(step_s))
     departure = np.where(np.isnan(per_vm["departure_s"]), observed, per_vm["departure_s"])
+    for vm in np.flatnonzero(departure <= arrival).tolist()[:1]:
+        raise WorkloadError(
+            f"{where}: departure_s of VM {names[vm]!r}: expected after its arrival at {arrival[vm]:g} s, got "
+            f"{departure[vm]:g}"
+        )
     return arrival, departure

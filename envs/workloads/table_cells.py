@@ -18,7 +18,8 @@ from polars.exceptions import PolarsError
 
 from foreshade.envs.errors import WorkloadError
 from foreshade.envs.workloads.archive import read_file
-from foreshade.envs.workloads.delimited import read_delimited, require
+from foreshade.envs.workloads.delimited import listed, read_delimited, require
+from foreshade.envs.workloads.trace import MOST_MEASURED
 
 CPU_COLUMNS = ("cpu_mhz", "cpu_cores", "cpu_pct")
 USED_COLUMNS = {
@@ -80,6 +81,10 @@ def load_cells(path: str) -> TableCells:
     )
     where = path if path.endswith((member, f"{member}.gz")) else f"{path} ({member})"
     meta: Mapping[str, Any] = {}
+    if not data.strip():
+        raise WorkloadError(f"{where}: expected a table with a header, found an empty file")
+    if where.endswith(".parquet") and not data.startswith(b"PAR1"):
+        raise WorkloadError(f"{where}: expected a Parquet file by its name, found bytes {data[:6].hex()}")
     if data.startswith(b"PAR1"):
         try:
             frame = pl.read_parquet(io.BytesIO(data))
@@ -111,11 +116,10 @@ def load_cells(path: str) -> TableCells:
     for column in frame.columns:
         if column not in TEXT_COLUMNS:
             values = frame[column].fill_null(0.0).to_numpy()
-            upper = 100.0 if column == "cpu_pct" else np.inf
+            upper = 100.0 if column == "cpu_pct" else MOST_MEASURED
             bad = np.flatnonzero(~((values >= 0) & (values <= upper) & np.isfinite(values)))
             if bad.size:
-                expected = "0 to 100" if column == "cpu_pct" else "a finite number of at least 0"
-                raise table.fail(int(bad[0]), column, expected)
+                raise table.fail(int(bad[0]), column, f"0 to {upper:g}")
     return table
 
 
@@ -143,7 +147,7 @@ def _check_columns(columns: list[str], where: str) -> None:
     require(pl.DataFrame(schema=list(dict.fromkeys(columns))), ("time", "vm"), where)
     for column in columns:
         if column not in COLUMNS:
-            raise WorkloadError(f"{where}: unknown column {column!r}; known are {', '.join(COLUMNS)}")
+            raise WorkloadError(f"{where}: unknown column {listed([column])}; known are {', '.join(COLUMNS)}")
         if columns.count(column) > 1:
             raise WorkloadError(f"{where}: column {column!r} occurs {columns.count(column)} times")
     cpu = [c for c in CPU_COLUMNS if c in columns]

@@ -23,6 +23,12 @@ SERIES_UNITS: Mapping[str, str] = {
     "gpu": "GPUs",
 }
 
+#: Above any machine in any of these units, and far below where float32 ends: more is a damaged cell.
+MOST_MEASURED = 1e12
+
+#: Slots of a clock beyond which a time stamp must be wrong: 160 years at 300 s, six months at 1 s.
+MOST_SLOTS = 2**24
+
 #: Where a trace counts cores and gives no clock, one core is taken as this many MHz.
 REFERENCE_CORE_MHZ = 2500.0
 
@@ -89,6 +95,23 @@ class Trace:
             raise WorkloadError(f"{self.source}: the series have different lengths")
         if self.n_ticks <= 0:
             raise WorkloadError(f"{self.source}: expected at least one slot on the clock, found none")
+        if self.n_ticks > MOST_SLOTS:
+            raise WorkloadError(
+                f"{self.source}: expected at most {MOST_SLOTS:,} slots of {self.step_s} s, found "
+                f"{self.n_ticks:,}: look for a wrong time stamp"
+            )
+        for key, values in self.series.items():
+            self._check_measured(key, values)
+
+    def _check_measured(self, key: str, values: FloatArray) -> None:
+        # NaN is a gap: fmin and fmax pass over it, and make no copy of what may be gigabytes
+        low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+        if low < 0 or high > MOST_MEASURED:
+            slot, vm = (int(k) for k in np.argwhere((values < 0) | (values > MOST_MEASURED))[0])
+            raise WorkloadError(
+                f"{self.source}: {key} of VM {self.vms.name[vm]!r} in slot {slot}: expected 0 to "
+                f"{MOST_MEASURED:g} {SERIES_UNITS[key]}, got {values[slot, vm]:g}"
+            )
 
     @property
     def n_ticks(self) -> int:
