@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from foreshade.adapters.calendar_zone import check_zones
 from foreshade.envs.errors import InputError, ScenarioError
 from foreshade.envs.extras import require
 from foreshade.envs.maintenance import Window, schedule
@@ -56,6 +57,7 @@ def read_calendar(path: str | Path, start: datetime, end: datetime) -> tuple[Win
 def _check(path: str | Path, event: Any) -> None:
     """What would be lost or guessed once recurrences are taken apart."""
     name = str(event.get("SUMMARY", "an event without a summary"))
+    check_zones(event, f"{path}: {name}")
     if "DTSTART" not in event:
         raise InputError(f"{path}: {name}: expected a start, found none")
     if "DTEND" not in event and "DURATION" not in event and isinstance(event.decoded("DTSTART"), datetime):

@@ -144,6 +144,11 @@ def test_what_cannot_be_known_is_refused(tmp_path):
     path.write_text("time,factor\n0,2\n")
     with pytest.raises(InputError, match="missing column 'end'"):
         scheduled_events(path)
+    path.write_text("time,end,factor,serie\n0,300,2,web-1\n")  # which would be about every application
+    with pytest.raises(
+        InputError, match="unknown column 'serie'; known are time, end, factor, low, high, series"
+    ):
+        scheduled_events(path)
 
 
 def test_events_are_read_with_their_series_and_intervals(tmp_path):

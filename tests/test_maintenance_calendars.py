@@ -114,6 +114,10 @@ BOMBS = {
     "too many events": (event() * 501, "1 to 500 events, found 501"),
     "no event": ([], "1 to 500 events, found 0"),
     "ends before it begins": (event("DTSTART:20260321T040000Z", "DTEND:20260321T020000Z"), "end after"),
+    "a zone that is none": (
+        event("DTSTART;TZID=Mars/Olympus:20260321T020000", "DTEND;TZID=Mars/Olympus:20260321T030000"),
+        "DTSTART: expected a time zone that is known, found 'Mars/Olympus'",
+    ),
     "no calendar": (["BEGIN:VEVENT"], "expected an iCalendar"),
     "a date that is none": (event("DTSTART:20261399T000000Z"), "expected an iCalendar"),
 }

@@ -141,6 +141,7 @@ def test_components_of_a_file(tmp_path: Path) -> None:
             "c.yaml:2: fixed.gian: expected one of else_idle, enabled, gain, found an unknown key",
         ),
         ("fixed: {enabled: 7}\n", "c.yaml:1: fixed.enabled: expected a valid boolean"),
+        ("fixed: {gain: .nan}\n", "c.yaml:1: fixed.gain: expected a finite number, found nan"),
         ("- fixed\n", "c.yaml:1: expected components with their knobs"),
     ],
 )
@@ -155,3 +156,8 @@ def test_wrong_file_says_where(tmp_path: Path, text: str, says: str) -> None:
 def test_unknown_component_on_the_command_line_is_named() -> None:
     with pytest.raises(InputError, match="--components: expected components of fixed, found 'x'"):
         load_components("fixed,x", {**KNOWN})
+
+
+def test_a_component_that_is_named_twice_would_offer_twice_and_is_refused() -> None:
+    with pytest.raises(InputError, match="--components: expected each component once, found fixed,fixed"):
+        load_components("fixed,fixed", {**KNOWN})

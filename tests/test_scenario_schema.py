@@ -140,6 +140,7 @@ BAD = [
         "days: 1\nrented: [{server: dell-r740}]",
         "rented[0].price_usd_h: expected this key, found it missing",
     ),
+    ("racks: 2", "racks: 2000000", "expected at most 100,000 hosts, found 8,000,000"),
     ("days: 1", "days: [1", ":5: expected YAML, found "),
     ("days: 1", "days: &a [*a]", ":1: expected a few levels of keys"),
     ("days: 1", "? [1]\n: 2", ":4: the file: expected a word as key, found sequence"),

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from sqlalchemy import delete, select
 
+from foreshade.adapters.calendar_zone import check_zones
 from foreshade.adapters.store.store import Store
 from foreshade.adapters.store.surface_tables import calendars
 from foreshade.agents.guard import Window
@@ -206,6 +207,7 @@ def _ical(calendar: Calendar, start: datetime, end: datetime) -> Iterator[Occurr
                 f"calendar {calendar.name}: expected 1 to {MOST_EVENTS} events, found {len(events)}"
             )
         for event in events:
+            check_zones(event, f"calendar {calendar.name}")
             if "dtend" in event and _aware(event.decoded("dtend")) <= _aware(event.decoded("dtstart")):
                 said = event.decoded("dtend").isoformat()
                 raise InputError(f"calendar {calendar.name}: expected an end after its begin, found {said}")

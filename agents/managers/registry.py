@@ -100,6 +100,8 @@ def _read(
     chosen = () if said == "none" else tuple(name.strip() for name in said.split(","))
     for name in chosen:
         _require(name, known, "--components: ")
+    if len(set(chosen)) < len(chosen):
+        raise InputError(f"--components: expected each component once, found {said}")
     return {name: of.model_copy(update={"else_idle": False}) for name, of in knobs.items()}, chosen
 
 

@@ -20,6 +20,7 @@ from foreshade.envs.forecast.learned.regressors import (
 )
 
 I64 = npt.NDArray[np.int64]
+_COLUMNS = ("time", "end", "factor", "low", "high", "series")
 
 
 def scheduled_events(path: str | Path) -> tuple[ScheduledEvent, ...]:
@@ -36,6 +37,9 @@ def scheduled_events(path: str | Path) -> tuple[ScheduledEvent, ...]:
     for name in ("end", "factor"):
         if name not in frame.columns:
             raise InputError(f"{path}: missing column {name!r}")
+    for name in frame.columns:
+        if name not in _COLUMNS:
+            raise InputError(f"{path}: unknown column {name!r}; known are {', '.join(_COLUMNS)}")
     end, factor = seconds_column(frame["end"], path), number_column(frame, "factor", path)
     low = number_column(frame, "low", path) if "low" in frame.columns else factor
     high = number_column(frame, "high", path) if "high" in frame.columns else factor

@@ -57,6 +57,9 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 ServerName = Annotated[str, AfterValidator(lambda name: known(name, catalogue.server))]
 HypervisorName = Annotated[str, AfterValidator(lambda name: known(name, catalogue.hypervisor))]
 
+#: Ten times the largest fleet that was measured (docs/benchmarks.md): more is a slip of the pen, and much memory.
+MOST_HOSTS = 100_000
+
 
 class HostGroup(Entry):
     """Equal hosts. The keys after ``count`` replace a figure of the catalogue's server."""
@@ -278,6 +281,8 @@ class Scenario(Entry):
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
+        if self.n_hosts + self.n_rented > MOST_HOSTS:
+            raise ValueError(f"expected at most {MOST_HOSTS:,} hosts, found {self.n_hosts + self.n_rented:,}")
         if self.ticks is not None and self.days is not None:
             raise ValueError("expected one of ticks, days, found both")
         if self.n_ticks == 0:
