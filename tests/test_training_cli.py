@@ -52,7 +52,6 @@ def test_export_copies_what_the_gate_let_through_and_names_it(tmp_path: Path) ->
             ["train", "--device", "tpu"],
             "foreshade: --device: expected 'auto', 'cpu' or 'cuda', found 'tpu'\n",
         ),
-        (["train", "--scenario", "planetlab"], "gate: expected workloads of at least two days or stretches"),
         (["tune", "--device", "tpu"], "foreshade: --device: expected 'auto', 'cpu' or 'cuda', found 'tpu'\n"),
         (
             ["tune", "--config", SHIPPED],
@@ -78,3 +77,13 @@ def test_a_scenario_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
 def test_the_command_line_does_not_load_torch_before_it_needs_it() -> None:
     code = "import sys, foreshade.adapters.app.cli; sys.exit(bool({'torch', 'onnxruntime'} & {*sys.modules}))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*tensorboard.*:DeprecationWarning")
+def test_a_scenario_whose_gate_cannot_judge_is_trained_and_told_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = config_of(timesteps=512).changed(scenario="planetlab")
+    train(tmp_path / "run", config, make_envs)
+    assert [line.message for line in caplog.records if "two days" in line.message] != []
+    assert (tmp_path / "run" / "gate.json").exists()

@@ -13,7 +13,6 @@ from itertools import islice, zip_longest
 
 import numpy as np
 
-from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.table import Forecast
 from foreshade.envs.scenarios.held import held_to
 from foreshade.envs.scenarios.load import load_scenario
@@ -109,20 +108,19 @@ def groups_of(cases: Sequence[str]) -> list[int]:
     return [numbers[name] for name in names]
 
 
-def check_gate(scenario: str) -> None:
-    """Refuse a scenario whose gate could not judge, whatever is learned.
+def against_gate(scenario: str) -> str:
+    """Why a scenario's gate lets nothing through, whatever is learned; "" = it can judge.
 
-    Raises:
-        InputError: the gate's workloads are draws of one day or stretch, which give no interval.
-
+    Draws of one day or stretch of a trace count as one, and one gives no interval.
     """
     cases = ham_cases(scenario, "gate")
-    if cases and max(groups_of(cases)) == 0:
-        raise InputError(
-            f"--scenario {scenario}: gate: expected workloads of at least two days or stretches of a trace, found "
-            f"{len(cases)} draws of {cases[0].partition('~')[0]}: nothing that is learned could pass; train on "
-            f"{MIXED}, which has more"
-        )
+    if not cases or max(groups_of(cases)) > 0:
+        return ""
+    return (
+        f"--scenario {scenario}: gate: expected workloads of at least two days or stretches of a trace, found "
+        f"{len(cases)} draws of {cases[0].partition('~')[0]}: what is learned will not be let through, and the "
+        f"rules are what is exported; train on {MIXED}, which has more"
+    )
 
 
 @cache

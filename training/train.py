@@ -8,6 +8,7 @@ ship: then the start does, and the outcome says so.
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.training.advantage import Expert, learn
 from foreshade.training.callbacks import Boundary, EpisodeCurves
-from foreshade.training.cases import check_gate
+from foreshade.training.cases import against_gate
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import Comparison, Evaluator, Judge
 from foreshade.training.freeze import Which, frozen
@@ -47,6 +48,8 @@ from foreshade.training.whole_runs import NATIVE, WholeRuns
 
 #: Counts as a restart that no rollout reaches: imitation plays episodes of its own.
 _IMITATION = (1 << 31) - 1
+
+_log = logging.getLogger(__name__)
 
 
 class MakeEnvs(Protocol):
@@ -131,10 +134,11 @@ def train(
 
     Raises:
         InputError: the folder is not empty, or with ``resume`` holds no such run; a configuration that
-            cannot be; a scenario whose gate could not judge.
+            cannot be.
 
     """
-    check_gate(config.scenario)
+    if against := against_gate(config.scenario):
+        _log.warning(against)
     run = _opened(out, config) if resume else None
     env = make_envs("train", config.ppo.n_envs, float16=config.ppo.float16)
     evaluator = _judge(config, make_envs, "validate", config.evaluation.episodes)
