@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from foreshade.adapters.control_models import Explanation, Forecast, Plan, Said, Simulated, Status
-from foreshade.adapters.wire.acting import AuditVerdict, TokenMade, TokenView, Whoami
+from foreshade.adapters.wire.acting import AuditEntry, AuditVerdict, TokenMade, TokenView, Whoami
 from foreshade.adapters.wire.event import Event
 from foreshade.adapters.wire.inventory import ClusterView, HostView, RackView, VmView
 from foreshade.adapters.wire.problem import Problem
@@ -52,7 +52,12 @@ class Client:
             verify: False = any certificate; or a file of those that are trusted.
             transport: of httpx, for tests.
 
+        Raises:
+            InputError: the token is none that a header can hold; what it is is not said.
+
         """
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise InputError("token: expected one line of ASCII without a space, found something else")
         self._httpx = require("httpx", "api", "the client")
         self._url = url.rstrip("/")
         context = True if verify is True else _trust(verify)
@@ -127,6 +132,10 @@ class Client:
     def audit_verify(self, head: str = "") -> AuditVerdict:
         """Read the whole audit, and say where its chain breaks."""
         return self._get(AuditVerdict, "audit/verify", {"head": head} if head else {})
+
+    def audit(self) -> Iterator[AuditEntry]:
+        """Every entry of the audit, the oldest first, page by page."""
+        return self._all(AuditEntry, "audit", {}, 1000)
 
     def tokens(self) -> list[TokenView]:
         """Every token, without its secret."""
@@ -281,7 +290,7 @@ def token_from(environment: Mapping[str, str] | None = None) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{TOKEN_FILE} {path}: expected a file with a token, found {error}") from error
     if text := said.get(TOKEN):
-        return text
+        return text.strip()
     raise InputError(f"expected a token in {TOKEN} or the name of its file in {TOKEN_FILE}, found neither")
 
 

@@ -62,6 +62,10 @@ def test_errors_are_ours_and_of_one_line(one, client):
         gone.status()
     with pytest.raises(InputError, match="FORESHADE_TOKEN"):
         token_from({})
+    for text in ("", "hush\nhush", "hüsh", "two words"):
+        with pytest.raises(InputError, match="token: expected one line of ASCII") as raised:
+            Client(str(one.http.base_url), text)
+        assert "sh" not in str(raised.value)
 
 
 def test_the_stream_brings_what_happens(one, client):
@@ -87,3 +91,29 @@ def test_the_command_line_uses_it_where_it_is_given_an_address(one, monkeypatch)
     )
     with pytest.raises(InputError, match="Not allowed"):
         run.invoke(app, ["mode", "auto"], catch_exceptions=False)
+
+
+def test_tokens_and_audit_are_asked_of_an_address_too_and_strangers_write_no_lines(one, monkeypatch):
+    monkeypatch.setenv("FORESHADE_URL", str(one.http.base_url))
+    monkeypatch.setenv("FORESHADE_TOKEN", one.token(Role.ADMIN))
+
+    def said(*words):
+        return CliRunner().invoke(app, words, catch_exceptions=False).stdout
+
+    made = json.loads(said("token", "create", "bob", "--role", "viewer", "--scope", "events", "--json"))
+    row = next(t for t in json.loads(said("token", "list", "--json"))["tokens"] if t["id"] == made["id"])
+    assert (row["name"], row["role"], row["scopes"], row["state"]) == ("bob", "viewer", ["events"], "valid")
+    assert made["token"] not in said("token", "list")
+    assert json.loads(said("token", "revoke", made["id"], "--json")) == {"id": made["id"], "state": "revoked"}
+    assert f"{made['id']}  revoked" in said("token", "list")
+    evil = "/v1/hosts/x%0A%20%20%20%20%201%20forged%1B%5B31m"
+    assert one.http.get(evil, headers={"Authorization": "Bearer foreshade_0"}).status_code == 401
+    one.surface.context.audit.close()  # what was refused is written later
+    lines = said("audit", "show", "--last", "3").splitlines()
+    assert [line.split()[3:6] for line in lines[:2]] == [
+        ["admin", "(admin)", "token.create"],
+        ["admin", "(admin)", "token.revoke"],
+    ]
+    assert lines[2].endswith(r"denied  somebody access GET /v1/hosts/x     1 forged\x1b[31m")
+    assert len(lines) == 3
+    assert said("audit", "verify").startswith("whole: ")

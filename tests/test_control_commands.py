@@ -7,12 +7,14 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from foreshade.adapters.app.cli import app
@@ -21,8 +23,11 @@ from foreshade.adapters.app.control_config import load_config
 from foreshade.adapters.app.control_log import JsonLines, start_log
 from foreshade.adapters.app.control_reference import reference
 from foreshade.adapters.app.control_tables import print_out, table_of
+from foreshade.adapters.store.lease import read_lease
+from foreshade.adapters.store.schema import leases
+from foreshade.adapters.store.store import Store
 from foreshade.agents.plan import Mode
-from foreshade.envs.errors import ForeshadeError, InputError
+from foreshade.envs.errors import FenceError, ForeshadeError, InputError
 
 SCENARIO = """
 name: small
@@ -238,6 +243,28 @@ def test_a_second_controller_is_refused(config: Path, monkeypatch: pytest.Monkey
         assemble(load_config(config, {}))
     running.stopping.set()
     run(running)
+
+
+def test_the_lease_is_kept_from_before_the_first_tick(config: Path) -> None:
+    running = assemble(load_config(config, {"FORESHADE_CONTROL__LEASE__LENGTH_S": "1"}))
+    time.sleep(1.5)  # as long as a large cluster may take to be read
+    running.lease.fence()
+    running.stopping.set()
+    run(running)
+
+
+def test_a_controller_that_lost_its_lease_ends_as_failed_so_that_it_is_started_again(config: Path) -> None:
+    running = assemble(load_config(config, {}))
+    row = read_lease(running.store, "test")
+    assert row is not None
+    with running.store.writing() as connection:
+        connection.execute(update(leases).values(holder="elsewhere:1:1", epoch=row.epoch + 1))
+    with pytest.raises(FenceError, match="expected the lease, found it with another controller"):
+        run(running)
+    store = Store(load_config(config, {}).store_url)
+    with store.writing() as connection:
+        connection.execute(update(leases).values(released=True))
+    store.close()
 
 
 def test_a_reload_takes_over_mode_and_guard(config: Path) -> None:

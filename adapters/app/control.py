@@ -60,6 +60,12 @@ class Running:
     reloading: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
     woken: threading.Event = field(default_factory=threading.Event)
+    lost: FenceError | None = None  # the lease, to another
+
+    def end_without_lease(self, error: FenceError) -> None:
+        """The loop ends, and says that it failed: whoever sees to it that a controller runs begins another."""
+        self.lost = error
+        self.stopping.set()
 
 
 Beside = Callable[[Running], Callable[[], None]]
@@ -103,9 +109,12 @@ def _assemble(
     store: Store,
     lease: Lease,
     service: ControlService,
-    stops: Sequence[Callable[[], None]],
+    stops: list[Callable[[], None]],
 ) -> Running:
     _take(lease, store, config)
+    stops.insert(
+        0, keep_lease(lease, config.lease.length_s)
+    )  # reading a large cluster may take longer than a lease
     _outwait(lease, config)
     world, interval_s = make_world(config)
     kept = StoreJournal(store, wall_s=time.time, fence=lease.fence_in)
@@ -114,7 +123,7 @@ def _assemble(
     forecast = None  # a simulated world forecasts by itself what its own configuration says
     if config.libvirt is not None:
         forecast = LiveForecast(config.forecast, config.folder / "refits", history, world)
-        stops = [*stops, forecast.close]
+        stops.append(forecast.close)
     estimators: list[Estimator] = [] if forecast is None else [forecast]
     if config.agent.anomalies:
         estimators.append(LiveWatch(world.tick_s))
@@ -178,11 +187,15 @@ def run(
     """Tick until told to stop; returns the number of ticks that were played.
 
     A store that cannot be written or a world that does not answer is said and counted, and tried again in the next
-    tick. Without the lease nothing is done: the loop waits for it as a standby, or ends.
+    tick.
+
+    Raises:
+        FenceError: another controller has the lease. Whoever started this one starts it again, and it waits as a
+            standby.
+
     """
     _collect_rarely()
-    keeper = keep_lease(running.lease, running.config.lease.length_s)
-    stops = [keeper, *running.stops, *(start(running) for start in beside)]
+    stops = [*running.stops, *(start(running) for start in beside)]
     played = 0
     try:
         while not running.stopping.is_set() and (ticks is None or played < ticks) and not running.world.done:
@@ -202,6 +215,8 @@ def run(
         _give_back(running.lease)
         running.world.close()
         running.store.close()
+    if running.lost is not None:
+        raise running.lost
     return played
 
 
@@ -268,7 +283,7 @@ def _tick(running: Running) -> TickRecord | None:
         return None
     except FenceError as error:
         log.error("tick: nothing is touched any more: %s", error)
-        running.stopping.set()
+        running.end_without_lease(error)
         return None
     _say(record)
     return record
@@ -306,7 +321,7 @@ def _wait(running: Running, until: float) -> None:
             running.service.publish()
         except FenceError as error:
             log.error("nothing is touched any more: %s", error)
-            running.stopping.set()
+            running.end_without_lease(error)
         except ForeshadeError as error:
             log.error("nothing was begun: %s", error, extra={"counted": type(error).__name__})
 

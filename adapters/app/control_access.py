@@ -54,7 +54,7 @@ def asked(config: Path | None, url: str | None = None) -> Iterator[Asked]:
         from foreshade.adapters.client import Client, token_from  # noqa: PLC0415
 
         if config is not None:
-            raise InputError("expected one of --config, --url, found both")
+            raise InputError("expected one of --config and --url (or FORESHADE_URL), found both")
         with Client(url, token_from()) as client:
             yield client
         return

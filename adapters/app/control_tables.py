@@ -23,7 +23,7 @@ class _Verbatim(Console):
 
     def render_str(self, text: str, **said: Any) -> Text:
         """The text with control characters spelled out."""
-        return super().render_str(_spelled(text), **said)
+        return super().render_str(spelled(text, but="\n"), **said)
 
 
 def print_out(what: Any) -> None:
@@ -34,8 +34,9 @@ def print_out(what: Any) -> None:
     console.print(what)
 
 
-def _spelled(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+def spelled(text: str, but: str = "") -> str:
+    """The text with control characters spelled out, ``but`` these: ESC becomes a backslash and ``x1b``."""
+    return "".join(c if c.isprintable() or c in but else ascii(c)[1:-1] for c in text)
 
 
 def print_json(value: Any) -> None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from foreshade.adapters.app.control_access import Url, asked
+from foreshade.adapters.app.control_tables import spelled
 from foreshade.envs.errors import InputError
 
 if TYPE_CHECKING:
+    from foreshade.adapters.audit.chain import Act as AuditAct
+    from foreshade.adapters.audit.chain import Verdict
+    from foreshade.adapters.auth.token import TokenRecord
+    from foreshade.adapters.client import Client
     from foreshade.adapters.store.store import Store
+    from foreshade.adapters.wire.acting import AuditEntry, AuditVerdict, TokenView
 
 token_app = typer.Typer(help="Tokens of the API: make, list, revoke.", no_args_is_help=True)
 audit_app = typer.Typer(help="Who did what: show, verify.", no_args_is_help=True)
@@ -35,6 +43,7 @@ def token_create(
         list[str] | None, typer.Option(help="A part of the API; may be repeated; default: all of it.")
     ] = None,
     config: Config = None,
+    url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Make a token. Its text is printed once and kept nowhere."""
@@ -50,39 +59,37 @@ def token_create(
     except ValueError as error:
         raise InputError(f"token {name}: {error}") from error
     now = datetime.now(UTC)
-    text, record = mint(name, said, span(expires), now, scopes)
-    with _store(config, create=True) as store:
-        who = _user()
-        detail = {"name": name, "role": said.word}
-        AuditLog(StoreAudit(store)).append(
-            Act(now, who, "admin", "token.create", record.id, "taken", "command line", detail)
-        )
-        StoreTokens(store).add(record)
-    if as_json:
-        _say(json.dumps({"id": record.id, "token": text, "expires": record.expires.isoformat()}))
+    text, record = mint(name, said, span(expires), now, scopes)  # where it cannot be, nobody need be asked
+    made = {"id": record.id, "token": text, "expires": record.expires.isoformat()}
+    if url is not None:
+        with _api(config, url) as api:
+            answer = api.create_token(name, role, expires, scope)
+        made = {
+            "id": answer.record.id,
+            "token": answer.token,
+            "expires": answer.record.expires.isoformat(),
+        }
     else:
-        _say(text)
+        with _store(config, create=True) as store:
+            detail = {"name": name, "role": said.word}
+            AuditLog(StoreAudit(store)).append(
+                Act(now, _user(), "admin", "token.create", record.id, "taken", "command line", detail)
+            )
+            StoreTokens(store).add(record)
+    _say(json.dumps(made) if as_json else made["token"])
 
 
 @token_app.command("list")
-def token_list(config: Config = None, as_json: Json = False) -> None:
+def token_list(config: Config = None, url: Url = None, as_json: Json = False) -> None:
     """Every token, without its secret."""
     from foreshade.adapters.store.tokens import StoreTokens  # noqa: PLC0415
 
-    with _store(config) as store:
-        records = StoreTokens(store).all()
-    now = datetime.now(UTC)
-    rows = [
-        {
-            "id": r.id,
-            "name": r.name,
-            "role": r.role.word,
-            "scopes": None if r.scopes is None else sorted(r.scopes),
-            "expires": r.expires.isoformat(timespec="seconds"),
-            "state": "revoked" if r.revoked is not None else "expired" if r.expires <= now else "valid",
-        }
-        for r in records
-    ]
+    if url is not None:
+        with _api(config, url) as api:
+            rows = [_token(one, one.role, one.scopes) for one in api.tokens()]
+    else:
+        with _store(config) as store:
+            rows = [_token(one, one.role.word, one.scopes) for one in StoreTokens(store).all()]
     if as_json:
         _say(json.dumps({"tokens": rows}, indent=1))
         return
@@ -91,10 +98,24 @@ def token_list(config: Config = None, as_json: Json = False) -> None:
         _say(f"{row['id']}  {row['state']:8} {row['role']:8} {row['expires']}  {scopes}  {row['name']}")
 
 
+def _token(record: TokenRecord | TokenView, role: str, scopes: Collection[str] | None) -> dict[str, Any]:
+    over = record.expires <= datetime.now(UTC)
+    return {
+        "id": record.id,
+        "name": record.name,
+        "role": role,
+        "scopes": None if scopes is None else sorted(scopes),
+        "expires": record.expires.isoformat(timespec="seconds"),
+        "state": "revoked" if record.revoked is not None else "expired" if over else "valid",
+    }
+
+
 @token_app.command("revoke")
 def token_revoke(
     token_id: Annotated[str, typer.Argument(help="As `foreshade token list` shows it.")],
     config: Config = None,
+    url: Url = None,
+    as_json: Json = False,
 ) -> None:
     """End a token. Running controllers take it for five seconds more at most."""
     from foreshade.adapters.audit.chain import Act  # noqa: PLC0415
@@ -102,16 +123,24 @@ def token_revoke(
     from foreshade.adapters.store.audit import StoreAudit  # noqa: PLC0415
     from foreshade.adapters.store.tokens import StoreTokens  # noqa: PLC0415
 
-    with _store(config) as store:
-        tokens = StoreTokens(store)
-        if tokens.get(token_id) is None:
-            raise InputError(f"token {token_id}: expected the id of one, there is none")
-        now = datetime.now(UTC)
-        AuditLog(StoreAudit(store)).append(
-            Act(now, _user(), "admin", "token.revoke", token_id, "taken", "command line")
-        )
-        done = tokens.revoke(token_id, now)
-    _say(f"token {token_id}: {'revoked' if done else 'was revoked before'}")
+    if url is not None:
+        with _api(config, url) as api:
+            api.revoke_token(token_id)
+        done = True
+    else:
+        with _store(config) as store:
+            tokens = StoreTokens(store)
+            if tokens.get(token_id) is None:
+                raise InputError(f"token {token_id}: expected the id of one, there is none")
+            now = datetime.now(UTC)
+            AuditLog(StoreAudit(store)).append(
+                Act(now, _user(), "admin", "token.revoke", token_id, "taken", "command line")
+            )
+            done = tokens.revoke(token_id, now)
+    if as_json:
+        _say(json.dumps({"id": token_id, "state": "revoked"}))
+    else:
+        _say(f"token {token_id}: {'revoked' if done else 'was revoked before'}")
 
 
 @audit_app.command("verify")
@@ -120,14 +149,20 @@ def audit_verify(
         str, typer.Option(help="A hash noted elsewhere that the chain must contain: a cut at the end shows.")
     ] = "",
     config: Config = None,
+    url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Read the whole audit; exit status 1 and one line where its chain breaks."""
     from foreshade.adapters.audit.log import AuditLog  # noqa: PLC0415
     from foreshade.adapters.store.audit import StoreAudit  # noqa: PLC0415
 
-    with _store(config) as store:
-        verdict = AuditLog(StoreAudit(store)).verify(head)
+    verdict: Verdict | AuditVerdict
+    if url is not None:
+        with _api(config, url) as api:
+            verdict = api.audit_verify(head)
+    else:
+        with _store(config) as store:
+            verdict = AuditLog(StoreAudit(store)).verify(head)
     if as_json:
         said = {
             "whole": not verdict.error,
@@ -149,31 +184,46 @@ def audit_verify(
 def audit_show(
     last: Annotated[int, typer.Option(min=1, max=100_000, help="Newest entries shown.")] = 20,
     config: Config = None,
-    as_json: Json = False,
+    url: Url = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON, an object a line, and nothing else on standard output."),
+    ] = False,
 ) -> None:
     """The newest entries, the oldest of them first."""
     from foreshade.adapters.store.audit import StoreAudit  # noqa: PLC0415
 
-    with _store(config) as store:
-        audit = StoreAudit(store)
-        newest = audit.last()
-        entries = audit.read(max(0, (newest.seq if newest else 0) - last), last)
-    for entry in entries:
-        act = entry.act
+    entries: list[tuple[int, AuditAct | AuditEntry, str]]
+    if url is not None:
+        with _api(config, url) as api:
+            entries = [(entry.seq, entry, entry.hash) for entry in deque(api.audit(), maxlen=last)]
+    else:
+        with _store(config) as store:
+            audit = StoreAudit(store)
+            newest = audit.last()
+            read = audit.read(max(0, (newest.seq if newest else 0) - last), last)
+        entries = [(entry.seq, entry.act, entry.hash) for entry in read]
+    for number, act, mark in entries:
         if as_json:
-            said = {"seq": entry.seq, "time": act.time.isoformat(), "actor": act.actor, "role": act.role}
+            said = {"seq": number, "time": act.time.isoformat(), "actor": act.actor, "role": act.role}
             said |= {
                 "action": act.action,
                 "target": act.target,
                 "outcome": act.outcome,
                 "request": act.request,
             }
-            _say(json.dumps({**said, "detail": dict(act.detail or {}), "hash": entry.hash}))
+            _say(json.dumps({**said, "detail": dict(act.detail or {}), "hash": mark}))
         else:
             when = act.time.isoformat(timespec="seconds")
-            _say(
-                f"{entry.seq:6} {when} {act.outcome:7} {act.actor} ({act.role}) {act.action} {act.target}".rstrip()
-            )
+            who = f"{act.actor} ({act.role})" if act.actor else "somebody"
+            words = spelled(f"{who} {act.action} {act.target}")  # a stranger's, where he was refused
+            _say(f"{number:6} {when} {act.outcome:7} {words}".rstrip())
+
+
+@contextmanager
+def _api(config: Path | None, url: str) -> Iterator[Client]:
+    with asked(config, url) as api:
+        yield cast("Client", api)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ function render(id) {
     margin: { l: 8, r: 8, t: 8, b: 8 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
     hovermode: "x unified", hoverlabel: { bgcolor: css("--card"), bordercolor: css("--rule"), font: { color: css("--ink") } },
-    legend: { orientation: "h", y: 1.14, x: 0 }, showlegend: true, ...said.layout,
+    legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 }, showlegend: true, ...said.layout,
   };
   for (const name of ["xaxis", "yaxis", "yaxis2"]) if (name !== "yaxis2" || said.layout.yaxis2) layout[name] = { ...axis, ...(said.layout[name] || {}) };
   const traces = typeof said.traces === "function" ? said.traces(css) : said.traces;
@@ -73,10 +73,10 @@ export function fan(forecast) {
       if (!forecast.bands.length) break;
       const common = { x: times, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
       list.push({ ...common, y: level(low), showlegend: false });
-      list.push({ ...common, y: level(high), fill: "tonexty", fillcolor: `rgba(${band}, ${opacity})`, name: `${share} interval` });
+      list.push({ ...common, y: level(high), fill: "tonexty", fillcolor: `rgba(${band}, ${opacity})`, name: share }); // short names: a legend that wraps takes room from its chart
     }
     list.push({ x: measured.map((p) => p[0]), y: measured.map((p) => p[1]), mode: "lines", name: "measured", line: { color: colour("--ink"), width: 2 } });
-    if (forecast.bands.length) list.push({ x: times, y: level("0.5"), mode: "lines", name: "median expected", line: { color: colour("--accent"), width: 2, dash: "dot" } });
+    if (forecast.bands.length) list.push({ x: times, y: level("0.5"), mode: "lines", name: "median", line: { color: colour("--accent"), width: 2, dash: "dot" } });
     if (forecast.capacity) {
       const first = measured.length ? measured[0][0] : times[0];
       list.push({ x: [first, times[times.length - 1]], y: [forecast.capacity, forecast.capacity], mode: "lines", name: "capacity", line: { color: colour("--bad"), width: 1, dash: "dash" }, visible: from > 0.3 * forecast.capacity ? true : "legendonly" });
@@ -107,10 +107,10 @@ export function duel(moments) {
     : "No tick yet.";
   at("duel-text").textContent = text;
   show("duel", (colour) => [
-    { x: times, y: ham, name: "HAM, expected gain", mode: "lines", line: { color: colour("--ham"), width: 2 } },
-    { x: times, y: rules, name: "rules, expected gain", mode: "lines", line: { color: colour("--rules"), width: 2, dash: "dot" } },
+    { x: times, y: ham, name: "HAM", mode: "lines", line: { color: colour("--ham"), width: 2 } },
+    { x: times, y: rules, name: "rules", mode: "lines", line: { color: colour("--rules"), width: 2, dash: "dot" } },
     { x: times, y: moments.map((m) => m.agreement), name: "agreement", mode: "lines", yaxis: "y2", line: { color: colour("--soft"), width: 1 } },
-  ], { yaxis: { title: { text: "USD" } }, yaxis2: { overlaying: "y", side: "right", range: [0, 1.02], tickmode: "array", tickvals: [0, 0.5, 1], tickformat: ".0%", showgrid: false } }, text);
+  ], { yaxis: { title: { text: "expected gain, USD" } }, yaxis2: { overlaying: "y", side: "right", range: [0, 1.02], tickmode: "array", tickvals: [0, 0.5, 1], tickformat: ".0%", showgrid: false } }, text);
 }
 
 export function money(moments) {
