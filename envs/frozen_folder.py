@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,29 @@ from typing import Any
 from foreshade.envs.errors import InputError
 
 MANIFEST = "manifest.json"
+
+
+def check_target(folder: str | Path) -> None:
+    """Ask before the work whether a model can be frozen there; makes nothing.
+
+    Raises:
+        InputError: the folder holds something that is no frozen model, or cannot be written.
+
+    """
+    target = Path(folder)
+    try:
+        if target.is_dir():
+            _check_replaceable(target)
+        above = next(path for path in (target, *target.absolute().parents) if path.exists())
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise InputError(f"{target}: expected a folder that can be written, {error.strerror}") from error
+
+
+def _check_replaceable(target: Path) -> None:
+    if any(target.iterdir()) and not (target / MANIFEST).exists():
+        raise InputError(f"{target}: expected an empty folder or a frozen model to replace")
 
 
 def freeze(folder: str | Path, kind: str, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Path:
@@ -27,8 +51,7 @@ def freeze(folder: str | Path, kind: str, files: Mapping[str, bytes], manifest: 
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        if any(target.iterdir()) and not (target / MANIFEST).exists():
-            raise InputError(f"{target}: expected an empty folder or a frozen model to replace")
+        _check_replaceable(target)
         (target / MANIFEST).unlink(missing_ok=True)
         for name, data in files.items():
             (target / name).write_bytes(data)

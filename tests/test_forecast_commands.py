@@ -169,3 +169,18 @@ def test_what_cannot_be_drawn_is_refused(days, tmp_path, arguments, message):
         asked += ["--out", tmp_path / "x.html"]
     with pytest.raises(InputError, match=message):
         run(*asked)
+
+
+def test_training_asks_whether_its_model_can_be_kept_before_it_reads_a_trace(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full" / "cpu" / "boosted").mkdir(parents=True)
+    (tmp_path / "full" / "cpu" / "boosted" / "mine").write_text("")
+    for out, message in (
+        ("file", "expected a folder that can be written"),
+        ("full", "or a frozen model to rep"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run("train", "--workload", "planetlab:/nowhere", "--out", tmp_path / out)
+    with pytest.raises(InputError, match="/nowhere: no such file"):
+        run("train", "--workload", "planetlab:/nowhere", "--out", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

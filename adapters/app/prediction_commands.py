@@ -93,7 +93,9 @@ def forecast_train(
     from foreshade.envs.forecast.forecaster import HORIZONS  # noqa: PLC0415
     from foreshade.envs.forecast.learned.frozen_model import train  # noqa: PLC0415
     from foreshade.envs.forecast.learned.training_set import training_set  # noqa: PLC0415
+    from foreshade.envs.frozen_folder import check_target  # noqa: PLC0415
 
+    check_target(out / resource / model)  # before minutes of work, not after
     data = training_set(workload, resource)
     room = data.history.shape[1] - 2 * 288  # a day before the first origin, and days of origins
     horizons = tuple(h for h in HORIZONS if h < 288 or room > 288)
@@ -213,8 +215,10 @@ def hazard_train(
     out: Annotated[Path, typer.Option(help="Folder for the frozen model.")],
 ) -> None:
     """Train the disk hazard and freeze it to a folder with a manifest."""
+    from foreshade.envs.frozen_folder import check_target  # noqa: PLC0415
     from foreshade.envs.hazard.train import train  # noqa: PLC0415
 
+    check_target(out)
     train(data, out)
     sys.stdout.write(f"model: {out}\n")
 
