@@ -70,11 +70,11 @@ def test_results_have_the_promised_keys_in_order_and_repeat(short: str) -> None:
 
 
 def test_report_is_written_whole_and_named(short: str, tmp_path: Path) -> None:
-    out = tmp_path / "report"
+    out = tmp_path / "report-\udcff"  # a name in another encoding, which no UTF-8 text can hold
     done = foreshade("evaluate", "--scenario", short, "--agent", "dvfs", "--report", str(out), "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert [path.name for path in out.iterdir()] == ["index.html"]
-    assert str(out / "index.html") in done.stderr
+    assert str(out / "index.html").replace("\udcff", "\\udcff") in done.stderr
     assert "dvfs" in done.stdout
 
 
@@ -168,6 +168,20 @@ def test_workers_end_with_a_parent_that_was_killed() -> None:
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+
+
+@pytest.mark.parametrize("stdout", ["ascii", "closed"])
+def test_a_terminal_of_few_letters_and_a_closed_one_are_no_reason_to_fail(short: str, stdout: str) -> None:
+    play = ["evaluate", "--scenario", short, "--agent", "dvfs", "--forecast", "none"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-' if stdout == "closed" else '"$@"', "sh", *COMMAND, *play],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("21 hosts ?" in done.stdout) == (stdout == "ascii")
 
 
 def test_vms_that_cannot_be_played_are_named_when_a_workload_is_played_and_described(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ and exit status 2.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shlex
@@ -104,6 +105,7 @@ def _foreshade(
 
 def main() -> None:
     """Entry point of the ``foreshade`` command."""
+    _ready_output()
     try:
         try:
             app()
@@ -121,6 +123,14 @@ def main() -> None:
         _drop_output()
         print(f"foreshade: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+
+
+def _ready_output() -> None:
+    """Standard output that takes every text: a closed one forgets it, one of few letters shows ``?`` for others."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _drop_output() -> None:

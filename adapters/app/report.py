@@ -75,7 +75,7 @@ def write_report(
     partial = directory / f".index.html.{os.getpid()}.partial"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", errors="replace") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
