@@ -201,6 +201,17 @@ def test_an_event_says_what_a_person_changed(fresh):
     assert said[0]["reason"] == "incident"
 
 
+def test_a_calendar_that_names_nobody_is_told(quiet):
+    host = quiet.get("/v1/hosts?limit=1")["items"][0]["name"]
+    text = f"sat 02:00-04:00 UTC on {host}, host9999\nfri 18:00-20:00 UTC\n"
+    put = quiet.ask(
+        "PUT", "/v1/maintenance/calendars/x", content=text, headers={"Content-Type": "text/plain"}
+    )
+    assert put.json()["unknown"] == ["host9999"]
+    assert quiet.get("/v1/maintenance/calendars")["items"][0]["unknown"] == ["host9999"]
+    assert quiet.ask("DELETE", "/v1/maintenance/calendars/x").status_code == 204
+
+
 def test_a_tick_that_comes_to_nothing_is_said_told_and_counted_until_the_next(fresh):
     def troubles():
         return [e["data"]["troubles"] for e in fresh.get("/v1/events/recent?kind=trouble")["items"]]
@@ -496,6 +507,9 @@ def test_the_page_loads_nothing_from_elsewhere(quiet):
         asset = quiet.http.get(f"/assets/{name}")
         assert asset.status_code == 200
         assert "://" not in asset.text.replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"[\"'`]/(v1|assets)\b", asset.text + page.text), (
+            "a proxy may serve it under a path"
+        )
     assert quiet.http.get("/assets/..%2fserver.py").status_code == 404
     packed = quiet.http.get("/assets/plotly.min.js", headers={"Accept-Encoding": "gzip"})
     assert packed.headers["content-encoding"] == "gzip"

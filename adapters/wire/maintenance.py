@@ -27,3 +27,6 @@ class CalendarView(Value):
     added: datetime
     added_by: str
     text: str
+    unknown: tuple[
+        str, ...
+    ]  # of its targets within a year: no host or rack has that name now, such as a slip of the pen

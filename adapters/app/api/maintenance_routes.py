@@ -19,6 +19,7 @@ from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.store.maintenance import Calendar, CalendarKind, Occurrence, to_ical
 from foreshade.adapters.wire.maintenance import CalendarView, OccurrenceView
 from foreshade.adapters.wire.value import Page
+from foreshade.envs.errors import InputError
 
 router = APIRouter(prefix="/v1", route_class=GuardedRoute, tags=["maintenance"])
 _SEE = needs(Role.VIEWER, Scope.MAINTENANCE)
@@ -77,7 +78,9 @@ def calendar_out(context: Surface, query: Annotated[AheadQuery, Query()]) -> Res
 @_SEE
 def calendars(request: Request, context: Surface) -> Response:
     """Calendars as they were given."""
-    return answer(request, whole(Page[CalendarView], map(_view, context.book.calendars())))
+    return answer(
+        request, whole(Page[CalendarView], (_view(context, one) for one in context.book.calendars()))
+    )
 
 
 @router.put("/maintenance/calendars/{name}", response_model=CalendarView, openapi_extra=_BODY)
@@ -99,7 +102,7 @@ async def put_calendar(request: Request, context: Surface, name: Name) -> Respon
 
     kept = await asyncio.to_thread(keep)
     context.bus.publish("maintenance", {"calendar": name, "what": "put"})
-    return answer(request, _view(kept))
+    return answer(request, await asyncio.to_thread(_view, context, kept))
 
 
 @router.delete("/maintenance/calendars/{name}", status_code=204, response_class=Response)
@@ -125,11 +128,29 @@ def _ahead(context: Context, days: int) -> list[Occurrence]:
     ]
 
 
-def _view(calendar: Calendar) -> CalendarView:
+def _view(context: Context, calendar: Calendar) -> CalendarView:
     return CalendarView(
         name=calendar.name,
         kind=calendar.kind,
         added=calendar.added,
         added_by=calendar.added_by,
         text=calendar.text,
+        unknown=_unknown(context, calendar),
     )
+
+
+def _unknown(context: Context, calendar: Calendar) -> tuple[str, ...]:
+    snapshot = context.service.newest()
+    if snapshot is None:
+        return ()
+    now = datetime.fromtimestamp(snapshot.unix_s, UTC)
+    try:
+        said = {name for one in calendar.between(now, now + timedelta(days=366)) for name in one.targets}
+    except (
+        InputError
+    ):  # it was read when it was put, and cannot be read any more: who looks for windows is told
+        return ()
+    known = {host.name for host in snapshot.inventory.hosts} | {
+        host.rack for host in snapshot.inventory.hosts
+    }
+    return tuple(sorted(said - known))

@@ -34,10 +34,10 @@ async function answer(response) {
 export const get = (path, query = {}) => {
   const search = new URLSearchParams(Object.entries(query).filter(([, v]) => v !== "" && v != null));
   const text = search.toString();
-  return fetch(`/v1/${path}${text ? `?${text}` : ""}`, { headers: headers() }).then(answer);
+  return fetch(`v1/${path}${text ? `?${text}` : ""}`, { headers: headers() }).then(answer);
 };
 
-export const send = (method, path, body = {}) => fetch(`/v1/${path}`, {
+export const send = (method, path, body = {}) => fetch(`v1/${path}`, {
   method,
   headers: headers({ "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() }),
   body: JSON.stringify(body),
@@ -50,7 +50,7 @@ export async function listen(onEvent, onState) {
   for (;;) {
     try {
       const more = last ? { "Last-Event-ID": last } : {};
-      const response = await fetch("/v1/events", { headers: headers({ Accept: "text/event-stream", ...more }) });
+      const response = await fetch("v1/events", { headers: headers({ Accept: "text/event-stream", ...more }) });
       if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
       onState("live");
       wait = 500;

@@ -19,7 +19,7 @@ let coming = null;
 function plotly() { // its megabytes are read once a chart is wanted, so that the cluster is shown before
   coming ??= new Promise((done, fail) => {
     const script = document.createElement("script");
-    script.src = "/assets/plotly.min.js";
+    script.src = "assets/plotly.min.js";
     script.onload = done;
     script.onerror = () => { coming = null; fail(new Error("the charts' library could not be loaded")); };
     document.head.append(script);
