@@ -26,7 +26,7 @@ from foreshade.agents.journal import Controls, TickRecord
 from foreshade.agents.plan import ActionState, Mode, PlanRecord, PlanState
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.state import HostState, Resource, VmState
-from foreshade.envs.snapshot import Snapshot
+from foreshade.envs.snapshot import VM_WORDS, Snapshot
 
 _RESOURCES = ("cpu_mhz", "memory_mib", "disk_mib_s", "network_mbit_s")
 _AT_ONCE = 500  # events that are told in one go
@@ -180,8 +180,10 @@ class ControlService:
             said = {
                 "tick": snapshot.tick,
                 "time_s": snapshot.unix_s,
-                "hosts": _count(snapshot.hosts["state"].tolist(), HostState),
-                "vms": _count([s for s in snapshot.vms["state"].tolist() if s != VmState.ABSENT], VmState),
+                "hosts": _count(
+                    snapshot.hosts["state"].tolist(), [state.name.lower() for state in HostState]
+                ),
+                "vms": _count([s for s in snapshot.vm_states.tolist() if s != VmState.ABSENT], VM_WORDS),
                 "power_w": float(snapshot.hosts["power_w"].sum()),
                 "oldest_sample_s": _finite(float(ages.max())) if ages.size else None,
             }
@@ -383,8 +385,8 @@ def _event(row: Mapping[str, Any]) -> answers.Event:
     )
 
 
-def _count(codes: Sequence[int], names: type[HostState | VmState]) -> dict[str, int]:
-    return {names(code).name.lower(): count for code, count in sorted(Counter(codes).items())}
+def _count(codes: Sequence[int], names: Sequence[str]) -> dict[str, int]:
+    return {names[code]: count for code, count in sorted(Counter(codes).items())}
 
 
 def _finite(value: float) -> float | None:

@@ -17,6 +17,7 @@ from foreshade._core import ClusterState
 from foreshade.envs.errors import InputError
 from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
 from foreshade.envs.model.action import ActionKind
+from foreshade.envs.model.state import VmState
 from foreshade.envs.site import Economy, Site, SiteWindow
 
 Columns = Mapping[str, npt.NDArray[Any]]
@@ -31,6 +32,8 @@ VMS = (
     "anomaly_p", "widen", "birth", "app", "host", "destination", "primary", "state", "kind", "anomaly",
 )  # fmt: skip
 FORECASTS = ("moments", "quantiles", "levels", "horizons", "series", "share", "memory_share")
+FOREIGN = max(VmState) + 1
+VM_WORDS = (*(state.name.lower() for state in VmState), "foreign")  # by code of ``Snapshot.vm_states``
 _FORMAT = 1
 
 
@@ -65,6 +68,19 @@ class Snapshot:
     def names(self) -> list[str]:
         """Of VMs, by slot; "" where it is free."""
         return [facts.name for facts in self.inventory.vms]
+
+    @cached_property
+    def vm_states(self) -> npt.NDArray[np.int64]:
+        """(n_vms,) codes as people are shown them: ``VmState``, or ``FOREIGN`` where a VM is not ours.
+
+        The state that decisions are made on knows no such thing: it shows somebody else's VM as one that is under
+        way, so that nobody moves it.
+        """
+        states = self.vms["state"].astype(np.int64)
+        managed = np.array([one.managed for one in self.inventory.vms], dtype=bool)[: len(states)]
+        foreign = np.zeros(len(states), dtype=bool)
+        foreign[: len(managed)] = ~managed
+        return np.asarray(np.where(foreign & (states != VmState.ABSENT), FOREIGN, states), np.int64)
 
     def to_bytes(self) -> bytes:
         """The same as bytes, without pickles."""

@@ -14,6 +14,7 @@ from foreshade.envs.errors import ActionError, WorldError
 from foreshade.envs.model.action import ActionKind, PowerTarget, despawn, migrate, power, reshape, spawn
 from foreshade.envs.model.state import HostState, VmState
 from foreshade.envs.order import Standing
+from foreshade.envs.snapshot import VM_WORDS, Snapshot
 from tests import libvirt_hosts
 from tests.contract_world import Stage, WorldContract
 
@@ -92,6 +93,9 @@ def test_foreign_guest_is_seen_and_counted_and_never_touched(alone: LibvirtWorld
     assert state.hosts.n_vms[0] == 2
     assert state.hosts.allocated[0, 0] == pytest.approx(2000.0 + 2 * 0, rel=0.1)
     assert state.vms.state[slot] == VmState.MIGRATING  # has load, is nobody's to move
+    snapshot = Snapshot.of(state, alone.inventory(), alone.site(), 0.0)
+    for shown in (snapshot, Snapshot.from_bytes(snapshot.to_bytes())):
+        assert [VM_WORDS[code] for code in shown.vm_states if code] == ["foreign", "running"]
     for action in (despawn(slot), reshape(slot, libvirt_hosts.SIZE)):
         with pytest.raises(ActionError, match="theirs, which is foreign"):
             alone.order(action, "k")

@@ -284,7 +284,7 @@ def _vms(sight: Sight, query: VmQuery) -> I64:
     if query.application is not None:
         keep &= c["app"][slots] == _number(inventory.apps, query.application)
     if query.state is not None:
-        keep &= c["state"][slots] == VM_STATES.index(query.state)
+        keep &= sight.vm_states[slots] == VM_STATES.index(query.state)
     if query.kind is not None:
         keep &= c["kind"][slots] == VM_KINDS.index(query.kind)
     if query.anomaly is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,7 @@ def cluster_view(sight: Sight) -> ClusterView:
         hosts=len(sight.host_names),
         hosts_by_state=_counts(hosts["state"], HOST_STATES),
         vms=len(slots),
-        vms_by_state=_counts(vms["state"][slots], VM_STATES),
+        vms_by_state=_counts(sight.vm_states[slots], VM_STATES),
         vms_by_kind=_counts(vms["kind"][slots], VM_KINDS),
         applications=len(sight.inventory.apps),
         capacity=_sum(hosts["capacity"][on]),
@@ -114,7 +115,7 @@ def vm_views(sight: Sight, slots: Iterable[int]) -> list[VmView]:
             name=sight.vm_names[v],
             application=sight.app_name(int(c["app"][v])),
             kind=VM_KINDS[c["kind"][v]],
-            state=VM_STATES[c["state"][v]],
+            state=VM_STATES[sight.vm_states[v]],
             host=sight.host_name(int(c["host"][v])),
             destination=sight.host_name(int(c["destination"][v])),
             primary=sight.vm_name(int(c["primary"][v])),
@@ -188,7 +189,7 @@ def heat_map(sight: Sight) -> HeatMap:
     )
 
 
-def _counts(codes: npt.NDArray[np.uint8], words: Sequence[str]) -> dict[str, int]:
+def _counts(codes: npt.NDArray[np.integer[Any]], words: Sequence[str]) -> dict[str, int]:
     """How many of each word, those that there are."""
     return {words[k]: n for k, n in enumerate(np.bincount(codes, minlength=len(words)).tolist()) if n}
 

@@ -12,7 +12,7 @@ from foreshade.adapters.wire.forecast import Moment
 from foreshade.agents.plan import Mode
 from foreshade.envs.extras import require
 from foreshade.envs.model.state import HostState, VmState
-from foreshade.envs.snapshot import Snapshot
+from foreshade.envs.snapshot import VM_WORDS, Snapshot
 
 require("prometheus_client", "api", "metrics")
 
@@ -237,13 +237,13 @@ class Metrics:
 
     def _states(self, snapshot: Snapshot) -> None:
         for gauge, codes, words in (
-            (self.hosts, snapshot.hosts["state"], HostState),
-            (self.vms, snapshot.vms["state"], VmState),
+            (self.hosts, snapshot.hosts["state"], [state.name.lower() for state in HostState]),
+            (self.vms, snapshot.vm_states, VM_WORDS),
         ):
             counts = np.bincount(codes, minlength=len(words))
-            for word in words:
-                if word is not VmState.ABSENT:
-                    gauge.labels(word.name.lower()).set(int(counts[word]))
+            for code, word in enumerate(words):
+                if gauge is self.hosts or code != VmState.ABSENT:
+                    gauge.labels(word).set(int(counts[code]))
 
     def _money(self, moment: Moment) -> None:
         before = self._before

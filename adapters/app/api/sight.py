@@ -17,7 +17,7 @@ import numpy.typing as npt
 from foreshade._core import AnomalyLabel
 from foreshade.envs.inventory import Inventory
 from foreshade.envs.model.state import HostState, VmKind, VmState
-from foreshade.envs.snapshot import Snapshot
+from foreshade.envs.snapshot import VM_WORDS, Snapshot
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -60,6 +60,11 @@ class Sight:
     def vms(self) -> Mapping[str, Any]:
         """Columns of the VMs, likewise."""
         return {name: _readable(column) for name, column in self.snapshot.vms.items()}
+
+    @property
+    def vm_states(self) -> I64:
+        """(n_vms,) codes of ``VM_STATES``."""
+        return self.snapshot.vm_states
 
     @cached_property
     def host_names(self) -> list[str]:
@@ -118,7 +123,7 @@ def word(member: HostState | VmState | VmKind | AnomalyLabel) -> str:
 
 
 HOST_STATES: Sequence[str] = [word(state) for state in HostState]
-VM_STATES: Sequence[str] = [word(state) for state in VmState]
+VM_STATES: Sequence[str] = [text.replace("_", "-") for text in VM_WORDS]
 VM_KINDS: Sequence[str] = [word(kind) for kind in VmKind]
 ANOMALIES: Sequence[str] = [word(label) for label in AnomalyLabel]
 

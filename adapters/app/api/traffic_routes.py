@@ -97,7 +97,7 @@ def _shadow(sight: Sight, v: int) -> ShadowView:
         primary=sight.vm_name(primary),
         application=sight.app_name(int(c["app"][v])),
         host=sight.host_name(int(c["host"][v])),
-        state=VM_STATES[c["state"][v]],
+        state=VM_STATES[sight.vm_states[v]],
         weight=mine,
         primary_weight=theirs,
         share=round(mine / both, 6) if both > 0.0 else 0.0,
