@@ -149,21 +149,28 @@ def test_ctrl_c_ends_an_evaluation_in_processes_at_once() -> None:
     assert told == ""
 
 
-def test_workers_end_with_a_parent_that_was_killed() -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_parent(number: signal.Signals, tmp_path: Path) -> None:
     arguments = ["evaluate", "--agent", "ilp,rules", "--seeds", "30", "--jobs", "2", "--forecast", "none"]
     arguments += ["--workload", "generated:enterprise?vms=100"]
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.DEVNULL, start_new_session=True
+        [*COMMAND, *arguments],
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as process:
         until = time.monotonic() + 180.0
         while len(workers := _children(process.pid)) < 3:  # two, and what tracks their semaphores
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.1)
-        process.kill()
+        process.send_signal(number)
     while any(Path(f"/proc/{worker}/stat").exists() for worker in workers):
         assert time.monotonic() < until
         time.sleep(0.1)
+    if number == signal.SIGTERM:  # which lets it tidy up
+        assert list(tmp_path.iterdir()) == []
+    assert process.returncode == -number
 
 
 def _children(pid: int) -> list[int]:

@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,11 +107,15 @@ def _foreshade(
 def main() -> None:
     """Entry point of the ``foreshade`` command."""
     _ready_output()
+    signal.signal(signal.SIGTERM, _end)
     try:
         try:
             app()
         finally:
             sys.stdout.flush()  # here, where a full disk can still be said
+    except _EndedError:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # so that who waits is told of the signal
     except ForeshadeError as error:
         print(f"foreshade: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -123,6 +128,14 @@ def main() -> None:
         _drop_output()
         print(f"foreshade: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+
+
+class _EndedError(SystemExit):
+    """SIGTERM, which unwinds as Ctrl-C does: what is half written is taken away, no worker is left behind."""
+
+
+def _end(_: int, __: object) -> None:
+    raise _EndedError
 
 
 def _ready_output() -> None:
