@@ -97,5 +97,6 @@ def test_what_is_missing_or_malformed_is_named(tmp_path):
 
 def test_buckets_stand_for_their_upper_end_or_the_next_power_of_two():
     assert [bucket(text, "x") for text in ("2", "8", "24", ">24", ">64", "1.75")] == [2, 8, 24, 32, 128, 1.75]
-    with pytest.raises(WorkloadError, match="expected a size such as 4 or >24, got 'many'"):
-        bucket("many", "x")
+    for text in ("many", "", ">0", "-2", "nan", "inf"):
+        with pytest.raises(WorkloadError, match=f"expected a size such as 4 or >24, got '{text}'"):
+            bucket(text, "x")

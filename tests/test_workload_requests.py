@@ -53,6 +53,14 @@ def test_huawei_requests_become_lives_with_a_share_of_the_request(tmp_path):
         (HUAWEI.replace("450.0", "soon"), r"h\.csv: line 3: at: expected a number, got 'soon'"),
         (HUAWEI.replace("2,4,16", "2,-4,16"), r"h\.csv: line 4: cpu: expected .* at least 0, got -4"),
         (HUAWEI.replace("1,1,2,", "1,1,,"), r"h\.csv: line 3: mem: expected .*, got an empty cell"),
+        (
+            HUAWEI.replace("2,4,16", "2,1e300,16"),
+            r"h\.csv: line 4: cpu: expected .* at most 1e\+12, got 1e\+300",
+        ),
+        (
+            HUAWEI.replace("1200.0", "1e11"),
+            r"h\.csv: expected at most 16,777,216 slots of 300 s, found 333,333,335",
+        ),
         (HUAWEI.replace("1,1,2,", "1,1,2,5,"), r"h\.csv: line 3: expected 5 fields, found 6"),
         ("", r"h\.csv: expected delimited text, found an empty file"),
     ],

@@ -81,7 +81,7 @@ def test_without_a_path_the_publisher_is_named(kind, tmp_path, monkeypatch):
     with pytest.raises(WorkloadError, match=rf"{kind}: no path, and FORESHADE_DATA is not set: .*https://"):
         load_trace(kind)
     monkeypatch.setenv("FORESHADE_DATA", str(tmp_path))
-    with pytest.raises(WorkloadError, match=rf"{kind}: FORESHADE_DATA has no .*https://"):
+    with pytest.raises(WorkloadError, match=rf"{kind}: FORESHADE_DATA={tmp_path} has no .*https://"):
         load_trace(kind)
 
 

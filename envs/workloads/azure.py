@@ -110,12 +110,15 @@ def read_azure(
     )
 
 
-def bucket(text: str, where: str) -> float:
+def bucket(text: str | None, where: str) -> float:
     """Size that a bucket stands for: ``8`` -> 8, ``>24`` -> 32, ``>64`` -> 128."""
+    text = text or ""
     try:
         size = float(text.removeprefix(">"))
-    except ValueError as error:
-        raise WorkloadError(f"{where}: vmtable: expected a size such as 4 or >24, got {text!r}") from error
+    except ValueError:
+        size = math.nan
+    if not 0 < size < math.inf:
+        raise WorkloadError(f"{where}: vmtable: expected a size such as 4 or >24, got {text!r}")
     return float(2 ** (math.floor(math.log2(size)) + 1)) if text.startswith(">") else size
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from foreshade.envs.errors import WorkloadError
+from foreshade.envs.workloads.trace import MOST_MEASURED
 
 _SHOWN, _LONGEST_NAME = 20, 40
 
@@ -146,14 +147,15 @@ def listed(names: Sequence[str]) -> str:
 def numbers(
     frame: pl.DataFrame, column: str, where: str, *, least: float = 0.0, first_line: int = 2
 ) -> npt.NDArray[np.float64]:
-    """Return a column of which every cell must be filled and at least ``least``; else name the line."""
+    """Return a column that must be filled, from ``least`` to what is ever measured; else name the line."""
     values = frame[column].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    bad = np.flatnonzero(~((values >= least) & np.isfinite(values)))
+    bad = np.flatnonzero(~((values >= least) & (values <= MOST_MEASURED)))
     if bad.size:
         row = int(bad[0])
         got = frame[column][row]
+        bound = f"most {MOST_MEASURED:g}" if values[row] > MOST_MEASURED else f"least {least:g}"
         raise WorkloadError(
-            f"{where}: line {row + first_line}: {column}: expected a number of at least {least:g}, "
+            f"{where}: line {row + first_line}: {column}: expected a number of at {bound}, "
             f"got {'an empty cell' if got is None else got}"
         )
     return values.astype(np.float64)

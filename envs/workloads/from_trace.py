@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foreshade.envs.errors import WorkloadError
-from foreshade.envs.workloads.clock import resample, resampled_length
+from foreshade.envs.workloads.clock import check_extent, resample, resampled_length
 from foreshade.envs.workloads.trace import REFERENCE_CORE_MHZ, FloatArray, Trace
 from foreshade.envs.workloads.workload import Workload, WorkloadApps, WorkloadVms
 
@@ -236,6 +236,7 @@ def _requested(
             defects[f"derived_{resource}_vms"] += int(lacking.sum())
             sizes[lacking, index] = _STEPS[index][0]
     requests, series = np.unique(sizes, axis=0, return_inverse=True)
+    check_extent(n_ticks, 4 * len(requests), trace.source)
     share = np.array([trace.assumed.get(resource, 0.0) for resource in _RESOURCES], np.float32)
     demand = np.ascontiguousarray(np.broadcast_to(requests[:, :4] * share, (n_ticks, len(requests), 4)))
     gpu_series = np.flatnonzero(requests[:, 4] > 0)

@@ -100,6 +100,15 @@ class Trace:
                 f"{self.source}: expected at most {MOST_SLOTS:,} slots of {self.step_s} s, found "
                 f"{self.n_ticks:,}: look for a wrong time stamp"
             )
+        for key in ("cores", "cpu_mhz", "memory_mib", "gpus"):
+            sizes = getattr(self.vms, key)  # NaN where the trace does not say
+            wrong = np.flatnonzero((sizes < 0) | (sizes > MOST_MEASURED))
+            if wrong.size:
+                vm = int(wrong[0])
+                raise WorkloadError(
+                    f"{self.source}: {key} of VM {self.vms.name[vm]!r}: expected 0 to {MOST_MEASURED:g}, got "
+                    f"{sizes[vm]:g}"
+                )
         for key, values in self.series.items():
             self._check_measured(key, values)
 
