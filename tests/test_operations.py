@@ -18,7 +18,7 @@ from foreshade.agents.managers.renting import Renting, RentingKnobs
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import PLACEMENT, RULES
 from foreshade.envs.errors import InputError
-from foreshade.envs.model.action import ActionKind, Plan, PowerTarget, place, power
+from foreshade.envs.model.action import ActionKind, Plan, PowerTarget, migrate, place, power
 from foreshade.envs.model.state import HostState
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.scenarios.what_if import what_if
@@ -200,6 +200,34 @@ def test_hosts_are_woken_for_a_rack_only_where_that_empties_it(
         world.execute(Plan(tick, actions))
         world.advance()
     assert (woken, off) == expected
+
+
+def test_moves_of_one_offer_see_each_other() -> None:
+    class Fills:
+        name = "fills"
+
+        def reset(self, site: Site) -> None:
+            pass
+
+        def offers(self, _state: ClusterState) -> Sequence[Offer]:
+            return (
+                Offer("drain", tuple(migrate(v, 0, "") for v in (1, 2)), "", vm=1, host=0, utilisation=1.0),
+            )
+
+        def taken(self, offer: Offer) -> None:
+            pass
+
+    # Each has room on host 0 by itself, both have none.
+    large = [30_000.0, 20_000.0, 20_000.0]
+    load = workload([500.0] * 3, memory=large, allocation=large)
+    world = SimulatedWorld(scenario(2, actions=("migrate",)), load)
+    placed(world, [0, 1, 1])
+    agent = Rules(ALONE, [Fills()])
+    agent.reset(site_of(world, 0))
+    actions = agent.act(world.observe())
+    outcomes = world.execute(Plan(1, actions))
+    assert [o.error for o in outcomes if not o.accepted] == []
+    assert sum(a.kind is ActionKind.MIGRATE for a in actions) == 1
 
 
 def test_a_vm_that_others_hold_keeps_nobody_on_a_host_about_to_fail() -> None:

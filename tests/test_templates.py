@@ -119,7 +119,7 @@ def test_what_cannot_be_selected_is_one_line(
             "boot: [warm]",
             "own.yaml:15: boot[0]: expected 'cold', 'restored'",
         ),
-        ("version: 1.0.0", "version: new", "own.yaml:4: version: String should match pattern"),
+        ("version: 1.0.0", "version: new", "own.yaml:4: version: expected text like"),
         ("vcpus: 16", "vcpus: 0", "limits.most.vcpus: expected greater than 0, found 0"),
         ("vcpus: 16", "vcpus: 1", "expected allocation.vcpus within 1 to 1, found 2"),
         ("cpu: 0.7", "cpu: 1.7", "target.cpu: expected less than or equal to 1, found 1.7"),

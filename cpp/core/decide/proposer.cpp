@@ -19,9 +19,10 @@ namespace {
 constexpr float kNewPeaks = 0.1F, kJitter = 0.2F;
 constexpr std::size_t kMuch = 5; // actions of a plan after which the next tick looks again
 
-// Whether it gives a VM that there is another host.
+// Whether it gives one VM that there is another host.
 bool places(const Action& action) {
-    return action.vm >= 0 && (action.kind == ActionKind::migrate || action.kind == ActionKind::spawn);
+    const bool company = action.kind == ActionKind::migrate && action.value == 1.0F; // allows() looks at all of it
+    return action.vm >= 0 && !company && (action.kind == ActionKind::migrate || action.kind == ActionKind::spawn);
 }
 
 } // namespace
@@ -373,11 +374,13 @@ void Proposer::choose(std::size_t index) {
         whole_ = true;
         if (!stands(knobs_.plans[at(shown_[index].plan)])) fill_plan(shown_[index]);
     }
+    // At room: a plan has booked its own moves one after the other, an offer may not have.
+    const bool looks_again = (of_plan && begin > 0) || shown_[index].offered >= 0;
     if (shown_[index].kind == CandidateKind::right_size) allocated_ = planned_->state().hosts.allocated;
     for (const Action& action : actions_of(index)) {
         // Of several actions, some may have lost their room or their VM to what was booked since they were planned.
         if (!planned_->allows(action) || switched(action)) continue;
-        if (begin > 0 && of_plan && places(action) && !planned_->fits(at(action.vm), at(action.host))) continue;
+        if (looks_again && places(action) && !planned_->fits(at(action.vm), at(action.host))) continue;
         plan_.push_back(action);
         planned_->book(action);
         if (makes_vm(action)) --free_slots_;
