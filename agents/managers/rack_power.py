@@ -39,6 +39,7 @@ F64 = npt.NDArray[np.float64]
 _RACK_START_S = 120.0  # before its hosts can boot (docs/physics.md)
 _UP = (HostState.ON, HostState.BOOTING, HostState.WAKING)
 _DOWN = (HostState.OFF, HostState.ASLEEP, HostState.FAILED)
+_MOST_WOKEN = 8  # hosts for one rack
 _LOOKS = 3  # racks that are looked at in a tick, until one can be emptied
 _FULL = 0.97  # of a host's CPU: what its VMs want beyond that cannot be seen
 
@@ -342,6 +343,8 @@ class RackPower:
                 return ()
             opened.append(host)
             there[host] = True
+            if len(opened) > _MOST_WOKEN:
+                return ()
             if self._room(state, rack, there).empty(standing, "") is not None:
                 break
         else:

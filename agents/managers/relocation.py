@@ -105,9 +105,12 @@ class Relocation:
         saved = self._allocated.copy(), self._used.copy()
         actions: list[Action] = []
         gone: set[int] = set()
-        leavers = [vm for host in hosts for vm in self.residents(host)]
+        residents = [vm for host in hosts for vm in self.residents(host)]
+        leavers = [vm for vm in residents if not self._later(vm)]
+        if not self._may_hold(leavers):
+            return None
         for vm in sorted(leavers, key=lambda v: -float(self._state.vms.allocation[v, 1])):
-            if vm in gone or self._later(vm):
+            if vm in gone:
                 continue
             moves = self.move(vm, reason, among)
             if not moves:
@@ -118,6 +121,15 @@ class Relocation:
             gone.update([vm] if self._book is None else self._book.companions(vm))
             actions.extend(moves)
         return tuple(actions)
+
+    def _may_hold(self, vms: list[int]) -> bool:
+        """Whether all hosts together have as much room as these VMs want together: seldom enough, quickly told."""
+        columns, takes = self._state.vms, self.takes
+        promised = columns.allocation[vms].sum(axis=0, dtype=np.float64)
+        room = np.maximum(self._limit[takes] - self._allocated[takes], 0.0).sum(axis=0)
+        used = columns.demand[vms, :2].sum(axis=0, dtype=np.float64)
+        unused = np.maximum(self._most[takes] - self._used[takes], 0.0).sum(axis=0)
+        return bool((promised <= room).all() and (used <= unused).all())
 
     def _best(self, company: list[int], among: Mask | None) -> int:
         """The fullest host that holds them all and is none of theirs; -1 = none does."""

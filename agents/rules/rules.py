@@ -132,7 +132,7 @@ class Decider:
                 manager, offer = offers[said["offer"]]
                 manager.taken(offer)
             proposer.choose(taken.candidate)
-            added = len(proposer.plan()) - len(reasons)
+            added = proposer.n_planned - len(reasons)
             self.tally.count(taken, said, added, rule)
             reasons.extend([(said["reason"], taken.by)] * added)
         actions = [

@@ -252,6 +252,7 @@ void register_decide(py::module_& module) {
             "Minus the expected cost of the planned state over the horizon, in the unit of rewards.")
         .def("__len__", &Proposer::size)
         .def("plan", [](const HeldProposer& self) { return list_of(self.plan()); })
+        .def_property_readonly("n_planned", [](const HeldProposer& self) { return self.plan().size(); })
         .def("actions", [](const HeldProposer& self, std::size_t index) { return list_of(self.actions_of(index)); })
         .def("describe",
              [](const HeldProposer& self, std::size_t index) {
