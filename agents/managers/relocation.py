@@ -46,11 +46,16 @@ class Relocation:
         """
         hosts, vms = state.hosts, state.vms
         self._site, self._state, self._spread = site, state, spread
-        self._fixed = None if bars is None else bars.fixed
         there = hosts.state == HostState.ON
         self.takes = takes & (there if as_if_on is None else there | as_if_on)
         if bars is not None:
             self.takes &= bars.hosts == OPEN
+        runs = vms.state == VmState.RUNNING
+        self._movable = runs & (vms.destination < 0)
+        if bars is not None:
+            self._movable &= bars.fixed == 0
+        #: What keeps them will pass: a boot, a move, their end, a bar.
+        self._later = np.isin(vms.state, _PASSING) | (runs & ~self._movable)
         self._limit = hosts.capacity * hosts.overcommit
         self._allocated = hosts.allocated.astype(np.float64)
         self._used = hosts.usage[:, :2].astype(np.float64)
@@ -64,14 +69,7 @@ class Relocation:
 
     def movable(self, vm: int) -> bool:
         """Whether it runs, is on its way nowhere, and nobody bars its move."""
-        if self._fixed is not None and self._fixed[vm]:
-            return False
-        return bool(self._state.vms.state[vm] == VmState.RUNNING and self._state.vms.destination[vm] < 0)
-
-    def _later(self, vm: int) -> bool:
-        """Whether what keeps it will pass: a boot, a move, its end, a bar."""
-        state = self._state.vms.state[vm]
-        return bool(state in _PASSING or (state == VmState.RUNNING and not self.movable(vm)))
+        return bool(self._movable[vm])
 
     def residents(self, host: int) -> list[int]:
         """VMs that stand there, the largest memory first."""
@@ -106,7 +104,7 @@ class Relocation:
         actions: list[Action] = []
         gone: set[int] = set()
         residents = [vm for host in hosts for vm in self.residents(host)]
-        leavers = [vm for vm in residents if not self._later(vm)]
+        leavers = [vm for vm in residents if not self._later[vm]]
         if not self._may_hold(leavers):
             return None
         for vm in sorted(leavers, key=lambda v: -float(self._state.vms.allocation[v, 1])):
