@@ -262,7 +262,7 @@ def test_hosts_are_driven_and_guests_moved_by_that_transport(
 
 
 @pytest.mark.parametrize(
-    ("transport", "says"), [("tls", "TLS"), ("ssh", "Permission denied")], ids=["tls", "ssh"]
+    ("transport", "says"), [("tls", "TLS"), ("ssh", "Cannot recv data")], ids=["tls", "ssh"]
 )
 def test_wrong_credentials_are_said_and_the_other_hosts_go_on(
     clean: Testbed, transport: str, says: str
