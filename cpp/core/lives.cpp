@@ -1,5 +1,6 @@
 // How VMs and hosts come, change and go: docs/physics.md, "Lives of VMs and hosts" and "Failures".
 #include <algorithm>
+#include <utility>
 
 #include "core/simulator.hpp"
 
