@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from foreshade._core import ClusterState
-from foreshade.agents.bars import CLOSED, LEAVING, Bars
+from foreshade.agents.bars import CLOSED, LEAVING, Bars, Mask
 from foreshade.envs.knobs import Knobs
 from foreshade.envs.model.action import Action, ActionKind
 from foreshade.envs.model.state import HostState, VmState
@@ -89,26 +89,25 @@ class Churn:
         self._clear(np.zeros(0, np.uint32), 0)
         self.refused = []
 
-    def bars(self, state: ClusterState, so_far: Bars) -> Bars:
-        """What may not move and who may not take, as of this tick; asked once a tick, after all others.
+    def bars(self, state: ClusterState, leaving: Mask) -> Bars:
+        """What may not move and who may not take, as of this tick; asked once a tick.
 
-        Hosts that somebody has emptied for a reason of its own (an alarm, maintenance) are left whatever their load.
+        Hosts of ``leaving`` (n_hosts,), which somebody empties for a reason of its own (an alarm, maintenance), are
+        left whatever their load.
         """
         self._grow(state)
         self._watch(state)
         hosts, vms, knobs = state.hosts, state.vms, self.knobs
         rests = state.time_s - self._moved_s < self._rest_s()
         source = np.where(vms.host >= 0, vms.host, 0)
-        leaves = (self._relieving | (self._quiet_for >= knobs.hold_ticks) | (so_far.hosts == LEAVING))[
-            source
-        ] & (vms.host >= 0)
+        leaves = (self._relieving | (self._quiet_for >= knobs.hold_ticks) | leaving)[source] & (vms.host >= 0)
         taken = state.time_s - self._took_s < knobs.destination_s
         return Bars(
             (rests | ~leaves).astype(np.uint8),
             np.where(taken & (hosts.n_vms + hosts.arriving > 0), CLOSED, 0).astype(np.uint8),
         )
 
-    def admit(self, state: ClusterState, actions: Sequence[Action], bars: Bars | None = None) -> list[Action]:
+    def admit(self, state: ClusterState, actions: Sequence[Action], bars: Bars) -> list[Action]:
         """The actions without the moves that may not be; ``refused`` says which those are and why.
 
         For the state that is seen now: ask again with a fresh one before a plan that is older is carried out.
@@ -130,7 +129,7 @@ class Churn:
             admitted.append(action)
         return admitted
 
-    def _against(self, state: ClusterState, action: Action, coming: F32, bars: Bars | None) -> str:
+    def _against(self, state: ClusterState, action: Action, coming: F32, bars: Bars) -> str:
         hosts, vms, knobs = state.hosts, state.vms, self.knobs
         vm, to = action.vm, action.host
         since = state.time_s - self._moved_s[vm]
@@ -145,7 +144,7 @@ class Churn:
             share = float((then / hosts.capacity[to, _CPU_MEMORY]).max())
             return f"host {to} would be used to {share:.0%} with vm {vm}, expected at most {knobs.limit:.0%}"
         source = int(vms.host[vm])
-        freely = bars is not None and bars.hosts[source] == LEAVING
+        freely = bars.hosts[source] == LEAVING
         if self._relieving[source] and not freely:
             after = float((then / hosts.capacity[to, _CPU_MEMORY]).max())
             if self._use[source] - after < knobs.margin:

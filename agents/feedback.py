@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import Advice, ManagerKnobs, Offer
 from foreshade.envs.model.action import Action, ActionKind, PowerTarget
 from foreshade.envs.model.state import HostState, VmState
@@ -120,7 +121,7 @@ class Feedback:
         del site
         self._run = None
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """None of its own: it looks at what became of the others'."""
         self.look(state)
         return ()

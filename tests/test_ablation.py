@@ -18,6 +18,7 @@ from foreshade.adapters.app.ablation import (
     subjects,
 )
 from foreshade.adapters.app.report import render
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.registry import COMPONENTS, Component, ManagerKnobs
 from foreshade.envs.errors import InputError
@@ -39,7 +40,7 @@ class Waster:
     def reset(self, site: Site) -> None:
         self.taken_n = 0
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         off = [h for h, said in enumerate(state.hosts.state) if int(said) == 0]
         return (
             [Offer("power_on", (power(off[0], PowerTarget.ON),), "more", host=off[0], utilisation=5.0)]
@@ -56,7 +57,7 @@ class Idle(Waster):
 
     name = "idle"
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         return []
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.churn import ChurnKnobs
 from foreshade.agents.managers.churn import ChurnManager, ChurnManagerKnobs
 from foreshade.agents.managers.manager import Manager, Offer
@@ -38,7 +39,7 @@ class Restless:
     def reset(self, site: Site) -> None:
         """Nothing to forget."""
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """Moves that are said to be worth a lot."""
         running = np.flatnonzero(state.vms.state == VmState.RUNNING).tolist()
         hosts = range(len(state.hosts.state))

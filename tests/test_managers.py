@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import ManagerKnobs, Offer
 from foreshade.agents.managers.registry import Component, load_components
 from foreshade.agents.rules.rules import Rules
@@ -31,7 +32,7 @@ class Fixed:
     def reset(self, site: Site) -> None:
         self.told.clear()
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         return self.said
 
     def taken(self, offer: Offer) -> None:
@@ -126,7 +127,7 @@ def test_components_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("fixed: {enabled: true, gain: 3}\n")
     (manager,) = load_components(str(path), KNOWN)
-    assert manager.offers(None)[0].performance == 3.0  # type: ignore[arg-type]
+    assert manager.offers(None, None)[0].performance == 3.0  # type: ignore[arg-type]
     path.write_text("fixed: {gain: 3}\n")
     assert load_components(str(path), KNOWN) == ()
     assert load_components("none", KNOWN) == ()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foreshade._core import ClusterState
-from foreshade.agents.bars import LEAVING, Bars
+from foreshade.agents.bars import LEAVING, Bars, Mask
 from foreshade.agents.managers.evacuation import Evacuation, EvacuationKnobs
 from foreshade.agents.managers.maintenance import MaintenanceDrains
 from foreshade.agents.managers.manager import Manager, Offer
@@ -37,6 +37,11 @@ def seen(world: SimulatedWorld, hazard: list[float] | None = None, sure: float =
     return state
 
 
+def offered(manager: Manager, state: ClusterState) -> Sequence[Offer]:
+    """What a component offers where nobody bars anything."""
+    return manager.offers(state, Bars.none(state))
+
+
 def placed(world: SimulatedWorld, on: list[int]) -> None:
     """VM i on host ``on[i]``; one tick passes."""
     assert all(o.accepted for o in world.execute(Plan(0, [place(vm, host) for vm, host in enumerate(on)])))
@@ -48,7 +53,7 @@ def test_hosts_are_left_in_order_of_risk_times_impact() -> None:
     placed(world, [0, 1, 2, 2])
     manager = Evacuation(EvacuationKnobs(restart_h=1.0))
     manager.reset(site_of(world, 0))
-    offers = manager.offers(seen(world, [0.02, 0.5, 0.1, 0.0]))
+    offers = offered(manager, seen(world, [0.02, 0.5, 0.1, 0.0]))
     assert [offer.source for offer in offers] == [1, 2, 0]
     assert {action.host for offer in offers for action in offer.actions} == {3}
 
@@ -60,7 +65,7 @@ def test_false_alarms_are_weighed_by_money(hazard: float, leaves: bool) -> None:
     placed(world, [0])
     manager = Evacuation()
     manager.reset(site_of(world, 0))
-    assert bool(manager.offers(seen(world, [hazard, 0.0]))) is leaves
+    assert bool(offered(manager, seen(world, [hazard, 0.0]))) is leaves
 
 
 def test_what_every_host_shows_is_no_warning() -> None:
@@ -68,7 +73,7 @@ def test_what_every_host_shows_is_no_warning() -> None:
     placed(world, [0])
     manager = Evacuation()
     manager.reset(site_of(world, 0))
-    assert not manager.offers(seen(world, [0.2, 0.2, 0.2]))
+    assert not offered(manager, seen(world, [0.2, 0.2, 0.2]))
 
 
 def test_vm_that_finds_no_room_for_its_usage_stays() -> None:
@@ -77,7 +82,7 @@ def test_vm_that_finds_no_room_for_its_usage_stays() -> None:
     placed(world, [0, 1])
     manager = Evacuation(EvacuationKnobs(restart_h=10.0))
     manager.reset(site_of(world, 0))
-    assert not manager.offers(seen(world, [1.0, 0.0]))
+    assert not offered(manager, seen(world, [1.0, 0.0]))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_racks_that_cannot_be_switched_are_named(changes: dict[str, Any], why: s
         RackPower().reset(site_of(world, 0))
     idle = RackPower(RackPowerKnobs(else_idle=True))  # as where nobody named it
     idle.reset(site_of(world, 0))
-    assert idle.offers(world.observe()) == ()
+    assert offered(idle, world.observe()) == ()
 
 
 def two_racks(**said: Any) -> dict[str, Any]:
@@ -109,7 +114,6 @@ class Keeps:
     """Bars the moves of VMs, but for those on hosts that somebody empties."""
 
     name = "keeps"
-    heeds = True
 
     def __init__(self, *vms: int) -> None:
         self.vms = list(vms)
@@ -117,12 +121,12 @@ class Keeps:
     def reset(self, site: Site) -> None:
         pass
 
-    def bars(self, state: ClusterState, so_far: Bars, /) -> Bars:
+    def heed(self, state: ClusterState, leaving: Mask) -> Bars:
         bars = Bars.none(state)
-        bars.fixed[self.vms] = so_far.hosts[state.vms.host[self.vms]] != LEAVING
+        bars.fixed[self.vms] = ~leaving[state.vms.host[self.vms]]
         return bars
 
-    def offers(self, _state: ClusterState) -> Sequence[Offer]:
+    def offers(self, _state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         return ()
 
     def taken(self, offer: Offer) -> None:
@@ -161,11 +165,15 @@ def test_a_rack_goes_only_where_spare_proof_rules_and_heat_allow(
     assert switched_off(world, RackPower(RackPowerKnobs(**knobs))) == racks
 
 
+@pytest.mark.parametrize("keeps_first", [True, False])  # who is asked first has no meaning
 @pytest.mark.parametrize("kept", [(0,), (0, 1)])  # the others leave first, or there are none
-def test_what_others_hold_in_a_rack_leaves_once_they_see_it_go(kept: tuple[int, ...]) -> None:
+def test_what_others_hold_in_a_rack_leaves_once_they_see_it_go(
+    kept: tuple[int, ...], keeps_first: bool
+) -> None:
     world = SimulatedWorld(scenario(2, **two_racks()), workload([500.0] * 5))
     placed(world, [0, 1, 2, 2, 3])
-    assert switched_off(world, Keeps(*kept), RackPower(RackPowerKnobs(spare_hosts=0))) == {0}
+    managers: list[Manager] = [Keeps(*kept), RackPower(RackPowerKnobs(spare_hosts=0))]
+    assert switched_off(world, *(managers if keeps_first else managers[::-1])) == {0}
 
 
 def test_a_rack_that_cannot_be_emptied_keeps_no_other_from_going() -> None:
@@ -209,7 +217,7 @@ def test_moves_of_one_offer_see_each_other() -> None:
         def reset(self, site: Site) -> None:
             pass
 
-        def offers(self, _state: ClusterState) -> Sequence[Offer]:
+        def offers(self, _state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
             return (
                 Offer("drain", tuple(migrate(v, 0, "") for v in (1, 2)), "", vm=1, host=0, utilisation=1.0),
             )
@@ -236,11 +244,10 @@ def test_a_vm_that_others_hold_keeps_nobody_on_a_host_about_to_fail() -> None:
     manager = Evacuation(EvacuationKnobs(restart_h=10.0))
     manager.reset(site_of(world, 0))
     state = seen(world, [1.0, 0.0])
-    assert {a.vm for offer in manager.offers(state) for a in offer.actions} == {0, 1}
+    assert {a.vm for offer in offered(manager, state) for a in offer.actions} == {0, 1}
     bars = Bars.none(state)
     bars.fixed[1] = 1
-    manager.see_bars(bars)
-    assert {a.vm for offer in manager.offers(state) for a in offer.actions} == {0}
+    assert {a.vm for offer in manager.offers(state, bars) for a in offer.actions} == {0}
 
 
 def test_a_rack_that_a_plan_has_switched_off_is_dark_and_not_switched_off_again() -> None:
@@ -305,7 +312,7 @@ def test_hosts_are_empty_when_their_maintenance_begins() -> None:
     assert state.vms.state[:4].tolist() == [3] * 4
     bars = MaintenanceDrains()
     bars.reset(site_of(world, 0))
-    assert bars.bars(state, Bars.none(state)).hosts.tolist() == [0, 0, LEAVING, LEAVING]
+    assert bars.bars(state).hosts.tolist() == [0, 0, LEAVING, LEAVING]
 
 
 def hired(prices: list[tuple[float, dict[str, Any]]], cpu: float) -> list[int]:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import ManagerKnobs, Offer
 from foreshade.agents.managers.need import Share
 from foreshade.agents.managers.room import Room
@@ -83,7 +84,7 @@ class Adjuster:
         self._room = Room(site)
         self._birth = np.zeros(0, np.uint32)
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """One change of a VM each, all resources of it together."""
         if ActionKind.RESHAPE not in self._site.capabilities:
             return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foreshade._core import ClusterState
-from foreshade.agents.bars import Bars
+from foreshade.agents.bars import Bars, Mask
 from foreshade.agents.churn import Churn, ChurnKnobs
 from foreshade.agents.managers.manager import ManagerKnobs, Offer
 from foreshade.envs.model.action import Action
@@ -29,15 +29,15 @@ class ChurnManager:
         del site  # the rules know hosts by the state
         self.rules.reset()
 
-    def bars(self, state: ClusterState, so_far: Bars, /) -> Bars:
+    def heed(self, state: ClusterState, leaving: Mask) -> Bars:
         """VMs that rest, hosts that took one of late, and hosts that may not be left."""
-        return self.rules.bars(state, so_far)
+        return self.rules.bars(state, leaving)
 
-    def admit(self, state: ClusterState, actions: Sequence[Action], bars: Bars | None = None) -> list[Action]:
+    def admit(self, state: ClusterState, actions: Sequence[Action], bars: Bars) -> list[Action]:
         """The plan without the moves that may not be."""
         return self.rules.admit(state, actions, bars)
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """None."""
         del state
         return ()

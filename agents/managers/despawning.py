@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.members import Members
 from foreshade.agents.managers.need import Share, TriggerKnobs, spare
@@ -53,7 +54,7 @@ class Despawning:
             int, tuple[int, int, float]
         ] = {}  # VM: birth, tick of its last traffic, weight before
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """For each application the drain of one VM, the shutdown of those that are drained, or their return."""
         if not {ActionKind.DESPAWN, ActionKind.SHIFT} <= self._site.capabilities:
             return ()

@@ -47,11 +47,6 @@ class Evacuation:
     def reset(self, site: Site) -> None:
         """A run begins."""
         self._site = site
-        self._barred: Bars | None = None
-
-    def see_bars(self, bars: Bars) -> None:
-        """What all bar this tick."""
-        self._barred = bars
 
     def threatened(self, state: ClusterState) -> dict[int, float]:
         """Probability of a failure within the horizon, by host worth a look, the likeliest first."""
@@ -65,13 +60,13 @@ class Evacuation:
         order = sorted(np.flatnonzero(warned).tolist(), key=lambda h: (-float(risk[h]), h))
         return {h: float(risk[h]) for h in order}
 
-    def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
+    def bars(self, state: ClusterState) -> Bars:
         """Threatened hosts take no VMs and are to come empty."""
         bars = Bars.none(state)
         bars.hosts[list(self.threatened(state))] = LEAVING
         return bars
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, bars: Bars) -> Sequence[Offer]:
         """One offer a host: every VM whose outage is worth more than its move, the dearest first."""
         site = self._site
         threatened = self.threatened(state)
@@ -79,7 +74,7 @@ class Evacuation:
             return ()
         takes = np.ones(len(state.hosts.state), bool)
         takes[list(threatened)] = False
-        room = Relocation(site, state, takes, cpu_share=1.0, bars=self._barred)
+        room = Relocation(site, state, takes, cpu_share=1.0, bars=bars)
         by_impact = []
         for host, risk in threatened.items():
             worth = {v: risk * outage_usd(site, state, v, self.knobs.restart_h) for v in room.residents(host)}

@@ -55,13 +55,8 @@ class MaintenanceDrains:
         self._site = site
         self._wanted = np.full(_BINS, np.nan)
         self._begins_s: dict[SiteWindow, float] = {}  # when each drain begins, once that was chosen
-        self._barred: Bars | None = None
 
-    def see_bars(self, bars: Bars) -> None:
-        """What all bar this tick."""
-        self._barred = bars
-
-    def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
+    def bars(self, state: ClusterState) -> Bars:
         """In a freeze nothing moves; hosts that are being emptied take nothing."""
         self._remember(state)
         bars = Bars.none(state)
@@ -72,7 +67,7 @@ class MaintenanceDrains:
             bars.hosts[list(window.hosts)] = LEAVING
         return bars
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, bars: Bars) -> Sequence[Offer]:
         """One offer a host that is to come empty: its VMs leave; where they cannot, a host is woken."""
         windows = list(self._draining(state))
         if not windows:
@@ -81,7 +76,7 @@ class MaintenanceDrains:
         takes = np.ones(len(hosts.state), bool)
         for window in windows:
             takes[list(window.hosts)] = False
-        room = Relocation(site, state, takes, cpu_share=1.0, bars=self._barred)
+        room = Relocation(site, state, takes, cpu_share=1.0, bars=bars)
         offers: list[Offer] = []
         stuck: dict[int, int] = {}
         for window in windows:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from foreshade import _core
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.envs.candidates import KINDS
 from foreshade.envs.knobs import Knobs
 from foreshade.envs.model.action import Action
@@ -84,8 +85,8 @@ class Manager(Protocol):
         """Forget everything; a run on ``site`` begins."""
         ...
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
-        """What could be done this tick; ``state`` is valid during the call only and may not be written."""
+    def offers(self, state: ClusterState, bars: Bars, /) -> Sequence[Offer]:
+        """What could be done this tick beside what all components bar; ``state`` may not be written or kept."""
         ...
 
     def taken(self, offer: Offer) -> None:

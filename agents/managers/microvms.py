@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.need import Need, TriggerKnobs, needs, worth
 from foreshade.agents.managers.outlook import Outlook, View
@@ -54,7 +55,7 @@ class MicroVms:
         names = site.hypervisors[:1]
         self._boot_s = catalogue.hypervisor(names[0] if names else "kvm").boot_s.microvm
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """A helper for each application that will be short and can hand off work."""
         if self._site.offloadable is None or ActionKind.MICROVM not in self._site.capabilities:
             return ()

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import ManagerKnobs, Offer
 from foreshade.envs import catalogue
 from foreshade.envs.model.action import ActionKind, migrate
@@ -54,7 +55,7 @@ class ProfileMatch:
         self._site = site
         self._watch = ProfileWatch(self.profiler, site)
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """Moves of the VMs that would gain most."""
         site, watch = self._site, self._watch
         if site is None or watch is None:

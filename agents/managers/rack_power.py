@@ -103,17 +103,12 @@ class RackPower:
         self._dark: frozenset[int] = frozenset()
         self._seen_down: set[int] = set()
         self._proven: set[int] = set()
-        self._barred: Bars | None = None
-
-    def see_bars(self, bars: Bars) -> None:
-        """What all bar this tick."""
-        self._barred = bars
 
     def see_racks(self, dark: frozenset[int]) -> None:
         """Racks that are dark as this tick begins, whoever switched them."""
         self._dark = dark
 
-    def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
+    def bars(self, state: ClusterState) -> Bars:
         """Hosts of a rack that is being vacated take nothing; those of dark racks are not woken without need."""
         bars = Bars.none(state)
         if self._idle:
@@ -123,8 +118,9 @@ class RackPower:
         bars.hosts[np.isin(state.hosts.rack, [self._leaving, *dark])] = LEAVING
         return bars
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, bars: Bars) -> Sequence[Offer]:
         """At most a rack to wake, or hosts of the others; else one to vacate or to switch off."""
+        self._barred = bars
         if self._idle:
             return ()
         waking = self._wake(state)

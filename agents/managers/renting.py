@@ -57,13 +57,8 @@ class Renting:
         self._site = site
         self._short_for = 0
         self._returning: set[int] = set()
-        self._barred: Bars | None = None
 
-    def see_bars(self, bars: Bars) -> None:
-        """What all bar this tick."""
-        self._barred = bars
-
-    def bars(self, state: ClusterState, _so_far: Bars, /) -> Bars:
+    def bars(self, state: ClusterState) -> Bars:
         """Hosts that go back take nothing."""
         hosts = state.hosts
         self._returning = {
@@ -73,7 +68,7 @@ class Renting:
         bars.hosts[list(self._returning)] = LEAVING
         return bars
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, bars: Bars) -> Sequence[Offer]:
         """Hosts to hire, moves to those that are there, hosts to give back."""
         site = self._site
         if ActionKind.RENT not in site.capabilities or not site.rented.any():
@@ -81,7 +76,7 @@ class Renting:
         hire = self._hire(state)
         if hire:
             return hire
-        return [*self._fill(state), *self._give_back(state)]
+        return [*self._fill(state, bars), *self._give_back(state, bars)]
 
     def taken(self, offer: Offer) -> None:
         """A host whose return was begun is emptied until it is gone."""
@@ -172,7 +167,7 @@ class Renting:
         per_host = len(placed) / max(int((state.hosts.n_vms > 0).sum()), 1)
         return prices + rates * mean * per_host
 
-    def _fill(self, state: ClusterState) -> Sequence[Offer]:
+    def _fill(self, state: ClusterState, bars: Bars) -> Sequence[Offer]:
         """Moves from the fullest of our hosts to hired ones that have room."""
         hosts, site, knobs = state.hosts, self._site, self.knobs
         hired = site.rented & (hosts.state == HostState.ON)
@@ -183,7 +178,7 @@ class Renting:
             hosts.capacity[:, 0] * np.maximum(1.0 - hosts.contention, 0.05), 1.0
         )
         full = np.flatnonzero(~site.rented & (hosts.state == HostState.ON) & (use > knobs.target)).tolist()
-        room = Relocation(site, state, hired, cpu_share=knobs.target, bars=self._barred)
+        room = Relocation(site, state, hired, cpu_share=knobs.target, bars=bars)
         offers = []
         for host in sorted(full, key=lambda h: (-float(use[h]), h)):
             over = (float(use[host]) - knobs.target) * float(hosts.capacity[host, 0])
@@ -221,7 +216,7 @@ class Renting:
         wanted, carried = self._wanted(state, 2), self._carried(state, host)
         return wanted[0] > carried[0] or wanted[1] > carried[1]
 
-    def _give_back(self, state: ClusterState) -> Sequence[Offer]:
+    def _give_back(self, state: ClusterState, bars: Bars) -> Sequence[Offer]:
         """A hired host whose hour ends and that the rest can do without: its VMs leave, then it goes."""
         hosts, site, knobs = state.hosts, self._site, self.knobs
         hired = np.flatnonzero(site.rented & (hosts.state == HostState.ON))
@@ -250,7 +245,7 @@ class Renting:
             takes = np.ones(len(hosts.state), bool)
             takes[list(self._returning | {host})] = False
             why = f"hired host {host} goes back: our hosts carry all, and its hour ends in {left_s / 60:.0f} min"
-            room = Relocation(site, state, takes, cpu_share=knobs.target, bars=self._barred)
+            room = Relocation(site, state, takes, cpu_share=knobs.target, bars=bars)
             leaving = room.empty([host], why)
             if not leaving:
                 continue

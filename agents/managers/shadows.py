@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
-from foreshade.agents.bars import CLOSED, LEAVING, Bars
+from foreshade.agents.bars import CLOSED, Bars, Mask
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.need import Need, Share, TriggerKnobs, needs, spare, worth
 from foreshade.agents.managers.outlook import Outlook, View
@@ -74,7 +74,6 @@ class Shadows:
     """See the module; a ``Manager``."""
 
     name = "shadows"
-    heeds = True  # where others empty a host, its shadows leave too
 
     def __init__(self, knobs: ShadowsKnobs | None = None) -> None:
         self.knobs = knobs or ShadowsKnobs()
@@ -91,10 +90,11 @@ class Shadows:
         self._tick = -1
         self._short: frozenset[int] = frozenset()  # applications that were about to be short a tick ago
 
-    def bars(self, state: ClusterState, so_far: Bars, /) -> Bars:
+    def heed(self, state: ClusterState, leaving: Mask) -> Bars:
         """A predictive shadow stays where it has the room that it may have to grow to, and nothing else takes that.
 
         Without that a packer takes a small idle clone for a VM that fits anywhere, and its host for one to be filled.
+        Where others empty a host, its shadows leave too.
         """
         bars = Bars.none(state)
         if not self._site.capabilities >= _NEEDED:
@@ -106,7 +106,7 @@ class Shadows:
             if shadow.kind is not Kind.PREDICTIVE or shadow.state not in _STAYS or not track.there(state):
                 continue
             host = int(vms.host[shadow.vm])
-            if so_far.hosts[host] == LEAVING or state.hosts.hazard_per_h[host] > HAZARDOUS:
+            if leaving[host] or state.hosts.hazard_per_h[host] > HAZARDOUS:
                 continue
             limit = state.hosts.capacity[host] * state.hosts.overcommit[host]
             more = vms.allocation[shadow.primary] - vms.allocation[shadow.vm]
@@ -116,7 +116,7 @@ class Shadows:
                     bars.hosts[host] = CLOSED
         return bars
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """What each shadow should do next, and the shadows that are wanted."""
         if not self._site.capabilities >= _NEEDED:
             return ()

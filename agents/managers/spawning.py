@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.members import BootTimes, Members
 from foreshade.agents.managers.need import Need, TriggerKnobs, needs, worth
@@ -65,7 +66,7 @@ class Spawning:
         self._asked: list[tuple[int, Boot, float]] = []  # application, path, when: of what was taken
         self._now_s = 0.0
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """A VM more for each application that is about to be short, and traffic by size for those that came up."""
         if ActionKind.SPAWN not in self._site.capabilities:
             return ()

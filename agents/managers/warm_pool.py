@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import Field
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.manager import Offer
 from foreshade.agents.managers.need import Need, TriggerKnobs, needs, worth
 from foreshade.agents.managers.outlook import Outlook, View
@@ -59,7 +60,7 @@ class WarmPool:
         ] = {}  # VM and birth of a spare: ticks in which nobody wanted it
         self._coming: dict[int, int] = {}  # application: tick in which a spare of it was ordered
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """A spare for each application that may want more than is foreseen; the end of those that nobody wants."""
         if not {ActionKind.SPAWN, ActionKind.DESPAWN} <= self._site.capabilities:
             return ()

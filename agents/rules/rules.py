@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foreshade import _core
 from foreshade._core import ClusterState
-from foreshade.agents.bars import Admitting, Barring, Bars, BarSeer, Heeding
+from foreshade.agents.bars import Admitting, Bars, all_bars
 from foreshade.agents.decisions import RULES, Taken, Tally
 from foreshade.agents.managers.manager import Advice, Adviser, Manager, RackSeer
 from foreshade.agents.managers.outlook import share
@@ -71,7 +71,6 @@ class Decider:
         self._labels: tuple[str, ...] = ()
         self._advisers = [manager for manager in managers if isinstance(manager, Adviser)]
         self._rack_seers = [manager for manager in managers if isinstance(manager, RackSeer)]
-        self._bar_seers = [manager for manager in managers if isinstance(manager, BarSeer)]
 
     def reset(self, site: Site) -> None:
         """A run on ``site`` begins."""
@@ -109,13 +108,12 @@ class Decider:
                 proposer.retune(advice.headroom, advice.threshold)
         for seer in self._rack_seers:
             seer.see_racks(frozenset(proposer.dark_racks(state)))
-        bars = self._bars(state)
-        if bars is not None:
-            proposer.restrain(bars.fixed, bars.hosts)
-            for bar_seer in self._bar_seers:
-                bar_seer.see_bars(bars)
+        barred = all_bars(self.managers, state)
+        if barred is not None:
+            proposer.restrain(barred.fixed, barred.hosts)
+        bars = Bars.none(state) if barred is None else barred
         proposer.observe(state.copy())  # it books there, and the world's own is not to be written
-        offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state)]
+        offers = [(manager, offer) for manager in self.managers for offer in manager.offers(state, bars)]
         if offers:
             proposer.add([offer.native(manager.name) for manager, offer in offers])
         reasons: list[tuple[str, str]] = []
@@ -147,22 +145,6 @@ class Decider:
         for adviser in self._advisers:
             adviser.planned(state, actions)
         return actions
-
-    def _bars(self, state: ClusterState) -> Bars | None:
-        """What components bar this tick, None where none bars anything.
-
-        Those that heed what others bar come after them, those that look at the plan again last.
-        """
-        barring = sorted(
-            (m for m in self.managers if isinstance(m, Barring)),
-            key=lambda m: (isinstance(m, Admitting), isinstance(m, Heeding)),
-        )
-        if not barring:
-            return None
-        bars = Bars.none(state)
-        for manager in barring:
-            bars |= manager.bars(state, bars)
-        return bars
 
 
 class Rules(Decider):

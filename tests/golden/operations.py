@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import Bars
 from foreshade.agents.managers.churn import ChurnManager, ChurnManagerKnobs
 from foreshade.agents.managers.evacuation import Evacuation
 from foreshade.agents.managers.maintenance import MaintenanceDrains, MaintenanceKnobs
@@ -121,7 +122,7 @@ class Follow:
     def reset(self, site: Site) -> None:
         """Nothing to forget."""
 
-    def offers(self, state: ClusterState) -> Sequence[Offer]:
+    def offers(self, state: ClusterState, _bars: Bars, /) -> Sequence[Offer]:
         """A move to where the other host's own VM wants less."""
         here = int(state.vms.host[2])
         there = 1 - here
