@@ -116,6 +116,8 @@ def main() -> None:
     except _EndedError:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # so that who waits is told of the signal
+    except KeyboardInterrupt:  # between two steps that answer it themselves
+        sys.exit(128 + signal.SIGINT)
     except ForeshadeError as error:
         print(f"foreshade: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)

@@ -8,24 +8,19 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from foreshade.adapters.app.table import FILE_WIDTH
 from foreshade.envs.errors import InputError
 from foreshade.envs.right_sizing import Recommendation, RightSizing
 from foreshade.envs.right_sizing import recommend as right_size
-from foreshade.envs.scenarios.load import load_scenario
-from foreshade.envs.scenarios.prices import Prices
-from foreshade.envs.scenarios.schema import Scenario
-from foreshade.envs.workloads.of_scenario import spec_of, workload_of
-from foreshade.envs.workloads.spec import GENERATED, Spec, load_trace, load_workload
-from foreshade.envs.workloads.to_trace import to_trace
-from foreshade.envs.workloads.trace import Trace
-from foreshade.envs.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from foreshade.envs.scenarios.schema import Scenario
+    from foreshade.envs.workloads.trace import Trace
 
 
 def recommend(
@@ -44,6 +39,9 @@ def recommend(
     ] = False,
 ) -> None:
     """Right sizes of VMs from what they used, and savings."""
+    from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415  keeps --help fast
+    from foreshade.envs.scenarios.prices import Prices  # noqa: PLC0415
+
     if workload is None and scenario is None:
         raise InputError("recommend: expected --workload or --scenario, found neither")
     knobs = RightSizing(least_history_days=min_history)
@@ -60,6 +58,11 @@ def recommend(
 
 def _history(workload: str | None, scenario: Scenario | None) -> Trace:
     """What was measured, gaps and all; a generated load as if it had been."""
+    from foreshade.envs.workloads.of_scenario import spec_of, workload_of  # noqa: PLC0415  keeps --help fast
+    from foreshade.envs.workloads.spec import GENERATED, Spec, load_trace, load_workload  # noqa: PLC0415
+    from foreshade.envs.workloads.to_trace import to_trace  # noqa: PLC0415
+    from foreshade.envs.workloads.workload import Workload  # noqa: PLC0415
+
     spec = workload if scenario is None else spec_of(scenario, workload)
     if Spec.parse(str(spec)).kind != GENERATED:
         return load_trace(str(spec))
@@ -87,6 +90,8 @@ def _totals(found: Sequence[Recommendation]) -> dict[str, Any]:
 
 
 def _print(found: Sequence[Recommendation], top: int) -> None:
+    from foreshade.adapters.app.table import FILE_WIDTH  # noqa: PLC0415  keeps --help fast
+
     out = Console()
     if not out.is_terminal:
         out.width = max(out.width, FILE_WIDTH)
