@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from foreshade.adapters.control_models import Explanation, Forecast, Plan, Said, Simulated, Status
+from foreshade.adapters.control_models import Explanation, Forecast, HostRecord, Plan, Said, Simulated, Status
 from foreshade.adapters.wire.acting import AuditEntry, AuditVerdict, TokenMade, TokenView, Whoami
 from foreshade.adapters.wire.event import Event
 from foreshade.adapters.wire.inventory import ClusterView, HostView, RackView, VmView
@@ -102,6 +102,10 @@ class Client:
     def hosts(self, **filters: str | float | bool) -> Iterator[HostView]:
         """Hosts that pass the filters of ``GET /v1/hosts``, page by page."""
         return self._all(HostView, "hosts", filters)
+
+    def host_database(self) -> list[HostRecord]:
+        """Every host: its capacity, what of it was in use over the last hour, the shadows on it."""
+        return list(self._all(HostRecord, "host-database", {}))
 
     def vms(self, **filters: str | float) -> Iterator[VmView]:
         """VMs that pass the filters of ``GET /v1/vms``, page by page."""

@@ -35,6 +35,25 @@ class Amounts(Answer):
         return cls(cpu_mhz=cpu, memory_mib=memory, disk_mib_s=disk, network_mbit_s=network, gpus=gpu)
 
 
+class HostRecord(Answer):
+    """What is known of one host: capacity and allocation of now, utilisation of the last hour; MHz and MiB."""
+
+    name: str
+    rack: str
+    zone: str
+    state: str
+    cpu_mhz: float  # usable
+    memory_mib: float
+    allocated_cpu_mhz: float
+    allocated_memory_mib: float
+    vms: int
+    mean_cpu: float | None  # share of the capacity in use over the window; null = nothing was measured
+    peak_cpu: float | None
+    mean_memory: float | None
+    peak_memory: float | None
+    shadows: Mapping[str, str]  # that stand here: shadow to its primary
+
+
 class Status(Answer):
     """How the controller and its cluster are."""
 

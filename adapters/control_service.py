@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foreshade.adapters import control_models as answers
 from foreshade.adapters.control_models import plan_answer
@@ -27,6 +27,9 @@ from foreshade.agents.plan import ActionState, Mode, PlanRecord, PlanState
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.state import HostState, Resource, VmState
 from foreshade.envs.snapshot import VM_WORDS, Snapshot
+
+if TYPE_CHECKING:
+    from foreshade.adapters.store.history import History
 
 _RESOURCES = ("cpu_mhz", "memory_mib", "disk_mib_s", "network_mbit_s")
 _AT_ONCE = 500  # events that are told in one go
@@ -65,13 +68,22 @@ class Subscription:
 class ControlService:
     """The service of one cluster; see the module."""
 
-    def __init__(self, store: Store, cluster: str, *, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cluster: str,
+        *,
+        history: Callable[[], History] | None = None,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         self.store, self.cluster = store, cluster
+        self._history = history  # opens it: what was measured lies beside the store; None = it is not at hand
         self.journal = StoreJournal(store, wall_s=wall_s)
         self._wall_s = wall_s
         self._snapshot: Snapshot | None = None  # of the controller in this process
         self._fault = ""  # why the last tick of the controller in this process came to nothing
         self._read: Snapshot | None = None  # of the store, where none runs here
+        self._hosts: tuple[Snapshot, list[answers.HostRecord]] | None = None  # as of a snapshot
         self._subscriptions: list[Subscription] = []
         self._lock = threading.Lock()
         self._told = self.journal.last_event()
@@ -153,6 +165,17 @@ class ControlService:
     def seen(self) -> Snapshot | None:
         """The newest snapshot that this process has looked at; never asks the store."""
         return self._snapshot if self._snapshot is not None else self._read
+
+    def host_database(self) -> list[answers.HostRecord]:
+        """Every host: its capacity, what of it was in use over the last hour, the shadows on it."""
+        from foreshade.adapters.store.host_database import host_database  # noqa: PLC0415  only who asks needs polars
+
+        snapshot = self.snapshot
+        kept = self._hosts
+        if kept is None or kept[0] is not snapshot:  # pages of one list read the history once
+            rows = host_database(snapshot, None if self._history is None else self._history())
+            kept = self._hosts = snapshot, list(rows)
+        return kept[1]
 
     def baseline(self) -> Baseline | None:
         """What nobody's acting is reckoned from; None = nothing is kept yet."""

@@ -20,6 +20,7 @@ from foreshade.adapters.app.api_config import ApiSection
 from foreshade.adapters.auth.role import Role, Scope
 from foreshade.adapters.auth.token import mint
 from foreshade.adapters.control_service import ControlService
+from foreshade.adapters.store.history import History
 from foreshade.adapters.store.journal import StoreJournal
 from foreshade.adapters.store.store import Store
 from foreshade.agents.controller import Controller
@@ -34,6 +35,7 @@ class Served:
     surface: Surface
     service: ControlService
     controller: Controller
+    history: History
     http: httpx.Client
 
     def token(self, role: Role = Role.ADMIN, scopes: frozenset[Scope] | None = None, **lifetime: Any) -> str:
@@ -62,7 +64,9 @@ class Served:
         self.controller.tick()
         view = self.controller.view
         if view is not None:  # it was synced
-            self.service.show(Snapshot.of(view.seen.state, view.seen.inventory, view.site, view.seen.now_s))
+            snapshot = Snapshot.of(view.seen.state, view.seen.inventory, view.site, view.seen.now_s)
+            self.service.show(snapshot)
+            self.history.add(snapshot)
         self.service.publish()
         self.controller.cost_usd = self.controller.world.advance()
 
@@ -78,7 +82,8 @@ def served(folder: Path, mode: str = "advise", store: Store | None = None, **con
     kept.say("mode", mode, "test")
     controller = control_worlds.controller(world, kept)
     store = kept._store
-    service = ControlService(store, "tiny")
+    history = History(folder / "history", raw_days=1, hourly_days=1)
+    service = ControlService(store, "tiny", history=lambda: history)
     section = {
         "port": 0,
         "rate": {"per_s": 1e5, "burst": 1e5, "failures_per_s": 1e5, "failures_burst": 1e5},
@@ -90,7 +95,7 @@ def served(folder: Path, mode: str = "advise", store: Store | None = None, **con
     server.start()
     try:
         with httpx.Client(base_url=server.url, timeout=30.0) as http:
-            one = Served(surface, service, controller, http)
+            one = Served(surface, service, controller, history, http)
             for _ in range(60):
                 one.tick()
                 if service.count_plans():

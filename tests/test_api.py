@@ -5,6 +5,7 @@ import re
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -27,6 +28,7 @@ from foreshade.adapters.store.tokens import StoreTokens
 from foreshade.agents.baselines.registry import SHIPPED_POLICY
 from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord
 from foreshade.envs.model.action import ActionKind
+from foreshade.envs.model.state import VmState
 from foreshade.envs.order import Order
 from tests.api_surface import served
 
@@ -120,13 +122,26 @@ def test_lists_filter_and_page_without_gap_or_repeat(quiet):
     ]
 
 
+def test_an_application_is_there_while_it_has_a_vm(fresh):
+    snapshot = fresh.service.snapshot
+    states = snapshot.vms["state"].copy()
+    states[3] = VmState.ABSENT
+    fresh.service.show(replace(snapshot, vms={**snapshot.vms, "state": states}))
+    left = [f"app{k}" for k in range(8) if k != 3]
+    assert [app["name"] for app in fresh.get("/v1/applications")["items"]] == left
+    assert [app["application"] for app in fresh.get("/v1/traffic")["items"]] == left
+    assert fresh.get("/v1/cluster")["applications"] == len(left)
+    assert fresh.get("/v1/applications/app4")["vms"] == 1
+    assert fresh.ask("GET", "/v1/applications/app3").status_code == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "cluster", "heatmap", "racks", "hosts", "vms", "applications", "templates", "status", "plans", "candidates",
         "forecasts", "forecasts/vms", "anomalies", "hazards", "profiles", "history", "timeline", "shadows", "traffic",
-        "rental", "events/recent", "rules", "policies", "rules/activations", "tokens", "audit", "audit/verify",
-        "webhooks", "whoami", "openapi.json",
+        "events/recent", "rules", "policies", "rules/activations", "tokens", "audit", "audit/verify", "webhooks",
+        "host-database", "rental", "whoami", "openapi.json",
     ],
 )  # fmt: skip
 def test_every_question_is_answered(quiet, path):

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from foreshade.adapters.app.cli import app
 from foreshade.adapters.auth.role import Role
 from foreshade.adapters.client import Client, token_from
+from foreshade.adapters.control_models import HostRecord
 from foreshade.agents.plan import Mode
 from foreshade.envs.errors import InputError, PlanError, WorldError
 from tests.api_surface import served
@@ -34,6 +35,7 @@ def test_the_client_answers_as_the_service_does(one, client):
     assert client.plan(plan.id) == one.service.plan(plan.id)
     assert client.explain(plan.id) == one.service.explain(plan.id)
     assert client.forecasts() == one.service.forecasts()
+    assert client.host_database() == one.service.host_database()
     assert client.status().model_copy(update={"running": False}) == one.service.status()
     assert [vm.name for vm in client.vms(state="running")] == [f"vm{i}" for i in range(8)]
     assert {host.rented for host in client.hosts(rented=True)} == {True}
@@ -83,6 +85,12 @@ def test_the_command_line_uses_it_where_it_is_given_an_address(one, monkeypatch)
     run = CliRunner()
     said = json.loads(run.invoke(app, ["status", "--json"], catch_exceptions=False).stdout)
     assert said["cluster"] == "tiny"
+    rows = json.loads(run.invoke(app, ["status", "--hosts", "--json"], catch_exceptions=False).stdout)[
+        "hosts"
+    ]
+    assert [HostRecord.model_validate(row) for row in rows] == one.service.host_database()
+    assert rows[0]["name"] == "host0000"
+    assert 0.0 < rows[0]["mean_cpu"] <= rows[0]["peak_cpu"] < 1.0  # of what was measured
     plan = json.loads(run.invoke(app, ["plan", "--json", "--limit", "1"], catch_exceptions=False).stdout)[
         "plans"
     ][0]

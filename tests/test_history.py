@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,10 +109,37 @@ def test_a_vm_without_a_sample_is_not_written_as_idle(tmp_path: Path, snapshot: 
     assert not history.series("vms", "vm1", ["cpu_mhz"]).is_empty()
 
 
+def test_who_reads_while_hours_are_merged_misses_nothing(tmp_path: Path, snapshot: Snapshot) -> None:
+    history = History(tmp_path / "h", raw_days=100, hourly_days=100)
+    added = 0
+
+    def add() -> None:
+        nonlocal added
+        for number in range(80):
+            history.add(at(snapshot, number * HOUR / 2, 100.0))
+            added = number + 1
+
+    with ThreadPoolExecutor(1) as beside:
+        adding = beside.submit(add)
+        while not adding.done():
+            least = added
+            assert len(history.series("vms", "vm0", ["cpu_mhz"])) >= least
+        adding.result()
+    assert len(history.series("vms", "vm0", ["cpu_mhz"])) == 80
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, snapshot: Snapshot) -> None:
     (tmp_path / "h").write_text("a file")
     with pytest.raises(JournalError, match="cannot be written"):
         History(tmp_path / "h", raw_days=1, hourly_days=3).add(snapshot)
+
+
+def test_a_file_that_cannot_be_read_is_said_in_one_line(tmp_path: Path, snapshot: Snapshot) -> None:
+    history = filled(tmp_path / "h", snapshot, [0.0, 300.0])
+    torn = tmp_path / "h" / "hosts" / "raw-000000000300.parquet"
+    torn.write_bytes(torn.read_bytes()[:-100])
+    with pytest.raises(JournalError, match=r"^history .*/hosts: cannot be read: [^\n]+$"):
+        history.latest("hosts", 0.0)
 
 
 def test_the_host_database_shows_capacity_utilisation_and_shadows(tmp_path: Path, snapshot: Snapshot) -> None:

@@ -94,7 +94,7 @@ def assemble(config: ControlConfig, standing: Sequence[Standing] = ()) -> Runnin
         ) from error
     store = Store(config.store_url)
     lease = Lease(store, config.cluster, length_s=config.lease.length_s)
-    service = ControlService(store, config.cluster)
+    service = ControlService(store, config.cluster, history=lambda: open_history(config))
     stops = [start(config, service, lease) for start in standing]
     try:
         return _assemble(config, store, lease, service, stops)

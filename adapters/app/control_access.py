@@ -18,9 +18,11 @@ from foreshade.envs.errors import ForeshadeError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from foreshade.adapters.app.control_config import ControlConfig
     from foreshade.adapters.client import Client as ApiClient
     from foreshade.adapters.control_models import Said
     from foreshade.adapters.control_service import ControlService
+    from foreshade.adapters.store.history import History
 
     Asked = ControlService | ApiClient
 
@@ -65,9 +67,15 @@ def asked(config: Path | None, url: str | None = None) -> Iterator[Asked]:
     said = load_config(config)
     store = Store(said.store_url, create=False)
     try:
-        yield Service(store, said.cluster)
+        yield Service(store, said.cluster, history=lambda: _history(said))
     finally:
         store.close()
+
+
+def _history(said: ControlConfig) -> History:
+    from foreshade.adapters.app.control import open_history  # noqa: PLC0415  few verbs ask it
+
+    return open_history(said)
 
 
 @dataclass(frozen=True, slots=True)

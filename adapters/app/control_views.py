@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,9 @@ from foreshade.adapters.app.control_tables import (
 )
 from foreshade.envs.errors import InputError
 
+if TYPE_CHECKING:
+    from foreshade.adapters.control_models import HostRecord
+
 
 def status(
     config: Config = None,
@@ -29,14 +32,10 @@ def status(
     as_json: Json = False,
 ) -> None:
     """How the controller and its cluster are."""
-    if hosts:
-        if url is not None:
-            raise InputError(
-                "status --hosts: expected a configuration, found --url: the history lies beside the store"
-            )
-        _hosts(config, as_json=as_json)
-        return
     with asked(config, url) as service:
+        if hosts:
+            _print_hosts(service.host_database(), as_json=as_json)
+            return
         said = service.status()
     if as_json:
         print_json(said.model_dump(mode="json"))
@@ -65,22 +64,10 @@ def status(
     print_out(table)
 
 
-def _hosts(config: Path | None, *, as_json: bool) -> None:
+def _print_hosts(rows: Sequence[HostRecord], *, as_json: bool) -> None:
     """The host information database."""
-    from foreshade.adapters.app.control import open_history  # noqa: PLC0415
-    from foreshade.adapters.app.control_config import load_config  # noqa: PLC0415
-    from foreshade.adapters.control_service import ControlService as Service  # noqa: PLC0415
-    from foreshade.adapters.store.host_database import host_database  # noqa: PLC0415
-    from foreshade.adapters.store.store import Store  # noqa: PLC0415
-
-    said = load_config(config)
-    store = Store(said.store_url, create=False)
-    try:
-        rows = host_database(Service(store, said.cluster).snapshot, open_history(said))
-    finally:
-        store.close()
     if as_json:
-        print_json({"hosts": [asdict(row) for row in rows]})
+        print_json({"hosts": [row.model_dump(mode="json") for row in rows]})
         return
     table = table_of(
         "host", "rack", "state", "VMs", "CPU GHz", "CPU mean", "peak", "memory GiB", "mean", "shadows"

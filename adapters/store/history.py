@@ -27,6 +27,7 @@ from foreshade.envs.snapshot import Snapshot
 Kind = Literal["vms", "hosts", "apps"]
 RESOURCES = ("cpu_mhz", "memory_mib", "disk_mib_s", "network_mbit_s", "gpus")
 _HOUR_S, _DAY_S = 3600, 86_400
+_READS = 5  # that may find a file gone, which the controller merges once an hour
 _KEYS = ("name", "time_s")
 
 
@@ -62,6 +63,8 @@ class History:
             schema_overrides={"name": pl.String},
         )
         self._add({"apps": frame}, unix_s)
+
+    # Every question raises JournalError where the files cannot be read.
 
     def loads(
         self, apps: Sequence[str], until_s: float, step_s: float, n_ticks: int
@@ -121,6 +124,19 @@ class History:
         )
 
     def _read(
+        self, kind: Kind, wanted: pl.Expr, columns: Sequence[str], since_s: float, until_s: float
+    ) -> pl.DataFrame:
+        for _ in range(_READS):
+            try:
+                return self._read_once(kind, wanted, columns, since_s, until_s)
+            except FileNotFoundError:  # merged since it was listed: what it was merged into is there
+                continue
+            except (OSError, pl.exceptions.PolarsError) as error:
+                said = str(error).partition("\n")[0]
+                raise JournalError(f"history {self._folder / kind}: cannot be read: {said}") from error
+        raise JournalError(f"history {self._folder / kind}: cannot be read: its files go while they are read")
+
+    def _read_once(
         self, kind: Kind, wanted: pl.Expr, columns: Sequence[str], since_s: float, until_s: float
     ) -> pl.DataFrame:
         folder = self._folder / kind
@@ -233,13 +249,17 @@ def _means(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _current(folder: Path) -> list[Path]:
-    """Files to read, none twice: what was merged counts, what it was merged from does not."""
-    hours = {_time(path) // _HOUR_S for path in folder.glob("hour-*.parquet")}
-    days = {_time(path) // _DAY_S for path in folder.glob("mean-*.parquet")}
-    found = sorted(folder.glob("mean-*.parquet"))
-    found += [path for path in sorted(folder.glob("hour-*.parquet")) if _time(path) // _DAY_S not in days]
-    return found + [
-        path for path in sorted(folder.glob("raw-*.parquet")) if _time(path) // _HOUR_S not in hours
+    """Files to read, none twice: what was merged counts, what it was merged from does not.
+
+    Listed in the order in which samples go from one to the next, so that none is missed that is merged meanwhile.
+    """
+    raw, hourly, daily = (sorted(folder.glob(f"{kind}-*.parquet")) for kind in ("raw", "hour", "mean"))
+    hours = {_time(path) // _HOUR_S for path in hourly}
+    days = {_time(path) // _DAY_S for path in daily}
+    return [
+        *daily,
+        *(path for path in hourly if _time(path) // _DAY_S not in days),
+        *(path for path in raw if _time(path) // _HOUR_S not in hours),
     ]
 
 

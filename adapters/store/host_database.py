@@ -6,41 +6,24 @@ of each shadow on a host, whom it stands for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
+from foreshade.adapters.control_models import HostRecord
 from foreshade.adapters.store.history import History
 from foreshade.envs.model.state import HostState, Resource, VmKind, VmState
 from foreshade.envs.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class HostRow:
-    """What is known of one host; CPU in MHz, memory in MiB."""
-
-    name: str
-    rack: str
-    zone: str
-    state: str
-    cpu_mhz: float  # usable
-    memory_mib: float
-    allocated_cpu_mhz: float
-    allocated_memory_mib: float
-    vms: int
-    mean_cpu: float | None  # share of the capacity in use over the window; None = nothing was measured
-    peak_cpu: float | None
-    mean_memory: float | None
-    peak_memory: float | None
-    shadows: Mapping[str, str]  # that stand here: shadow to its primary
-
-
-def host_database(snapshot: Snapshot, history: History, window_s: float = 3_600.0) -> Sequence[HostRow]:
-    """Every host, in the order of the inventory."""
-    measured = {
-        name: numbers for name, *numbers in history.latest("hosts", snapshot.unix_s - window_s).iter_rows()
-    }
+def host_database(
+    snapshot: Snapshot, history: History | None, window_s: float = 3_600.0
+) -> Sequence[HostRecord]:
+    """Every host, in the order of the inventory; without a history nothing was measured."""
+    measured: dict[str, list[float]] = {}
+    if history is not None:
+        latest = history.latest("hosts", snapshot.unix_s - window_s)
+        measured = {name: numbers for name, *numbers in latest.iter_rows()}
     vms = snapshot.vms
     shadows: dict[int, dict[str, str]] = {}
     standing = (vms["kind"] == VmKind.SHADOW) & (vms["state"] != VmState.ABSENT) & (vms["host"] >= 0)
@@ -60,16 +43,16 @@ def host_database(snapshot: Snapshot, history: History, window_s: float = 3_600.
             else [x / c if c > 0.0 else None for x, c in zip(used, of, strict=True)]
         )
         rows.append(
-            HostRow(
-                facts.name,
-                facts.rack,
-                facts.zone,
-                HostState(hosts["state"][slot]).name.lower(),
-                cpu,
-                memory,
-                float(hosts["allocated"][slot, Resource.CPU]),
-                float(hosts["allocated"][slot, Resource.MEMORY]),
-                int(hosts["n_vms"][slot]),
+            HostRecord(
+                name=facts.name,
+                rack=facts.rack,
+                zone=facts.zone,
+                state=HostState(hosts["state"][slot]).name.lower(),
+                cpu_mhz=cpu,
+                memory_mib=memory,
+                allocated_cpu_mhz=float(hosts["allocated"][slot, Resource.CPU]),
+                allocated_memory_mib=float(hosts["allocated"][slot, Resource.MEMORY]),
+                vms=int(hosts["n_vms"][slot]),
                 mean_cpu=shares[0],
                 peak_cpu=shares[2],
                 mean_memory=shares[1],

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from foreshade.adapters.app.api.answer import answer
 from foreshade.adapters.app.api.context import Surface
 from foreshade.adapters.app.api.guard import GuardedRoute, needs
 from foreshade.adapters.app.api.inventory_views import (
@@ -25,6 +26,7 @@ from foreshade.adapters.app.api.paging import PageQuery, page_of, whole
 from foreshade.adapters.app.api.problems import ProblemError
 from foreshade.adapters.app.api.sight import ANOMALIES, HOST_STATES, VM_KINDS, VM_STATES, Sight
 from foreshade.adapters.auth.role import Role, Scope
+from foreshade.adapters.control_models import HostRecord
 from foreshade.adapters.wire.inventory import (
     ApplicationView,
     ClusterView,
@@ -138,6 +140,18 @@ async def host(request: Request, context: Surface, name: str) -> Response:
     return context.rendered.answer(request, sight, lambda: host_views(sight, [host_slot(sight, name)])[0])
 
 
+@router.get("/host-database", response_model=Page[HostRecord])
+@_INVENTORY
+def host_database(request: Request, context: Surface, query: Annotated[PageQuery, Query()]) -> Response:
+    """Every host: its capacity, what of it was in use over the last hour, the shadows on it."""
+    _ = context.sight  # before the first tick there is nothing to answer
+    rows = context.service.host_database()
+    return answer(
+        request,
+        page_of(np.arange(len(rows)), query, lambda slots: [rows[k] for k in slots], Page[HostRecord]),
+    )
+
+
 @router.get("/vms", response_model=Page[VmView])
 @_INVENTORY
 async def vms(request: Request, context: Surface, query: Annotated[VmQuery, Query()]) -> Response:
@@ -163,13 +177,12 @@ async def vm(request: Request, context: Surface, name: str) -> Response:
 async def applications(
     request: Request, context: Surface, query: Annotated[ApplicationQuery, Query()]
 ) -> Response:
-    """Applications with what their VMs have and want."""
+    """Applications that have VMs, with what these have and want."""
     sight = context.sight
 
     def make() -> Page[ApplicationView]:
-        names = sight.inventory.apps
-        slots = np.array([k for k, name in enumerate(names) if query.name is None or query.name in name], int)
-        return page_of(slots, query, lambda apps: application_views(sight, apps), Page[ApplicationView])
+        numbers = _named(sight.app_numbers, sight.inventory.apps, query.name)
+        return page_of(numbers, query, lambda apps: application_views(sight, apps), Page[ApplicationView])
 
     return context.rendered.answer(request, sight, make)
 
@@ -181,8 +194,8 @@ async def application(request: Request, context: Surface, name: str) -> Response
     sight = context.sight
 
     def make() -> ApplicationView:
-        app = _one("application", name, [k for k, known in enumerate(sight.inventory.apps) if known == name])
-        return application_views(sight, [app])[0]
+        found = [app for app in sight.app_numbers.tolist() if sight.app_name(app) == name]
+        return application_views(sight, [_one("application", name, found)])[0]
 
     return context.rendered.answer(request, sight, make)
 
@@ -300,7 +313,7 @@ def _number(names: tuple[str, ...], name: str) -> int:
     return names.index(name) if name in names else -2
 
 
-def _named(slots: I64, names: list[str], part: str | None) -> I64:
+def _named(slots: I64, names: Sequence[str], part: str | None) -> I64:
     if part is None:
         return slots
     return np.array([k for k in slots.tolist() if part in names[k]], dtype=np.int64)

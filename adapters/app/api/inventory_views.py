@@ -48,7 +48,7 @@ def cluster_view(sight: Sight) -> ClusterView:
         vms=len(slots),
         vms_by_state=_counts(sight.vm_states[slots], VM_STATES),
         vms_by_kind=_counts(vms["kind"][slots], VM_KINDS),
-        applications=len(sight.inventory.apps),
+        applications=len(sight.app_numbers),
         capacity=_sum(hosts["capacity"][on]),
         allocated=_sum(hosts["allocated"][on]),
         usage=_sum(hosts["usage"][on]),

@@ -83,6 +83,12 @@ class Sight:
         named = np.fromiter((bool(name) for name in self.vm_names), bool, len(self.vm_names))
         return np.flatnonzero(there & named)
 
+    @cached_property
+    def app_numbers(self) -> I64:
+        """Applications that have a VM, ascending; one whose VMs are all gone, or are yet to come, is only a name."""
+        apps = np.unique(self.vms["app"][self.vm_slots]).astype(np.int64)
+        return apps[apps >= 0]
+
     def rack_name(self, rack: int) -> str:
         """Name of a rack; "" for none."""
         racks = self.inventory.racks

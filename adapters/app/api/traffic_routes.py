@@ -49,10 +49,9 @@ async def traffic(request: Request, context: Surface, query: Annotated[TrafficQu
     sight = context.sight
 
     def make() -> Page[TrafficView]:
-        names, vms = sight.inventory.apps, sight.vms
-        slots = np.arange(len(names))
+        slots, vms = sight.app_numbers, sight.vms
         if query.application is not None:
-            slots = np.array([k for k in slots.tolist() if names[k] == query.application], dtype=np.int64)
+            slots = np.array([k for k in slots.tolist() if sight.app_name(k) == query.application], np.int64)
         if query.shadowed:
             helpers = sight.vm_slots[vms["kind"][sight.vm_slots] != int(VmKind.PRODUCTION)]
             slots = slots[np.isin(slots, vms["app"][helpers])]
