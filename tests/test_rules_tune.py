@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from foreshade.adapters.app.folder_lock import LOCK, alone_in
 from foreshade.adapters.app.rules_front import write_front
 from foreshade.agents.rules.rule_file import to_yaml
 from foreshade.agents.rules.rules import load_rules
@@ -15,6 +16,7 @@ from foreshade.envs.rule_tree import Node, Rule
 from foreshade.envs.stock_world import simulated_world
 from foreshade.training.rules.ground import Ground
 from foreshade.training.rules.search import Front, changed, search, untuned_params
+from tests.test_cli import foreshade
 
 pytest.importorskip("optuna")
 
@@ -102,6 +104,22 @@ def test_a_folder_of_another_study_is_refused(tmp_path: Path) -> None:
         InputError, match="expected some of cost, energy, unmet, worst, migrations, found 'esv'"
     ):
         search(tmp_path / "study", "little", RULES, train, train, n_trials=1, objectives=("esv",))
+
+
+def test_a_second_command_in_a_folder_is_refused_and_touches_nothing(tmp_path: Path) -> None:
+    searched(tmp_path, "study", 1)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "study").iterdir()}
+    verb = ["rules", "tune", "--scenario", str(tmp_path / "little.yaml"), "--out", str(tmp_path / "study")]
+    with alone_in(tmp_path / "study"):
+        done = foreshade(*verb, "--trials", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"foreshade: --out {tmp_path / 'study'}: expected a folder that no other command works in, found one at "
+        "it: wait for its end, or give another folder\n"
+    )
+    assert {p.name: p.read_bytes() for p in (tmp_path / "study").iterdir() if p.name != LOCK} == files
+    with alone_in(tmp_path / "study"):
+        pass  # a command that has ended keeps nobody out
 
 
 def test_a_scenario_that_has_one_workload_alone_is_refused(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def rules_tune(
 
     The front is written as HTML, JSON and a YAML for each point.
     """
+    from foreshade.adapters.app.folder_lock import alone_in  # noqa: PLC0415
     from foreshade.adapters.app.rules_front import write_front  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415
@@ -89,9 +90,9 @@ def rules_tune(
     knobs = load_rules(rules)
     load_scenario(scenario)
     check(out, goals)
-    train = Ground.of(scenario, "train", components=components, most=worlds)
-    validate = Ground.of(scenario, "validate", components=components)
-    with _bar(f"tune the rules on {scenario}") as on_progress:
+    with alone_in(out), _bar(f"tune the rules on {scenario}") as on_progress:
+        train = Ground.of(scenario, "train", components=components, most=worlds)
+        validate = Ground.of(scenario, "validate", components=components)
         front = search(
             out,
             scenario,
@@ -103,7 +104,7 @@ def rules_tune(
             objectives=goals,
             on_progress=on_progress,
         )
-    page = write_front(front, out)
+        page = write_front(front, out)
     if as_json:
         _say(json.dumps(front.to_dict(), indent=1))
     else:

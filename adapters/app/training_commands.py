@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from foreshade.adapters.app.folder_lock import alone_in
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
 from foreshade.envs.knobs import MOST_SEED
@@ -77,7 +78,7 @@ def tune(
     from foreshade.training.tune import BEST  # noqa: PLC0415  loads torch
     from foreshade.training.tune import tune as run  # noqa: PLC0415
 
-    with _bar(f"tune {said.scenario}") as on_progress:
+    with alone_in(out), _bar(f"tune {said.scenario}") as on_progress:
         run(out, said, _environments(said.scenario), trials, on_progress)
     sys.stdout.write(f"{out / BEST}\n")
 
