@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,11 +109,35 @@ def test_a_despawn_that_fails_after_the_drain_gives_the_traffic_back(tmp_path: P
     assert world.observe().vms.state[slot] == VmState.RUNNING
 
 
-def test_the_log_of_another_cluster_is_not_taken(tmp_path: Path) -> None:
+def refusal(folder: Path, **changes: Any) -> str:
+    """Why the log of the folder is not taken for a scenario with changes."""
+    with pytest.raises(InputError) as refused:
+        durable(folder, **changes)
+    return str(refused.value).removeprefix(f"{folder / 'world.jsonl'}")
+
+
+def test_the_log_of_another_cluster_is_refused_by_what_differs(tmp_path: Path) -> None:
+    durable(tmp_path).close()
     log = tmp_path / "world.jsonl"
+    assert refusal(tmp_path, prices={"electricity": 0.5}) == (
+        ': expected the cluster that was begun there, prices.electricity "us-va-commercial"; found '
+        "prices.electricity 0.5: put that back, or give another state_dir"
+    )
+    begun = log.read_text()
+    log.write_text(begun.replace('"vms":8', '"vms":9').replace('"seed":0', '"seed":7', 1))
+    assert ", vms 9, seed 7; found vms 8, seed 0: " in refusal(tmp_path)
     log.write_text('{"scenario":"other"}\n')
-    with pytest.raises(InputError, match="expected the log of"):
-        durable(tmp_path)
+    assert refusal(tmp_path) == ':1: expected the head of a simulated cluster, found {"scenario": "other"}'
+
+
+def test_a_log_that_says_less_is_taken(tmp_path: Path) -> None:
+    durable(tmp_path).close()
+    log = tmp_path / "world.jsonl"
+    head, *rest = log.read_text().splitlines()
+    said = json.loads(head)
+    del said["of"]  # as logs began before scenarios stood in them
+    log.write_text("\n".join([json.dumps(said), *rest, ""]))
+    durable(tmp_path).close()
 
 
 def test_a_log_that_cannot_be_written_touches_nothing(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from foreshade._core import ClusterState
+from foreshade.adapters.simulated_durable.head import check_head, head_of
 from foreshade.adapters.simulated_durable.labels import labels_of
 from foreshade.adapters.simulated_durable.log import WorldLog
 from foreshade.adapters.simulated_durable.names import Memory, Names, host_name, rack_name
 from foreshade.adapters.simulated_durable.steps import Sight, Step, back_of, standing_of, steps_of
-from foreshade.envs.errors import ActionError, InputError, WorldError
+from foreshade.envs.errors import ActionError, WorldError
 from foreshade.envs.inventory import HostFacts, Inventory, VmFacts
 from foreshade.envs.model.action import Action, ActionKind, Allocation, Outcome, Plan, PowerTarget, five
 from foreshade.envs.model.state import HostState, VmState
@@ -75,17 +76,11 @@ class DurableSimulatedWorld:
         hosts = self._state.hosts
         self._names = Names(simulated.workload, len(hosts.state), int(hosts.rack.max()) + 1)
         self._labels = labels_of(simulated)
-        head = {
-            "scenario": simulated.scenario.name,
-            "variant": simulated.scenario.variant,
-            "workload": simulated.workload.source,
-            "vms": len(simulated.workload.vms),
-            "seed": seed,
-        }
+        head = head_of(simulated, seed)
         entries = self._log.read()
         first = next(entries, None)
-        if first is not None and first != head:
-            raise InputError(f"{log}: expected the log of {head}, found one of {first}")
+        if first is not None:
+            check_head(log, first, head)
         for entry in entries:
             self._replay(entry)
         self._log.open()
