@@ -23,6 +23,7 @@ from foreshade.agents.guard import Seen
 from foreshade.agents.journal import Journal
 from foreshade.agents.plan import ActionState, PlannedAction, PlanRecord, PlanState
 from foreshade.agents.validation import Booked, dependencies, stale
+from foreshade.envs.elapsed import elapsed_s
 from foreshade.envs.errors import PlanError, WorldError
 from foreshade.envs.extras import require
 from foreshade.envs.inventory import ControlledWorld
@@ -246,7 +247,7 @@ class PlanExecutor:
             log.warning("action %s: %s", action.order.key, error)
             return action
         mine = plan.id in self._mine
-        late = self._now_s() - action.begun_s > self._knobs.deadline_s
+        late = elapsed_s(action.begun_s, self._now_s()) > self._knobs.deadline_s
         if standing is Standing.UNDER_WAY and not late:
             outcomes["under way"] += 1
             return action

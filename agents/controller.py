@@ -185,7 +185,8 @@ class Controller:
         state = self.world.observe().copy()
         inventory = self.world.inventory()
         draining = self.journal.controls().draining
-        return Seen(state, inventory, self.world.clock.now_s(), draining, tuple(self._windows()))
+        clock = self.world.clock
+        return Seen(state, inventory, clock.now_s(), draining, tuple(self._windows()), clock.calendar_s())
 
     def _begin(self, plan: PlanRecord) -> None:
         """An approved plan is checked again: it was made on an older state."""

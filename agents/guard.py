@@ -7,6 +7,7 @@ emptied and switched off whole, or left alone.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from pydantic import Field, field_validator, model_validator
 from foreshade._core import ClusterState
 from foreshade.agents.plan import ActionState, Mode, PlannedAction
 from foreshade.envs.affinity_labels import broken
+from foreshade.envs.elapsed import elapsed_s
 from foreshade.envs.inventory import Inventory
 from foreshade.envs.knobs import Knobs
 from foreshade.envs.model.action import ActionKind, PowerTarget
@@ -101,6 +103,7 @@ class Seen:
     now_s: float  # Unix time
     draining: frozenset[str] = frozenset()
     windows: tuple[Window, ...] = ()
+    calendar_s: float | None = None  # Unix time of windows, where the machine's clock was set; None = now_s
 
     @property
     def places(self) -> dict[str, str]:
@@ -234,8 +237,9 @@ class Guard:
         return "", ""
 
     def _windows(self, seen: Seen) -> Iterator[Window]:
+        now_s = seen.now_s if seen.calendar_s is None else seen.calendar_s
         for window in (*self.knobs.windows, *seen.windows):
-            if window.start_s <= seen.now_s < window.end_s:
+            if window.start_s <= now_s < window.end_s:
                 yield window
 
     def _window(self, order: Order, seen: Seen) -> str:
@@ -266,12 +270,12 @@ class Guard:
         times = moved.get(order.vm, ())
         if times:
             rest = min(self.knobs.vm_cooldown_s * 2.0 ** (len(times) - 1), self.knobs.most_cooldown_s)
-            since = seen.now_s - times[-1]
+            since = min(elapsed_s(time_s, seen.now_s) for time_s in times)
             if since < rest:
                 return f"VM {order.vm} moved {since:.0f} s ago, rests {rest:.0f} s after {len(times)} moves in a day"
         times = moved.get(f"host {order.host}", ())
-        if times and seen.now_s - times[-1] < self.knobs.destination_cooldown_s:
-            since = seen.now_s - times[-1]
+        since = min((elapsed_s(time_s, seen.now_s) for time_s in times), default=math.inf)
+        if since < self.knobs.destination_cooldown_s:
             return f"host {order.host} took a VM {since:.0f} s ago, rests {self.knobs.destination_cooldown_s:g} s"
         return ""
 

@@ -12,6 +12,7 @@ from foreshade.agents.journal import Journal
 from foreshade.agents.plan import ActionState, Mode, PlannedAction, PlanRecord, PlanState
 from foreshade.agents.proposal import Proposal
 from foreshade.agents.validation import Booked, stale
+from foreshade.envs.elapsed import elapsed_s
 from foreshade.envs.errors import PlanError
 
 Explain = Callable[[Explained, Seen], Mapping[str, Any]]
@@ -59,7 +60,7 @@ class Planner:
     def _drop_old_advice(self, seen: Seen) -> None:
         """End advice that nobody took in time and that no newer plan has replaced: nothing more was to be advised."""
         for plan in self._journal.open_plans():
-            old = seen.now_s - plan.created_s >= self._advice_s()
+            old = elapsed_s(plan.created_s, seen.now_s) >= self._advice_s()
             if plan.state is PlanState.RECOMMENDED and plan.mode is Mode.ADVISE and old:
                 self.supersede(plan, f"nobody approved it within {self._advice_s():g} s", seen.now_s)
 
@@ -110,7 +111,7 @@ class Planner:
                 continue
             booked: Booked = {}
             orders = [action.order for action in plan.actions if action.open]
-            fresh = seen.now_s - plan.created_s < self._advice_s()
+            fresh = elapsed_s(plan.created_s, seen.now_s) < self._advice_s()
             if fresh and orders and not any(stale(order, seen, booked) for order in orders):
                 return plan
         return None

@@ -59,7 +59,11 @@ class Clock(Protocol):
     """Tells the time; of a simulated world its own."""
 
     def now_s(self) -> float:
-        """Unix time in seconds; never runs backwards."""
+        """Unix time in seconds; never runs backwards. For durations, and for what is written down."""
+        ...
+
+    def calendar_s(self) -> float:
+        """Unix time in seconds as calendars mean it: it follows a clock that is set, forward or back."""
         ...
 
 

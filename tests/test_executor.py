@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,13 +222,15 @@ def test_a_full_disk_under_the_world_fails_the_action_and_not_the_controller(tmp
     assert "the world is closed" in done.actions[0].reason
 
 
-def test_what_is_not_done_by_its_deadline_is_taken_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("off_s", [-300.0, 86_400.0])  # ahead: by a controller whose clock was set back since
+def test_what_is_not_done_by_its_deadline_is_taken_back(tmp_path: Path, off_s: float) -> None:
     cluster = Cluster(tmp_path, {"memory": "hangs", "restore": ""}, deadline_s=100.0)
     plan = cluster.approved(reshape(0, five([5_000.0, 4_000.0, 0.0, 0.0, 0.0])))
     order = plan.actions[0].order
     begun = plan.to(PlanState.ONGOING)
     cluster.kept.step_plan(begun, plan.state, 0.0)
-    intent = plan.actions[0].to(ActionState.ONGOING)
+    begun_s = cluster.world.clock.now_s() + off_s
+    intent = replace(plan.actions[0].to(ActionState.ONGOING), begun_s=begun_s)
     cluster.kept.step_action(plan.id, intent, 0.0)
     cluster.world.carry_out(order, 1.0)  # half done; then the controller died for longer than the deadline
     assert cluster.executor.settle(cluster.look) == {"compensated": 1}

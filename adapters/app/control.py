@@ -362,7 +362,7 @@ def _windows(book: MaintenanceBook, world: ControlledWorld) -> Callable[[], Sequ
 
     def known() -> Sequence[Window]:
         try:
-            return book.guard_windows(world.clock.now_s(), _WINDOWS_AHEAD_S, world.inventory())
+            return book.guard_windows(world.clock.calendar_s(), _WINDOWS_AHEAD_S, world.inventory())
         except InputError as error:
             log.error("maintenance: %s", error)
             return ()

@@ -31,6 +31,7 @@ from foreshade.adapters.libvirt_world.removal import remove_domain
 from foreshade.adapters.libvirt_world.save_image import twin
 from foreshade.adapters.libvirt_world.settings import TemplateSettings
 from foreshade.adapters.libvirt_world.volumes import make_overlays
+from foreshade.envs.elapsed import elapsed_s
 from foreshade.envs.errors import ActionError, ForeshadeError, WorldError
 from foreshade.envs.model.action import ActionKind, Boot
 from foreshade.envs.model.state import VmKind
@@ -104,7 +105,7 @@ class Spawning:
             if self._ready_noted(record) and (self._hands.traffic is None or server is not None):
                 return Standing.DONE
         template = self._hands.template(self._app(order))
-        young = self._hands.now_s() - record.made_s < template.boot_s
+        young = elapsed_s(record.made_s, self._hands.now_s()) < template.boot_s
         return Standing.UNDER_WAY if young and not self._ready(order, found, template) else Standing.HALF_DONE
 
     def compensate(self, order: Order, deadline: Deadline) -> Result:
@@ -249,7 +250,7 @@ class Spawning:
             return Result(Standing.DONE)
         template = hands.template(record.app, record.template)
         if not deadline.until(lambda: self._ready(order, None, template)):
-            over = hands.now_s() - record.made_s >= template.boot_s
+            over = elapsed_s(record.made_s, hands.now_s()) >= template.boot_s
             if over:
                 return failed(
                     Standing.HALF_DONE,

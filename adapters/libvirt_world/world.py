@@ -273,7 +273,7 @@ class LibvirtWorld:
         found = list(troubles_of(self._cluster, self._sightings))
         # It is also asked why nothing could be observed: then there is no inventory.
         labels = "" if self._view is None else contradiction(self.inventory().vms)
-        found = [*found, *filter(None, [labels, self.upkeep.trouble])]
+        found = [*found, *filter(None, [labels, self.upkeep.trouble, self.clock.trouble])]
         return [*found, *self._outside.troubles, *self._hands.abilities]
 
     def close(self) -> None:

@@ -39,6 +39,10 @@ class WorldClock:
         """Start of the workload plus what has been played."""
         return self._world.start_s + self._world.tick * self._world.tick_s
 
+    def calendar_s(self) -> float:
+        """The same: nobody sets it."""
+        return self.now_s()
+
 
 class DurableSimulatedWorld:
     """A simulated cluster in a file; see the package."""

@@ -57,6 +57,10 @@ class Lease:
         self.holder = holder or this_process()
         self.epoch = 0  # 0 = not held
         self._until_s = 0.0
+        self._seen: tuple[int, float] | None = (
+            None  # epoch and expiry of another's lease, when we looked last
+        )
+        self._looked_s = self._free_s = 0.0  # steady times: of that look, and at which that lease ends
         self.waited_for = False  # taken from a holder that fell silent: a call of its may still be on its way
 
     def acquire(self) -> bool:
@@ -70,7 +74,12 @@ class Lease:
                 if row is None:
                     connection.execute(leases.insert().values(cluster=self._cluster, epoch=1, **ours))
                     epoch = 1
-                elif row.holder == self.holder or row.released or row.expires_s <= now_s or _dead(row.holder):
+                elif (
+                    row.holder == self.holder
+                    or row.released
+                    or self._expired(row, now_s)
+                    or _dead(row.holder)
+                ):
                     epoch = row.epoch + 1
                     done = connection.execute(
                         update(leases)
@@ -86,6 +95,21 @@ class Lease:
         self.epoch, self._until_s = epoch, begun + self._length_s
         self.waited_for = row is not None and not row.released and not _dead(row.holder)
         return True
+
+    def _expired(self, row: LeaseRow, now_s: float) -> bool:
+        """Whether what is left of another's lease has passed, by the steady clock from when we first saw it as it is.
+
+        A clock that is set forward ends no lease that we see renewed: what changed since we looked last was written
+        since. One that is set back keeps us waiting for one length at most.
+        """
+        steady_s, written = self._steady_s(), (row.epoch, row.expires_s)
+        if written != self._seen:
+            left_s = min(row.expires_s - now_s, self._length_s)
+            if self._seen is not None:
+                left_s = max(left_s, self._looked_s + self._length_s - steady_s)
+            self._seen, self._free_s = written, steady_s + left_s
+        self._looked_s = steady_s
+        return steady_s >= self._free_s
 
     def renew(self) -> None:
         """Keep it for another length.
