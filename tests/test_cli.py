@@ -398,6 +398,34 @@ def test_components_are_tried_with_and_without_and_stand_in_json_and_report(
     assert refused.stderr.splitlines() == ["foreshade: --ablate: expected the agent rules or ham, found dvfs"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["nowhere"], "No such command 'nowhere'; see 'foreshade --help'"),
+        (
+            ["evaluate", "--sed", "1"],
+            "evaluate: No such option: --sed (Possible options: --seed, --seeds); see ",
+        ),
+        (["evaluate", "--seed", "-1"], "evaluate: Invalid value for '--seed': "),
+        (
+            ["scenario", "validate"],
+            "scenario validate: Missing argument 'files'; see 'foreshade scenario validate --",
+        ),
+    ],
+)
+def test_words_that_no_command_takes_are_one_line(words: list[str], expected: str) -> None:
+    done = foreshade(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"foreshade: {expected}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_command_without_words_shows_its_help() -> None:
+    done = foreshade("scenario")
+    assert done.returncode == 2
+    assert "validate" in done.stderr
+
+
 ENTRY = [sys.executable, "-c", "from foreshade_command import main; main()", "scenario", "list"]
 
 

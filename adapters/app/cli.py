@@ -110,9 +110,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     try:
         try:
-            app()
+            status = app(standalone_mode=False, prog_name="foreshade")
         finally:
             sys.stdout.flush()  # here, where a full disk can still be said
+        sys.exit(status)
+    except _UsageError as error:
+        sys.stderr.write(_misused(error))
+        sys.exit(2)
     except _EndedError:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)  # so that who waits is told of the signal
@@ -130,6 +134,20 @@ def main() -> None:
         _drop_output()
         print(f"foreshade: the output cannot be written: {error.strerror}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+
+
+#: Of click, or of the copy of it inside typer.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def _misused(error: Any) -> str:
+    """What is wrong with the words of a command, in one line; the whole help where there were none."""
+    said: str = error.format_message()
+    if error.ctx is None or said == error.ctx.get_help():
+        return f"{said}\n"
+    path = error.ctx.command_path
+    where = path.removeprefix("foreshade").strip()
+    return f"foreshade: {where}{': ' if where else ''}{' '.join(said.split()).rstrip('.')}; see '{path} --help'\n"
 
 
 class _EndedError(SystemExit):
