@@ -137,7 +137,7 @@ bool Packing::missed_lately(std::size_t h, float room_mib) const {
     constexpr float kChange = 0.03F;
     const Miss& miss = missed_[h];
     return knobs_.near > 0 && miss.here >= 0 && tick_ - miss.tick < kTicks && n_here_[h] >= miss.here &&
-           hosts_.mean[0][h] >= miss.mean_mhz * (1.0F - kChange) && room_mib <= miss.room_mib * (1.0F + kChange);
+           hosts_.bears[h].mean[0] >= miss.mean_mhz * (1.0F - kChange) && room_mib <= miss.room_mib * (1.0F + kChange);
 }
 
 std::vector<std::int32_t> Packing::drain(const DrainBudget& budget, std::span<const float> price_usd,
@@ -272,7 +272,7 @@ std::vector<std::int32_t> Packing::drain_in_turn(std::span<const Hope> hopes, co
                 misses = 0;
                 offers.push({gain, &*hope});
             } else if (drained.empty()) { // else it is the plan that has taken its room
-                missed_[h] = {tick_, n_here_[h], hosts_.mean[0][h], room_mib};
+                missed_[h] = {tick_, n_here_[h], hosts_.bears[h].mean[0], room_mib};
             }
         }
         if (offers.empty()) break;

@@ -21,6 +21,10 @@ Vec4 splat(float x) {
     return Vec4{x, x, x, x};
 }
 
+void store4(float* p, Vec4 v) {
+    std::memcpy(p, &v, sizeof(v));
+}
+
 Vec4 sqrt4(Vec4 v) {
 #if defined(__SSE__) && !defined(__clang__) // clang has no such builtin, and finds the instruction by itself
     return __builtin_ia32_sqrtps(v);
@@ -69,85 +73,54 @@ float expected_excess(float excess, float sigma) {
     return excess4(splat(excess), splat(std::max(sigma, kLeastSigma)))[0];
 }
 
-void HostSet::resize(std::size_t n) {
-    n_ = n;
-    const std::size_t room = padded(n);
-    for (std::size_t r = 0; r < kDense; ++r) {
-        mean[r].assign(room, 0.0F);
-        variance[r].assign(room, 0.0F);
-        capacity[r].assign(room, 1.0F);
-        overhead[r].assign(room, 0.0F);
-    }
-    credit.assign(room, 0.0F);
-    inverse_cpu.assign(room, 1.0F);
-    curve.assign(room, 0);
-}
-
 void HostSet::clear_loads() {
-    for (std::size_t r = 0; r < kDense; ++r) {
-        std::fill(mean[r].begin(), mean[r].end(), 0.0F);
-        std::fill(variance[r].begin(), variance[r].end(), 0.0F);
-    }
-    std::fill(credit.begin(), credit.end(), 0.0F);
+    std::fill(bears.begin(), bears.end(), Load{});
 }
 
 void HostSet::add(std::size_t i, const Load& load, float sign) {
-    for (std::size_t r = 0; r < kDense; ++r) {
-        mean[r][i] += sign * load.mean[r];
-        variance[r][i] += sign * load.variance[r];
-    }
-    credit[i] += sign * load.credit;
+    Load& here = bears[i];
+    store4(here.mean.data(), load4(here.mean.data()) + splat(sign) * load4(load.mean.data()));
+    store4(here.variance.data(), load4(here.variance.data()) + splat(sign) * load4(load.variance.data()));
+    here.credit += sign * load.credit;
 }
 
 void HostSet::set_sum(std::size_t i, std::span<const std::int32_t> vms, std::span<const Load> loads) {
     Vec4 means{};
     Vec4 variances{};
     float credits = 0.0F;
-    const Vec4 more{overhead[0][i], overhead[1][i], overhead[2][i], overhead[3][i]};
+    const Vec4 more = load4(has_[i].overhead.data());
     for (const std::int32_t vm : vms) { // in the order in which add() would take them, so to the same bits
         const Load& load = loads[static_cast<std::size_t>(vm)];
         means += load4(load.mean.data()) + more;
         variances += load4(load.variance.data());
         credits += load.credit + more[0];
     }
-    for (std::size_t r = 0; r < kDense; ++r) {
-        mean[r][i] = means[r];
-        variance[r][i] = variances[r];
-    }
-    credit[i] = credits;
-}
-
-void HostSet::copy_loads(const HostSet& other) {
-    for (std::size_t r = 0; r < kDense; ++r) {
-        mean[r] = other.mean[r];
-        variance[r] = other.variance[r];
-    }
-    credit = other.credit;
+    store4(bears[i].mean.data(), means);
+    store4(bears[i].variance.data(), variances);
+    bears[i].credit = credits;
 }
 
 ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
-    : prices_(prices), n_hosts_(hosts.cores.size()), curve_(n_hosts_) {
+    : prices_(prices), n_hosts_(hosts.cores.size()) {
     const std::size_t n = n_hosts_;
+    const auto of_all = std::make_shared<std::vector<HostHas>>(padded(n));
     if (hosts.capacity.size() != n * kResources || hosts.vm_overhead.size() != n * kResources ||
         hosts.power_w.size() != n * 11)
         throw std::invalid_argument("expected cost: expected capacity and overhead (n, 5), power (n, 11) for n = " +
                                     std::to_string(n) + " hosts");
     std::vector<std::pair<float, std::int32_t>> kinds; // CPU capacity and cores of each curve
-    for (std::size_t r = 0; r < kDense; ++r) {
-        capacity_[r].resize(n);
-        overhead_[r].resize(n);
-    }
     for (std::size_t h = 0; h < n; ++h) {
+        HostHas& has = (*of_all)[h];
         for (std::size_t r = 0; r < kDense; ++r) {
-            capacity_[r][h] = hosts.capacity[h * kResources + r];
-            overhead_[r][h] = hosts.vm_overhead[h * kResources + r];
-            if (r < 2 && !(capacity_[r][h] > 0.0F)) // an unmeasured link is no obstacle
+            has.capacity[r] = hosts.capacity[h * kResources + r];
+            has.overhead[r] = hosts.vm_overhead[h * kResources + r];
+            if (r < 2 && !(has.capacity[r] > 0.0F)) // an unmeasured link is no obstacle
                 throw std::invalid_argument("expected cost: host " + std::to_string(h) +
                                             ": expected a positive capacity of resource " + std::to_string(r));
         }
         std::array<float, 11> watts{};
         std::copy_n(hosts.power_w.data() + h * 11, 11, watts.begin());
-        const std::pair kind{capacity_[0][h], hosts.cores[h]};
+        const std::pair kind{has.capacity[0], hosts.cores[h]};
         std::size_t c = 0;
         while (c < kinds.size() && !(kinds[c] == kind && watts_[c] == watts)) ++c;
         if (c == kinds.size()) {
@@ -162,8 +135,10 @@ ExpectedCost::ExpectedCost(const CostPrices& prices, const CostHosts& hosts)
                 late_usd_h_.push_back(prices.late_usd_mhz_h * late(share) * share * kind.first);
             }
         }
-        curve_[h] = static_cast<std::int32_t>(c * kStride);
+        has.inverse_cpu = 1.0F / has.capacity[0];
+        has.curve = static_cast<std::int32_t>(c * kStride);
     }
+    has_ = of_all;
     running_.resize(late_usd_h_.size());
     set_energy_price(0.0F);
 }
@@ -187,52 +162,70 @@ void ExpectedCost::set_energy_price(float usd_kwh) {
 }
 
 float ExpectedCost::power_w(std::size_t host, float share) const {
-    return PowerCurve(watts_[static_cast<std::size_t>(curve_[host]) / kStride])(share);
+    return PowerCurve(watts_[static_cast<std::size_t>((*has_)[host].curve) / kStride])(share);
 }
 
 void ExpectedCost::select(std::span<const std::int32_t> hosts, HostSet& out) const {
-    out.resize(hosts.size());
-    for (std::size_t i = 0; i < hosts.size(); ++i) {
-        const auto h = static_cast<std::size_t>(hosts[i]);
-        for (std::size_t r = 0; r < kDense; ++r) {
-            out.capacity[r][i] = capacity_[r][h];
-            out.overhead[r][i] = overhead_[r][h];
-        }
-        out.inverse_cpu[i] = 1.0F / capacity_[0][h];
-        out.curve[i] = curve_[h];
+    out.n_ = hosts.size();
+    out.bears.assign(padded(hosts.size()), Load{});
+    bool all = hosts.size() == n_hosts_;
+    for (std::size_t i = 0; i < hosts.size() && all; ++i) all = hosts[i] == static_cast<std::int32_t>(i);
+    if (all) {
+        out.kept_ = has_;
+    } else {
+        std::vector<HostHas> some(padded(hosts.size()));
+        for (std::size_t i = 0; i < hosts.size(); ++i) some[i] = (*has_)[static_cast<std::size_t>(hosts[i])];
+        out.kept_ = std::make_shared<const std::vector<HostHas>>(std::move(some));
     }
+    out.has_ = out.kept_->data();
 }
 
 Load ExpectedCost::standing(const HostSet& hosts, std::size_t i, const Load& vm) {
     Load load = vm;
-    for (std::size_t r = 0; r < kDense; ++r) load.mean[r] += hosts.overhead[r][i];
-    load.credit += hosts.overhead[0][i]; // so that the mean credit of a host is a quotient of sums
+    const HostHas& has = hosts.has(i);
+    for (std::size_t r = 0; r < kDense; ++r) load.mean[r] += has.overhead[r];
+    load.credit += has.overhead[0]; // so that the mean credit of a host is a quotient of sums
     return load;
 }
 
+// A row of each host, and of what is one number a host a column.
 struct ExpectedCost::Four {
-    std::array<Vec4, kDense> mean, variance, capacity;
+    std::array<Vec4, 4> mean, variance, capacity;
     Vec4 credit, inverse_cpu;
-    const std::int32_t* curve;
+    std::array<std::int32_t, 4> curve;
 };
 
-[[gnu::always_inline]] inline ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) const {
+namespace {
+
+// A resource of four hosts.
+template <int kResource> [[gnu::always_inline]] inline Vec4 column_of(const std::array<Vec4, 4>& rows) {
+    constexpr int kR = kResource;
+    const Vec4 low = __builtin_shufflevector(rows[0], rows[1], kR, kR + 4, kR, kR + 4);
+    const Vec4 high = __builtin_shufflevector(rows[2], rows[3], kR, kR + 4, kR, kR + 4);
+    return __builtin_shufflevector(low, high, 0, 1, 4, 5);
+}
+
+} // namespace
+
+[[gnu::always_inline]] inline ExpectedCost::Four ExpectedCost::load_four(const HostSet& hosts, std::size_t i) {
     Four x;
-    for (std::size_t r = 0; r < kDense; ++r) {
-        x.mean[r] = load4(hosts.mean[r].data() + i);
-        x.variance[r] = load4(hosts.variance[r].data() + i);
-        x.capacity[r] = load4(hosts.capacity[r].data() + i);
+    const Load* const bears = hosts.bears.data() + i;
+    const HostHas* const has = hosts.has_ + i;
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+        x.mean[lane] = load4(bears[lane].mean.data());
+        x.variance[lane] = load4(bears[lane].variance.data());
+        x.capacity[lane] = load4(has[lane].capacity.data());
+        x.curve[lane] = has[lane].curve;
     }
-    x.credit = load4(hosts.credit.data() + i);
-    x.inverse_cpu = load4(hosts.inverse_cpu.data() + i);
-    x.curve = hosts.curve.data() + i;
+    x.credit = Vec4{bears[0].credit, bears[1].credit, bears[2].credit, bears[3].credit};
+    x.inverse_cpu = Vec4{has[0].inverse_cpu, has[1].inverse_cpu, has[2].inverse_cpu, has[3].inverse_cpu};
     return x;
 }
 
 [[gnu::always_inline]] inline Vec4 ExpectedCost::evaluate(const Four& x) const {
     const Vec4 zero{};
-    const Vec4 s2 = splat(prices_.sigma_scale * prices_.sigma_scale);
-    const Vec4 sd = sqrt4(max4(x.variance[0] * s2, splat(kLeastSigma * kLeastSigma)));
+    const Vec4 s2 = splat(prices_.sigma_scale * prices_.sigma_scale), least = splat(kLeastSigma * kLeastSigma);
+    const Vec4 sd = sqrt4(max4(column_of<0>(x.variance) * s2, least));
     const Vec4 to_steps = x.inverse_cpu * splat(static_cast<float>(kSteps));
     const auto running = [&](Vec4 cpu) {
         const Vec4 at = min4(max4(cpu * to_steps, zero), splat(static_cast<float>(kSteps)));
@@ -241,34 +234,40 @@ struct ExpectedCost::Four {
         Vec4 below{};
         Vec4 above{};
         for (int lane = 0; lane < 4; ++lane) {
-            const float* cost = running_.data() + x.curve[lane] + step[lane];
+            const float* cost = running_.data() + x.curve[static_cast<std::size_t>(lane)] + step[lane];
             below[lane] = cost[0];
             above[lane] = cost[1];
         }
         return below + (above - below) * part;
     };
-    // Unmet demand, without a root and a quotient where it is nothing: excess4() is 0 below kFarBelow.
-    const auto short_of = [&](std::size_t r) {
-        const Vec4 excess = x.mean[r] - x.capacity[r];
-        const Vec4 variance = max4(x.variance[r] * s2, splat(kLeastSigma * kLeastSigma));
-        const Vec4 near = splat(kSurelyFar) * variance;
-        if (!any4((excess > zero) | (excess * excess < near))) return zero;
-        return excess4(excess, sqrt4(variance));
+    const Vec4 mean = column_of<0>(x.mean);
+    const Vec4 usd = splat(0.5F) * (running(mean - sd) + running(mean + sd));
+    // Of which resources any of the hosts may be short: excess4() is 0 below kFarBelow.
+    Int4 near{};
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+        const Vec4 excess = x.mean[lane] - x.capacity[lane];
+        const Vec4 variance = max4(x.variance[lane] * s2, least);
+        near |= (excess > zero) | (excess * excess < splat(kSurelyFar) * variance);
+    }
+    if (!any4(near)) return usd; // most
+    const auto short_of = [&]<int kResource>() {
+        if (near[kResource] == 0) return zero;
+        const Vec4 excess = column_of<kResource>(x.mean) - column_of<kResource>(x.capacity);
+        return excess4(excess, sqrt4(max4(column_of<kResource>(x.variance) * s2, least)));
     };
-    Vec4 usd = splat(0.5F) * (running(x.mean[0] - sd) + running(x.mean[0] + sd));
-    Vec4 unmet = splat(prices_.unmet_usd_h[0]) * short_of(0);
-    const Vec4 short_memory = short_of(1);
+    Vec4 unmet = splat(prices_.unmet_usd_h[0]) * short_of.template operator()<0>();
+    const Vec4 short_memory = short_of.template operator()<1>();
     unmet += splat(prices_.unmet_usd_h[1]) * short_memory;
     if (any4(short_memory > zero)) {
         // Not bounded by all of the CPU: a host that swaps must be worth less with each VM more, or nobody would
         // begin to relieve it.
-        const Vec4 lost = splat(prices_.swap_factor) * short_memory / x.capacity[1];
-        unmet += splat(prices_.unmet_usd_h[0]) * max4(x.mean[0], zero) * lost;
+        const Vec4 lost = splat(prices_.swap_factor) * short_memory / column_of<1>(x.capacity);
+        unmet += splat(prices_.unmet_usd_h[0]) * max4(mean, zero) * lost;
     }
-    unmet += splat(prices_.unmet_usd_h[2]) * short_of(2);
-    unmet += splat(prices_.unmet_usd_h[3]) * short_of(3);
-    if (any4(unmet > zero)) usd += unmet * max4(x.credit, zero) / max4(x.mean[0], splat(kLeastSigma));
-    return usd;
+    unmet += splat(prices_.unmet_usd_h[2]) * short_of.template operator()<2>();
+    unmet += splat(prices_.unmet_usd_h[3]) * short_of.template operator()<3>();
+    if (!any4(unmet > zero)) return usd;
+    return usd + unmet * max4(x.credit, zero) / max4(mean, splat(kLeastSigma));
 }
 
 void ExpectedCost::of_set(const HostSet& hosts, std::span<float> out) const {
@@ -281,11 +280,12 @@ void ExpectedCost::of_set(const HostSet& hosts, std::span<float> out) const {
 [[gnu::always_inline]] inline Vec4 ExpectedCost::four_with_vm(const HostSet& hosts, const Load& vm,
                                                               std::size_t i) const {
     Four x = load_four(hosts, i);
-    for (std::size_t r = 0; r < kDense; ++r) {
-        x.mean[r] += splat(vm.mean[r]) + load4(hosts.overhead[r].data() + i);
-        x.variance[r] += splat(vm.variance[r]);
+    const HostHas* const has = hosts.has_ + i;
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+        x.mean[lane] += load4(vm.mean.data()) + load4(has[lane].overhead.data());
+        x.variance[lane] += load4(vm.variance.data());
     }
-    x.credit += splat(vm.credit) + load4(hosts.overhead[0].data() + i);
+    x.credit += splat(vm.credit) + Vec4{has[0].overhead[0], has[1].overhead[0], has[2].overhead[0], has[3].overhead[0]};
     return evaluate(x);
 }
 
@@ -306,22 +306,25 @@ void ExpectedCost::with_vm(const HostSet& hosts, const Load& vm, std::span<float
 
 void ExpectedCost::with_vm_at(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> places,
                               std::span<float> out) const {
+    const Vec4 mean = load4(vm.mean.data()), variance = load4(vm.variance.data());
     for (std::size_t k = 0; k < places.size(); k += 4) {
         const std::uint32_t* const at = places.data() + k;
-        const auto gather = [at](const std::vector<float>& column) {
-            return Vec4{column[at[0]], column[at[1]], column[at[2]], column[at[3]]};
-        };
         Four x;
-        for (std::size_t r = 0; r < kDense; ++r) {
-            x.mean[r] = gather(hosts.mean[r]) + splat(vm.mean[r]) + gather(hosts.overhead[r]);
-            x.variance[r] = gather(hosts.variance[r]) + splat(vm.variance[r]);
-            x.capacity[r] = gather(hosts.capacity[r]);
+        Vec4 credit{}, overhead{}, inverse_cpu{};
+        for (std::size_t lane = 0; lane < 4; ++lane) {
+            const Load& load = hosts.bears[at[lane]];
+            const HostHas& has = hosts.has_[at[lane]];
+            x.mean[lane] = load4(load.mean.data()) + mean + load4(has.overhead.data());
+            x.variance[lane] = load4(load.variance.data()) + variance;
+            x.capacity[lane] = load4(has.capacity.data());
+            x.curve[lane] = has.curve;
+            const auto l = static_cast<int>(lane);
+            credit[l] = load.credit;
+            overhead[l] = has.overhead[0];
+            inverse_cpu[l] = has.inverse_cpu;
         }
-        x.credit = gather(hosts.credit) + splat(vm.credit) + gather(hosts.overhead[0]);
-        x.inverse_cpu = gather(hosts.inverse_cpu);
-        const std::array<std::int32_t, 4> curve{hosts.curve[at[0]], hosts.curve[at[1]], hosts.curve[at[2]],
-                                                hosts.curve[at[3]]};
-        x.curve = curve.data();
+        x.inverse_cpu = inverse_cpu;
+        x.credit = credit + splat(vm.credit) + overhead;
         const Vec4 usd = evaluate(x);
         for (int lane = 0; lane < 4; ++lane) out[at[lane]] = usd[lane];
     }
@@ -329,27 +332,24 @@ void ExpectedCost::with_vm_at(const HostSet& hosts, const Load& vm, std::span<co
 
 void ExpectedCost::of_host_each(const HostSet& hosts, std::size_t i, std::span<const std::int32_t> vms,
                                 std::span<const Load> loads, float sign, std::span<float> out) const {
-    Four host;
-    for (std::size_t r = 0; r < kDense; ++r) {
-        host.mean[r] = splat(hosts.mean[r][i]) + splat(sign * hosts.overhead[r][i]);
-        host.variance[r] = splat(hosts.variance[r][i]);
-        host.capacity[r] = splat(hosts.capacity[r][i]);
-    }
-    host.credit = splat(hosts.credit[i]) + splat(sign * hosts.overhead[0][i]);
-    host.inverse_cpu = splat(hosts.inverse_cpu[i]);
-    const std::array<std::int32_t, 4> curve{hosts.curve[i], hosts.curve[i], hosts.curve[i], hosts.curve[i]};
-    host.curve = curve.data();
+    Four x;
+    const Load& bears = hosts.bears[i];
+    const HostHas& has = hosts.has(i);
+    const Vec4 mean = load4(bears.mean.data()) + splat(sign) * load4(has.overhead.data());
+    const Vec4 variance = load4(bears.variance.data());
+    const float credit = bears.credit + sign * has.overhead[0];
+    x.capacity.fill(load4(has.capacity.data()));
+    x.inverse_cpu = splat(has.inverse_cpu);
+    x.curve.fill(has.curve);
     for (std::size_t k = 0; k < vms.size(); k += 4) {
         std::array<const Load*, 4> four{};
-        for (std::size_t lane = 0; lane < 4; ++lane) // what there are too few of is looked at twice
+        for (std::size_t lane = 0; lane < 4; ++lane) { // what there are too few of is looked at twice
             four[lane] = &loads[static_cast<std::size_t>(vms[std::min(k + lane, vms.size() - 1)])];
-        const auto gather = [&](auto&& of) { return Vec4{of(*four[0]), of(*four[1]), of(*four[2]), of(*four[3])}; };
-        Four x = host;
-        for (std::size_t r = 0; r < kDense; ++r) {
-            x.mean[r] += splat(sign) * gather([r](const Load& load) { return load.mean[r]; });
-            x.variance[r] += splat(sign) * gather([r](const Load& load) { return load.variance[r]; });
+            x.mean[lane] = mean + splat(sign) * load4(four[lane]->mean.data());
+            x.variance[lane] = variance + splat(sign) * load4(four[lane]->variance.data());
         }
-        x.credit += splat(sign) * gather([](const Load& load) { return load.credit; });
+        x.credit =
+            splat(credit) + splat(sign) * Vec4{four[0]->credit, four[1]->credit, four[2]->credit, four[3]->credit};
         const Vec4 usd = evaluate(x);
         for (std::size_t lane = 0; lane < std::min<std::size_t>(4, vms.size() - k); ++lane)
             out[k + lane] = usd[static_cast<int>(lane)];
@@ -358,28 +358,28 @@ void ExpectedCost::of_host_each(const HostSet& hosts, std::size_t i, std::span<c
 
 float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
     const std::size_t first = i / 4 * 4;
-    const auto lane = static_cast<int>(i - first);
     const Load load = standing(hosts, i, vm);
+    const Vec4 mean = splat(sign) * load4(load.mean.data()), variance = splat(sign) * load4(load.variance.data());
     Four x = load_four(hosts, first);
-    for (std::size_t r = 0; r < kDense; ++r) {
-        x.mean[r] += splat(sign * load.mean[r]);
-        x.variance[r] += splat(sign * load.variance[r]);
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+        x.mean[lane] += mean;
+        x.variance[lane] += variance;
     }
     x.credit += splat(sign * load.credit);
-    return evaluate(x)[lane];
+    return evaluate(x)[static_cast<int>(i - first)];
 }
 
 ExpectedCost::Split ExpectedCost::split(const HostSet& hosts, std::size_t i, const Load& vm, float sign,
                                         float usd) const {
     const Load load = standing(hosts, i, vm);
-    const float mean = hosts.mean[0][i] + sign * load.mean[0];
-    const float variance = hosts.variance[0][i] + sign * load.variance[0];
+    const float mean = hosts.bears[i].mean[0] + sign * load.mean[0];
+    const float variance = hosts.bears[i].variance[0] + sign * load.variance[0];
     const float sd = std::sqrt(std::max(variance, kLeastSigma * kLeastSigma)) * prices_.sigma_scale;
-    const auto curve = static_cast<std::size_t>(hosts.curve[i]);
+    const auto curve = static_cast<std::size_t>(hosts.has(i).curve);
     Split split{0.0F, 0.0F, 0.0F};
     for (const float cpu : {mean - sd, mean + sd}) {
         const float steps = static_cast<float>(kSteps);
-        const float where = std::clamp(cpu * hosts.inverse_cpu[i] * steps, 0.0F, steps);
+        const float where = std::clamp(cpu * hosts.has(i).inverse_cpu * steps, 0.0F, steps);
         const auto step = static_cast<std::size_t>(where);
         const float part = where - static_cast<float>(step);
         const auto value = [&](const std::vector<float>& table) {
@@ -395,12 +395,12 @@ ExpectedCost::Split ExpectedCost::split(const HostSet& hosts, std::size_t i, con
 }
 
 float ExpectedCost::energy_usd_h(const HostSet& hosts, std::size_t i) const {
-    const float sd = std::sqrt(std::max(hosts.variance[0][i], kLeastSigma * kLeastSigma)) * prices_.sigma_scale;
-    const auto curve = static_cast<std::size_t>(hosts.curve[i]);
+    const float sd = std::sqrt(std::max(hosts.bears[i].variance[0], kLeastSigma * kLeastSigma)) * prices_.sigma_scale;
+    const auto curve = static_cast<std::size_t>(hosts.has(i).curve);
     const auto steps = static_cast<float>(kSteps);
     float usd = 0.0F;
-    for (const float cpu : {hosts.mean[0][i] - sd, hosts.mean[0][i] + sd}) {
-        const float where = std::clamp(cpu * hosts.inverse_cpu[i] * steps, 0.0F, steps);
+    for (const float cpu : {hosts.bears[i].mean[0] - sd, hosts.bears[i].mean[0] + sd}) {
+        const float where = std::clamp(cpu * hosts.has(i).inverse_cpu * steps, 0.0F, steps);
         const std::size_t k = curve + static_cast<std::size_t>(where);
         const float part = where - std::floor(where);
         const float below = running_[k] - late_usd_h_[k], above = running_[k + 1] - late_usd_h_[k + 1];

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -41,25 +42,33 @@ struct Load {
     float credit = 0.0F; // sum of credit * mean CPU
 };
 
-// A set of hosts and what they bear, column by column and padded to whole registers. Refilled, never re-allocated.
+// What a host can bear, and what its cost follows from.
+struct alignas(16) HostHas {
+    std::array<float, kDense> capacity{1.0F, 1.0F, 1.0F, 1.0F}, overhead{}; // of the hypervisor, for each VM
+    float inverse_cpu = 1.0F;
+    std::int32_t curve = 0; // offset of the host's running cost
+};
+
+// A set of hosts and what they bear: a record for each, padded to whole registers. Refilled, never re-allocated.
 class HostSet {
   public:
     std::size_t size() const { return n_; }
-    void resize(std::size_t n); // loads become 0
+    const HostHas& has(std::size_t i) const { return has_[i]; }
     void clear_loads();
     void add(std::size_t i, const Load& load, float sign = 1.0F);
 
     // The sum of those of `loads` that `vms` names, with the hypervisor's overhead of each, instead of what is there.
     void set_sum(std::size_t i, std::span<const std::int32_t> vms, std::span<const Load> loads);
     // Copies what is borne, not the hosts: for trials that are taken back.
-    void copy_loads(const HostSet& other);
+    void copy_loads(const HostSet& other) { bears = other.bears; }
 
-    std::array<std::vector<float>, kDense> mean, variance, capacity, overhead;
-    std::vector<float> credit, inverse_cpu;
-    std::vector<std::int32_t> curve; // offset of the host's running cost
+    std::vector<Load> bears; // (padded(n),)
 
   private:
+    friend class ExpectedCost;
     std::size_t n_ = 0;
+    std::shared_ptr<const std::vector<HostHas>> kept_; // (padded(n),) which others may share
+    const HostHas* has_ = nullptr;                     // its first
 };
 
 class ExpectedCost {
@@ -121,7 +130,7 @@ class ExpectedCost {
     float least_usd_mhz_h() const { return least_usd_mhz_h_; }
 
     // USD/h of a host that is on and has nothing to do.
-    float idle_usd_h(std::size_t host) const { return running_[static_cast<std::size_t>(curve_[host])]; }
+    float idle_usd_h(std::size_t host) const { return running_[static_cast<std::size_t>((*has_)[host].curve)]; }
 
     // W at a CPU share, as the curve has it.
     float power_w(std::size_t host, float share) const;
@@ -133,17 +142,16 @@ class ExpectedCost {
     struct Four; // four hosts in registers
     Split split(const HostSet& hosts, std::size_t i, const Load& vm, float sign, float usd_h) const;
     Vec4 evaluate(const Four& x) const;
-    Four load_four(const HostSet& hosts, std::size_t i) const;
+    static Four load_four(const HostSet& hosts, std::size_t i);
     Vec4 four_with_vm(const HostSet& hosts, const Load& vm, std::size_t i) const;
 
     CostPrices prices_;
     std::size_t n_hosts_ = 0;
-    std::array<std::vector<float>, kDense> capacity_, overhead_;
-    std::vector<std::int32_t> curve_;          // (n_hosts,) offset into running_
-    std::vector<std::array<float, 11>> watts_; // by curve
-    std::vector<float> late_usd_h_;            // (n_curves * kStride,)
-    std::vector<float> sampled_w_;             // likewise
-    std::vector<float> cpu_mhz_;               // by curve
+    std::shared_ptr<const std::vector<HostHas>> has_; // (padded(n_hosts),)
+    std::vector<std::array<float, 11>> watts_;        // by curve
+    std::vector<float> late_usd_h_;                   // (n_curves * kStride,)
+    std::vector<float> sampled_w_;                    // likewise
+    std::vector<float> cpu_mhz_;                      // by curve
     float least_usd_mhz_h_ = 0.0F;
     float usd_kwh_ = std::numeric_limits<float>::quiet_NaN(); // of which running_ is made
     std::vector<float> running_;                              // (n_curves * kStride,) USD/h: energy and lateness

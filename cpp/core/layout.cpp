@@ -33,18 +33,18 @@ bool Packing::lay_out(std::size_t budget, std::span<const float> rank, std::span
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         if (use_[h] != HostUse::target || n_here_[h] == 0) continue;
         order.push_back(static_cast<std::uint32_t>(h));
-        wanted += hosts_.mean[0][h];
+        wanted += hosts_.bears[h].mean[0];
     }
     std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
         const bool a_stays = n_fixed_[a] > 0, b_stays = n_fixed_[b] > 0;
         if (a_stays != b_stays) return a_stays;
         if (rank[a] != rank[b]) return rank[a] < rank[b];
-        return n_here_[a] != n_here_[b] ? n_here_[a] > n_here_[b] : hosts_.mean[0][a] > hosts_.mean[0][b];
+        return n_here_[a] != n_here_[b] ? n_here_[a] > n_here_[b] : hosts_.bears[a].mean[0] > hosts_.bears[b].mean[0];
     });
     std::size_t least = 0, stays = 0;
     for (float room = 0.0F; least < order.size() && room < wanted; ++least) {
         const std::size_t h = order[least];
-        room += kFullest * hosts_.capacity[0][h];
+        room += kFullest * hosts_.has(h).capacity[0];
         stays += n_fixed_[h] > 0 ? 1 : 0;
     }
     least = std::max({least, stays, std::size_t{1}});

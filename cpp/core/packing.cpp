@@ -126,7 +126,7 @@ std::span<const std::int32_t> Packing::largest_first(std::size_t h) {
     sorted_[h] = 1;
     by_size_.clear();
     for (const std::int32_t v : vms)
-        by_size_.push_back({load_[at(v)].mean[0] * hosts_.inverse_cpu[h] +
+        by_size_.push_back({load_[at(v)].mean[0] * hosts_.has(h).inverse_cpu +
                                 allocation_[at(v) * kResources + 1] / limit_[h * kResources + 1],
                             v});
     std::sort(by_size_.begin(), by_size_.end(),
@@ -146,7 +146,7 @@ void Packing::company_needs(const ClusterState& state) {
             const VmState said = state.vms.state[at(other)];
             if (at(other) == v || (said != VmState::pending && said != VmState::failed)) continue;
             for (std::size_t r = 0; r < kResources; ++r) company_need_[v][r] += allocation_[at(other) * kResources + r];
-            company_need_[v][1] += hosts_.overhead[1][0]; // hypervisors differ little in it
+            company_need_[v][1] += hosts_.has(0).overhead[1]; // hypervisors differ little in it
         }
     }
 }
@@ -227,7 +227,7 @@ std::size_t Packing::relieve(std::size_t budget) {
         if (n_here_[h] == 0 || (use_[h] != HostUse::target && use_[h] != HostUse::leaving)) continue;
         while (true) {
             Load less; // undoes the overhead that below() adds for one VM more
-            for (std::size_t r = 0; r < kDense; ++r) less.mean[r] = -hosts_.overhead[r][h];
+            for (std::size_t r = 0; r < kDense; ++r) less.mean[r] = -hosts_.has(h).overhead[r];
             if (below(hosts_, less, h, knobs_.relief)) break;
             // The smallest VM whose leaving is enough, else the largest that finds a place.
             std::int32_t chosen = -1;
@@ -241,7 +241,7 @@ std::size_t Packing::relieve(std::size_t budget) {
                 if (fixed_[v] != 0 || at_[v] != static_cast<std::int32_t>(h)) continue;
                 Load without; // one VM less, and below() adds one VM's overhead
                 for (std::size_t r = 0; r < kDense; ++r) {
-                    without.mean[r] = -load_[v].mean[r] - 2.0F * hosts_.overhead[r][h];
+                    without.mean[r] = -load_[v].mean[r] - 2.0F * hosts_.has(h).overhead[r];
                     without.variance[r] = -load_[v].variance[r];
                 }
                 const bool enough = below(hosts_, without, h, knobs_.relief);

@@ -27,12 +27,12 @@ std::size_t Packing::relieve_now(const Moment& now) {
         return mean > 0.0F ? now.cpu_mhz[v] * now.cpu_mhz[v] / mean : 0.0F;
     };
     const auto ask = [&](std::size_t v, std::size_t h, float sign) {
-        wanted[h] += sign * (now.cpu_mhz[v] + hosts_.overhead[0][h]);
+        wanted[h] += sign * (now.cpu_mhz[v] + hosts_.has(h).overhead[0]);
         burst[h] += sign * burst_of(v);
     };
     // What is short counts in MHz, and a VM's share of it the more the larger it is beside its mean.
     const auto lack = [&](std::size_t h, float asked, float bursts) {
-        const float excess = asked - hosts_.capacity[0][h];
+        const float excess = asked - hosts_.has(h).capacity[0];
         if (excess <= 0.0F) return 0.0F;
         const float share = excess / asked;
         return excess + now.uneven * share * share * std::max(0.0F, bursts);
@@ -41,13 +41,14 @@ std::size_t Packing::relieve_now(const Moment& now) {
         if (at_[v] >= 0) ask(v, at(at_[v]), 1.0F);
     std::vector<std::uint32_t> short_hosts;
     for (std::size_t h = 0; h < n_hosts_; ++h)
-        if (n_here_[h] > 0 && wanted[h] > hosts_.capacity[0][h]) short_hosts.push_back(static_cast<std::uint32_t>(h));
+        if (n_here_[h] > 0 && wanted[h] > hosts_.has(h).capacity[0])
+            short_hosts.push_back(static_cast<std::uint32_t>(h));
     std::stable_sort(short_hosts.begin(), short_hosts.end(), [&](std::uint32_t a, std::uint32_t b) {
-        return wanted[a] - hosts_.capacity[0][a] > wanted[b] - hosts_.capacity[0][b];
+        return wanted[a] - hosts_.has(a).capacity[0] > wanted[b] - hosts_.has(b).capacity[0];
     });
     std::size_t moved = 0;
     for (const std::size_t h : short_hosts) {
-        while (wanted[h] > hosts_.capacity[0][h]) {
+        while (wanted[h] > hosts_.has(h).capacity[0]) {
             const float lacking = lack(h, wanted[h], burst[h]);
             float most = knobs_.margin_usd;
             std::int32_t chosen = -1, to = -1;
@@ -56,7 +57,8 @@ std::size_t Packing::relieve_now(const Moment& now) {
                 if (fixed_[v] != 0 || at_[v] != static_cast<std::int32_t>(h)) continue;
                 const float rest_h = std::max(0.0F, now.tick_h - now.copy_h[v]);
                 const float mhz = now.cpu_mhz[v], bursts = burst_of(v);
-                const float relieved = lacking - lack(h, wanted[h] - mhz - hosts_.overhead[0][h], burst[h] - bursts);
+                const float relieved =
+                    lacking - lack(h, wanted[h] - mhz - hosts_.has(h).overhead[0], burst[h] - bursts);
                 const float certain = now.unmet_usd_h * relieved * rest_h - move_usd_[v] * now.price;
                 if (certain <= most && certain <= 0.0F) continue;
                 const float saved = certain + leaving_saves(v) * knobs_.horizon_h;
@@ -69,7 +71,7 @@ std::size_t Packing::relieve_now(const Moment& now) {
                         if (!priced) cost_->with_vm_at(hosts_, load_[v], std::span(targets_).subspan(k, 4), after_);
                         priced = true;
                         if (kin_ && kin_.beside(v, t)) after_[t] = cost_->of_host(hosts_, t, kin_.coming(v, t), 1.0F);
-                        const float over = lack(t, wanted[t] + mhz + hosts_.overhead[0][t], burst[t] + bursts) -
+                        const float over = lack(t, wanted[t] + mhz + hosts_.has(t).overhead[0], burst[t] + bursts) -
                                            lack(t, wanted[t], burst[t]);
                         const float added = affinity_ ? affinity_.usd_h(v, t) : 0.0F;
                         const float gain =

@@ -63,15 +63,15 @@ void Packing::rate_leaving(std::size_t h) {
     Rates& rates = rates_[h];
     rates.hold = true;
     for (std::size_t r = 1; r < kDense && rates.hold; ++r) { // short of anything else, a VM saves by that too
-        const float room = hosts_.capacity[r][h] - hosts_.mean[r][h];
-        rates.hold = room > 0.0F && room * room > kSurelyFar * hosts_.variance[r][h];
+        const float room = hosts_.has(h).capacity[r] - hosts_.bears[h].mean[r];
+        rates.hold = room > 0.0F && room * room > kSurelyFar * hosts_.bears[h].variance[r];
     }
     if (!rates.hold) return;
     const float share = 1.0F / static_cast<float>(std::max(1, n_here_[h]));
     std::array<Load, 3> part{};
-    part[1].mean[0] = std::max(share * hosts_.mean[0][h], 1.0F);
-    part[1].credit = part[1].mean[0] * hosts_.credit[h] / std::max(hosts_.mean[0][h], 1.0F);
-    part[2].variance[0] = std::max(share * hosts_.variance[0][h], 1.0F);
+    part[1].mean[0] = std::max(share * hosts_.bears[h].mean[0], 1.0F);
+    part[1].credit = part[1].mean[0] * hosts_.bears[h].credit / std::max(hosts_.bears[h].mean[0], 1.0F);
+    part[2].variance[0] = std::max(share * hosts_.bears[h].variance[0], 1.0F);
     constexpr std::array<std::int32_t, 3> kAll{0, 1, 2};
     std::array<float, 3> usd_h{};
     cost_->of_host_each(hosts_, h, kAll, part, -1.0F, usd_h);

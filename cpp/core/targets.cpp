@@ -29,14 +29,14 @@ void Packing::list_targets() {
 
 // What a VM takes of a host's limit: its allocation, and of memory the hypervisor's overhead.
 float Packing::reservation(std::size_t v, std::size_t h, std::size_t r) const {
-    return allocation_[v * kResources + r] + (r == 1 ? hosts_.overhead[1][h] : 0.0F);
+    return allocation_[v * kResources + r] + (r == 1 ? hosts_.has(h).overhead[1] : 0.0F);
 }
 
 bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reserved) const {
     if (!largest_vm_.empty() && allocation_[v * kResources] > largest_vm_[h]) return false;
     if (!closed_.empty() && closed_[h] != 0) return false;
     const std::size_t row = h * kResources;
-    const Vec4 need = load4(allocation_.data() + v * kResources) + Vec4{0.0F, hosts_.overhead[1][h], 0.0F, 0.0F};
+    const Vec4 need = load4(allocation_.data() + v * kResources) + Vec4{0.0F, hosts_.has(h).overhead[1], 0.0F, 0.0F};
     if (any4(load4(reserved.data() + row) + need > load4(limit_.data() + row))) return false;
     if (reserved[row + kDense] + allocation_[v * kResources + kDense] > limit_[row + kDense]) return false;
     if (!affinity_) return true;
@@ -52,21 +52,22 @@ bool Packing::fits(std::size_t v, std::size_t h, const std::vector<float>& reser
 bool Packing::below(const HostSet& hosts, const Load& load, std::size_t h,
                     const std::array<float, kDense>& share) const {
     for (std::size_t r = 0; r < kDense; ++r) {
-        const float mean = hosts.mean[r][h] + load.mean[r] + hosts.overhead[r][h];
-        const float variance = std::max(0.0F, hosts.variance[r][h] + load.variance[r]);
-        if (mean + knobs_.z * std::sqrt(variance) > share[r] * hosts.capacity[r][h]) return false;
+        const float mean = hosts.bears[h].mean[r] + load.mean[r] + hosts.has(h).overhead[r];
+        const float variance = std::max(0.0F, hosts.bears[h].variance[r] + load.variance[r]);
+        if (mean + knobs_.z * std::sqrt(variance) > share[r] * hosts.has(h).capacity[r]) return false;
     }
     return true;
 }
 
 float Packing::fullness(const HostSet& hosts, std::size_t h) const {
-    const float cpu = hosts.mean[0][h] + knobs_.z * std::sqrt(std::max(0.0F, hosts.variance[0][h]));
-    return cpu * hosts.inverse_cpu[h] + hosts.mean[1][h] / hosts.capacity[1][h];
+    const float cpu = hosts.bears[h].mean[0] + knobs_.z * std::sqrt(std::max(0.0F, hosts.bears[h].variance[0]));
+    return cpu * hosts.has(h).inverse_cpu + hosts.bears[h].mean[1] / hosts.has(h).capacity[1];
 }
 
 float Packing::peak_share(std::int32_t host, std::size_t r) const {
     const std::size_t h = at(host);
-    return (hosts_.mean[r][h] + knobs_.z * std::sqrt(std::max(0.0F, hosts_.variance[r][h]))) / hosts_.capacity[r][h];
+    return (hosts_.bears[h].mean[r] + knobs_.z * std::sqrt(std::max(0.0F, hosts_.bears[h].variance[r]))) /
+           hosts_.has(h).capacity[r];
 }
 
 // GPUs come in pieces: a VM that needs some goes where the fewest are left over. Counts before any cost.
@@ -87,10 +88,10 @@ std::span<const std::uint32_t> Packing::targets_by_price() {
         const std::size_t h = targets_[k];
         vms += static_cast<float>(n_here_[h]);
         for (std::size_t r = 0; r < kDense; ++r) {
-            typical.mean[r] += hosts_.mean[r][h];
-            typical.variance[r] += hosts_.variance[r][h];
+            typical.mean[r] += hosts_.bears[h].mean[r];
+            typical.variance[r] += hosts_.bears[h].variance[r];
         }
-        typical.credit += hosts_.credit[h];
+        typical.credit += hosts_.bears[h].credit;
     }
     const float share = 1.0F / std::max(vms, 1.0F);
     for (std::size_t r = 0; r < kDense; ++r) {
@@ -148,7 +149,7 @@ std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::v
     for (const std::uint32_t h : order) {
         // Memory first: it is what most hosts are short of.
         const std::size_t memory = h * kResources + 1;
-        if (reserved[memory] + (memory_mib + hosts_.overhead[1][h]) > limit_[memory]) continue;
+        if (reserved[memory] + (memory_mib + hosts_.has(h).overhead[1]) > limit_[memory]) continue;
         const auto host = static_cast<std::int32_t>(h);
         if (host == except || host == away_from_[v] || !fits(v, h, reserved)) continue;
         four[n++] = h;

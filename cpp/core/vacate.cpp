@@ -31,7 +31,8 @@ Vacating Packing::vacate(std::span<const std::int32_t> hosts, std::span<const Op
     // Whoever is large beside its host first, whichever host that is: who is large finds room last.
     const auto size = [this](std::int32_t vm) {
         const std::size_t v = at(vm), h = at(at_[v]);
-        return load_[v].mean[0] * hosts_.inverse_cpu[h] + allocation_[v * kResources + 1] / limit_[h * kResources + 1] +
+        return load_[v].mean[0] * hosts_.has(h).inverse_cpu +
+               allocation_[v * kResources + 1] / limit_[h * kResources + 1] +
                (allocation_[v * kResources + kDense] > 0.0F ? kGpusFirst : 0.0F);
     };
     std::stable_sort(leavers.begin(), leavers.end(), [&](std::int32_t a, std::int32_t b) { return size(a) > size(b); });

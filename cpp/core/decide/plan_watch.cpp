@@ -49,7 +49,7 @@ bool PlanWatch::due(const Planned& planned, const ExpectedCost& cost, bool unser
     now_usd_h_.resize(n);
     double demand = 0.0, promised = 0.0;
     for (std::size_t h = 0; h < n; ++h) {
-        demand += static_cast<double>(planned.loads().mean[0][h]);
+        demand += static_cast<double>(planned.loads().bears[h].mean[0]);
         promised += static_cast<double>(hosts.allocated[h * kResources + 1]);
         const std::uint8_t now = condition_of(hosts, h, alarm_per_h_);
         now_usd_h_[h] = planned.here(h) > 0 ? planned.usd_h(h) - cost.energy_usd_h(planned.loads(), h) : 0.0F;

@@ -71,8 +71,8 @@ void Planned::begin(ClusterState& state, std::span<const Load> loads, const Rest
     if (affinity_) affinity_.read(state);
     if (same) {
         for (const std::int32_t v : booked_) {
-            new_shadow_at_[at(v)] = -1;
-            reshaped_[at(v)] = 0;
+            status_[at(v)].new_shadow_at = -1;
+            status_[at(v)].reshaped = false;
         }
         bool shadows = shadows_;
         for (const std::int32_t v : *changed) {
@@ -97,42 +97,49 @@ void Planned::begin(ClusterState& state, std::span<const Load> loads, const Rest
     cost_->of_set(hosts_, now_);
 }
 
-// Where the load of a VM counts, and who stands there.
+// What the state has of a VM, where its load counts, and who stands there.
 void Planned::find(std::size_t v) {
     const VmColumns& vms = state_->vms;
-    const std::int32_t where = vms.destination[v] >= 0 ? vms.destination[v] : vms.host[v];
-    const std::int32_t h = has_load(vms.state[v]) ? where : -1;
-    at_[v] = h;
-    if (stood_[v] == h) return;
+    Status& one = status_[v];
+    one.host = vms.host[v];
+    one.destination = vms.destination[v];
+    one.primary = vms.primary[v];
+    one.state = vms.state[v];
+    const std::int32_t where = one.destination >= 0 ? one.destination : one.host;
+    const std::int32_t h = has_load(one.state) ? where : -1;
+    put(v, h);
+    if (one.stood == h) return;
     const auto vm = static_cast<std::int32_t>(v);
-    if (stood_[v] >= 0) {
-        std::vector<std::int32_t>& left = residents_[at(stood_[v])];
+    if (one.stood >= 0) {
+        std::vector<std::int32_t>& left = residents_[at(one.stood)];
         left.erase(std::lower_bound(left.begin(), left.end(), vm));
     }
     if (h >= 0) {
         std::vector<std::int32_t>& joined = residents_[at(h)];
         joined.insert(std::lower_bound(joined.begin(), joined.end(), vm), vm);
     }
-    stood_[v] = h;
+    one.stood = h;
+}
+
+void Planned::put(std::size_t v, std::int32_t host) {
+    status_[v].at = at_[v] = host;
 }
 
 void Planned::find_all(std::size_t n_vms) {
     at_.assign(n_vms, -1);
-    stood_.assign(n_vms, -1);
-    new_shadow_at_.assign(n_vms, -1);
-    reshaped_.assign(n_vms, 0);
+    status_.assign(n_vms, Status{});
     for (std::vector<std::int32_t>& vms : residents_) vms.clear();
     for (std::size_t v = 0; v < n_vms; ++v) find(v);
     find_shadows();
 }
 
 void Planned::find_shadows() {
-    const std::vector<std::int32_t>& primaries = state_->vms.primary;
-    shadow_of_.assign(primaries.size(), -1);
+    for (Status& one : status_) one.shadow_of = -1;
     shadows_ = false;
-    for (std::size_t v = 0; v < primaries.size(); ++v) {
-        if (primaries[v] < 0 || state_->vms.state[v] == VmState::absent) continue;
-        shadow_of_[at(primaries[v])] = static_cast<std::int32_t>(v);
+    for (std::size_t v = 0; v < status_.size(); ++v) {
+        const Status& one = status_[v];
+        if (one.primary < 0 || one.state == VmState::absent) continue;
+        status_[at(one.primary)].shadow_of = static_cast<std::int32_t>(v);
         shadows_ = true;
     }
 }
@@ -166,11 +173,13 @@ void Planned::sum_loads() {
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         const auto n = static_cast<float>(n_here_[h]);
         const Sum& sum = sums[h];
+        const HostHas& has = hosts_.has(h);
+        Load& bears = hosts_.bears[h];
         for (std::size_t r = 0; r < kDense; ++r) {
-            hosts_.mean[r][h] = sum.moments[r] + n * hosts_.overhead[r][h];
-            hosts_.variance[r][h] = sum.moments[kDense + r];
+            bears.mean[r] = sum.moments[r] + n * has.overhead[r];
+            bears.variance[r] = sum.moments[kDense + r];
         }
-        hosts_.credit[h] = sum.credit + n * hosts_.overhead[0][h];
+        bears.credit = sum.credit + n * has.overhead[0];
     }
 }
 
@@ -191,7 +200,8 @@ bool Planned::movable(std::size_t v) const {
 }
 
 bool Planned::settled(std::size_t v) const {
-    return state_->vms.state[v] == VmState::running && state_->vms.destination[v] < 0 && at_[v] >= 0;
+    const Status& one = status_[v];
+    return one.state == VmState::running && one.destination < 0 && one.at >= 0;
 }
 
 bool Planned::holds(const Amounts& allocation, std::size_t h) const {
@@ -235,7 +245,7 @@ float Planned::affinity_usd_h(std::size_t v, std::size_t h) const {
     const std::int32_t app = state_->vms.app[v];
     const VmKind kind = state_->vms.kind[v];
     const float then = affinity_.usd_h(v, app, kind, h);
-    return at_[v] < 0 ? then : then - affinity_.usd_h(v, app, kind, at(at_[v]));
+    return place(v) < 0 ? then : then - affinity_.usd_h(v, app, kind, at(place(v)));
 }
 
 // Whether all VMs that a rule keeps on one host with `v` can go to `h` at once.
@@ -252,11 +262,11 @@ bool Planned::takes_company(std::size_t v, std::size_t h) const {
 
 bool Planned::apart(std::size_t v, std::size_t h) const {
     const auto host = static_cast<std::int32_t>(h);
-    if (new_shadow_at_[v] == host) return false;
-    const std::int32_t primary = state_->vms.primary[v];
-    if (primary >= 0 && (state_->vms.host[at(primary)] == host || at_[at(primary)] == host)) return false;
-    const std::int32_t shadow = shadow_of_[v];
-    return shadow < 0 || (state_->vms.host[at(shadow)] != host && at_[at(shadow)] != host);
+    const Status& one = status_[v];
+    const auto stands_there = [&](std::int32_t other) {
+        return other >= 0 && (status_[at(other)].host == host || status_[at(other)].at == host);
+    };
+    return one.new_shadow_at != host && !stands_there(one.primary) && !stands_there(one.shadow_of);
 }
 
 bool Planned::allows(const Action& action) const {
@@ -266,7 +276,7 @@ bool Planned::allows(const Action& action) const {
         if (affinity_ && action.value == 1.0F) return takes_company(v, h);
         return movable(v) && apart(v, h) && permits(v, h);
     }
-    if (action.kind == ActionKind::shadow && (state_->vms.host[v] == action.host || at_[v] == action.host))
+    if (action.kind == ActionKind::shadow && (status_[v].host == action.host || status_[v].at == action.host))
         return false;
     if (affinity_ && action.host >= 0) {
         const std::size_t h = at(action.host);
@@ -283,7 +293,7 @@ bool Planned::allows(const Action& action) const {
     }
     if (action.kind != ActionKind::reshape) return true;
     if (!settled(v) || reshaped(v)) return false;
-    const std::size_t h = at(state_->vms.host[v]);
+    const std::size_t h = at(status_[v].host);
     for (std::size_t r = 0; r < kResources; ++r) {
         const float now = state_->vms.allocation[v * kResources + r];
         const float then = action.allocation[r];
@@ -303,7 +313,8 @@ void Planned::leaving_saves(std::size_t h, std::span<const std::int32_t> vms, st
 std::int32_t Planned::best_of(std::span<const std::uint32_t> hosts, std::size_t most, std::size_t v,
                               std::int32_t except, const Search& on, float& added_usd_h) {
     const Amounts need = need_of(v);
-    const bool alone = new_shadow_at_[v] < 0 && state_->vms.primary[v] < 0 && shadow_of_[v] < 0;
+    const Status& one = status_[v];
+    const bool alone = one.new_shadow_at < 0 && one.primary < 0 && one.shadow_of < 0;
     const float* const promised = state_->hosts.allocated.data();
     std::int32_t best = -1;
     added_usd_h = std::numeric_limits<float>::infinity();
@@ -349,10 +360,10 @@ void Planned::look_around() {
     for (std::size_t h = 0; h < n_hosts_; ++h) {
         n += static_cast<float>(n_here_[h]);
         for (std::size_t r = 0; r < kDense; ++r) {
-            typical.mean[r] += hosts_.mean[r][h];
-            typical.variance[r] += hosts_.variance[r][h];
+            typical.mean[r] += hosts_.bears[h].mean[r];
+            typical.variance[r] += hosts_.bears[h].variance[r];
         }
-        typical.credit += hosts_.credit[h];
+        typical.credit += hosts_.bears[h].credit;
     }
     const float share = 1.0F / std::max(n, 1.0F);
     for (std::size_t r = 0; r < kDense; ++r) {
@@ -397,7 +408,7 @@ bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added
     added_usd_h = 0.0F;
     float needed_mib = 0.0F, room_mib = 0.0F;
     for (const std::int32_t vm : residents(host)) {
-        if (at_[at(vm)] != static_cast<std::int32_t>(host)) continue;
+        if (place(at(vm)) != static_cast<std::int32_t>(host)) continue;
         if (!movable(at(vm))) return false;
         needed_mib += state_->vms.allocation[at(vm) * kResources + 1];
     }
@@ -412,7 +423,7 @@ bool Planned::empty_out(std::size_t host, std::vector<Action>& out, float& added
     bool found = true;
     for (const std::int32_t vm : residents(host)) {
         const std::size_t v = at(vm);
-        if (at_[v] != static_cast<std::int32_t>(host)) continue;
+        if (place(v) != static_cast<std::int32_t>(host)) continue;
         found = movable(v);
         if (!found) break;
         float least = 0.0F;
@@ -476,9 +487,9 @@ void Planned::book(const Action& action) {
         break;
     case ActionKind::spawn:
         if (action.vm >= 0) {
-            vms.host[v] = action.host;
-            vms.state[v] = VmState::booting;
-            at_[v] = action.host;
+            status_[v].host = vms.host[v] = action.host;
+            status_[v].state = vms.state[v] = VmState::booting;
+            put(v, action.host);
             reserve(h, vms.allocation.data() + v * kResources, 1.0F);
             stand(v, h, 1.0F);
             ++hosts.n_vms[h];
@@ -498,24 +509,24 @@ void Planned::book(const Action& action) {
         for (std::size_t r = 0; r < kResources; ++r) part[r] = vms.allocation[v * kResources + r] * action.value;
         reserve(h, part.data(), 1.0F);
         ++hosts.n_vms[h];
-        new_shadow_at_[v] = action.host;
+        status_[v].new_shadow_at = action.host;
         break;
     }
     case ActionKind::despawn:
         if (vms.host[v] < 0) {
-            vms.state[v] = VmState::absent;
+            status_[v].state = vms.state[v] = VmState::absent;
             break;
         }
-        vms.state[v] = VmState::stopping;
-        if (at_[v] >= 0) stand(v, at(at_[v]), -1.0F);
-        at_[v] = -1;
+        status_[v].state = vms.state[v] = VmState::stopping;
+        if (place(v) >= 0) stand(v, at(place(v)), -1.0F);
+        put(v, -1);
         break;
     case ActionKind::reshape: {
         float* allocation = vms.allocation.data() + v * kResources;
-        const std::size_t host = at(vms.host[v]);
+        const std::size_t host = at(status_[v].host);
         exchange(hosts.allocated.data() + host * kResources, host, allocation, action.allocation.data());
         std::copy_n(action.allocation.begin(), kResources, allocation);
-        reshaped_[v] = 1;
+        status_[v].reshaped = true;
         break;
     }
     case ActionKind::migrate:
@@ -528,15 +539,15 @@ void Planned::book(const Action& action) {
             }
             break;
         }
-        if (at_[v] >= 0) {
-            const std::size_t source = at(at_[v]);
+        if (place(v) >= 0) {
+            const std::size_t source = at(place(v));
             stand(v, source, -1.0F);
             if (n_here_[source] == 0) takes_[source] = 0; // it is being emptied
         }
         if (affinity_) affinity_.move(v, vms.host[v], action.host);
-        vms.destination[v] = action.host;
-        vms.state[v] = VmState::migrating;
-        at_[v] = action.host;
+        status_[v].destination = vms.destination[v] = action.host;
+        status_[v].state = vms.state[v] = VmState::migrating;
+        put(v, action.host);
         reserve(h, vms.allocation.data() + v * kResources, 1.0F);
         stand(v, h, 1.0F);
         ++hosts.arriving[h];

@@ -48,15 +48,26 @@ class Planned {
     float usd_h(std::size_t h) const { return now_[h]; }
     double total_usd_h() const;
     const Load& load(std::size_t v) const { return load_[v]; }
-    std::int32_t place(std::size_t v) const { return at_[v]; }    // where its load counts, -1 = nowhere
+    // What is asked of single VMs, in one record: a dozen columns would be as many waits for memory.
+    struct Status {
+        std::int32_t at = -1;                                   // where its load counts, -1 = nowhere
+        std::int32_t stood = -1;                                // the same when the tick began
+        std::int32_t host = -1, destination = -1, primary = -1; // as the state has them
+        std::int32_t shadow_of = -1;                            // a shadow of it, -1 = none
+        std::int32_t new_shadow_at = -1;                        // host of a shadow booked this tick, -1 = none
+        VmState state = VmState::absent;                        // likewise
+        bool reshaped = false;                                  // this tick
+    };
+    const Status& status(std::size_t v) const { return status_[v]; }
+    std::int32_t place(std::size_t v) const { return status_[v].at; }
     std::int32_t here(std::size_t h) const { return n_here_[h]; } // VMs whose load counts there
     std::span<const std::int32_t> residents(std::size_t h) const { return residents_[h]; } // as the tick began
     bool takes(std::size_t h) const { return takes_[h] != 0; } // holds VMs and is not being emptied
     void refuse(std::size_t h) { takes_[h] = 0; }
     bool settled(std::size_t v) const; // runs, and is on its way nowhere
     bool movable(std::size_t v) const;
-    bool reshaped(std::size_t v) const { return reshaped_[v] != 0; } // this tick
-    bool shadowed(std::size_t v) const { return shadow_of_[v] >= 0 || new_shadow_at_[v] >= 0; }
+    bool reshaped(std::size_t v) const { return status_[v].reshaped; } // this tick
+    bool shadowed(std::size_t v) const { return status_[v].shadow_of >= 0 || status_[v].new_shadow_at >= 0; }
     // What a host has promised, once a VM there has `after` instead of `before`; sums as the world does them.
     void exchange(float* allocated, std::size_t h, const float* before, const float* after) const;
     bool fits(std::size_t v, std::size_t h) const;  // a VM that stands elsewhere or nowhere
@@ -98,6 +109,7 @@ class Planned {
     void stand(std::size_t v, std::size_t h, float sign);
     void reserve(std::size_t h, const float* allocation, float sign);
     void find(std::size_t v);
+    void put(std::size_t v, std::int32_t host);
     void find_all(std::size_t n_vms);
     void find_shadows();
     void sum_loads();
@@ -121,11 +133,8 @@ class Planned {
     std::vector<std::uint8_t> takes_;                  // (n_hosts,)
     std::vector<std::int32_t> n_here_;                 // (n_hosts,)
     std::span<const Load> load_;                       // (n_vms,)
-    std::vector<std::int32_t> at_;                     // (n_vms,)
-    std::vector<std::int32_t> stood_;                  // (n_vms,) the same when the tick began
-    std::vector<std::int32_t> shadow_of_;              // (n_vms,) a shadow of this VM, -1 = none
-    std::vector<std::int32_t> new_shadow_at_;          // (n_vms,) host of a shadow booked this tick, -1 = none
-    std::vector<std::uint8_t> reshaped_;               // (n_vms,)
+    std::vector<Status> status_;                       // (n_vms,)
+    std::vector<std::int32_t> at_;                     // (n_vms,) of those, for sums over all
     std::vector<std::int32_t> booked_;                 // VMs, some several times
     std::vector<std::uint32_t> unpriced_;              // hosts, some several times
     std::vector<std::vector<std::int32_t>> residents_; // (n_hosts,) VMs, ascending

@@ -92,8 +92,11 @@ void Proposer::place() {
 // Moves off a host, those of the VMs whose leaving earns most; kept until the host or their targets are other ones.
 void Proposer::find_outlets(std::int32_t host, Outlets& found) {
     const HostSet& loads = planned_->loads();
-    found = {
-        planned_->state().tick, planned_->here(at(host)), loads.mean[0][at(host)], loads.variance[0][at(host)], {}};
+    found = {planned_->state().tick,
+             planned_->here(at(host)),
+             loads.bears[at(host)].mean[0],
+             loads.bears[at(host)].variance[0],
+             {}};
     ranked_.clear();
     leavers_.clear();
     for (const std::int32_t vm : planned_->residents(at(host)))
@@ -124,8 +127,8 @@ bool Proposer::is_as_it_was(std::int32_t host, const Outlets& then) const {
     const HostSet& loads = planned_->loads();
     const std::size_t h = at(host);
     return planned_->here(h) == then.here &&
-           std::abs(loads.mean[0][h] - then.mean_mhz) <= kAlike * loads.capacity[0][h] &&
-           std::abs(loads.variance[0][h] - then.variance) <= kAlikeSpread * then.variance;
+           std::abs(loads.bears[h].mean[0] - then.mean_mhz) <= kAlike * loads.has(h).capacity[0] &&
+           std::abs(loads.bears[h].variance[0] - then.variance) <= kAlikeSpread * then.variance;
 }
 
 // Of the hosts that have changed one is looked at anew, the most crowded, in every other tick where plans do not look
@@ -179,7 +182,7 @@ bool Proposer::could_pay(std::size_t h, float off_h) const {
     for (const std::int32_t vm : planned_->residents(h))
         if (planned_->place(at(vm)) == static_cast<std::int32_t>(h)) paid += move_usd(at(vm), dark) + dark;
     const float off = site_->off_w[h] * usd_kwh_ * 1e-3F;
-    return (planned_->usd_h(h) - off - cost_->least_usd_mhz_h() * loads.mean[0][h]) * off_h > paid;
+    return (planned_->usd_h(h) - off - cost_->least_usd_mhz_h() * loads.bears[h].mean[0]) * off_h > paid;
 }
 
 void Proposer::drain() {
@@ -194,7 +197,7 @@ void Proposer::drain() {
     for (std::size_t i = 0; i < n; ++i) {
         const auto h = at(idle_[i].id);
         Vain& vain = in_vain_[h];
-        const float mean_mhz = planned_->loads().mean[0][h];
+        const float mean_mhz = planned_->loads().bears[h].mean[0];
         const bool lighter = planned_->here(h) < vain.here || mean_mhz < vain.mean_mhz * (1.0F - kLighter);
         if (!planned_->takes(h) || planned_->here(h) == 0) continue;
         if (vain.tick >= 0 && tick - vain.tick < (lighter ? kKeptTicks : kLongestTicks)) continue;
@@ -432,7 +435,7 @@ void Proposer::helpers() {
 // Whether the VM of a move or a place can go there, from the planned state as it is now.
 bool Proposer::can_move(const Candidate& c) const {
     const std::size_t v = at(c.vm), to = at(c.host);
-    const VmState state = planned_->state().vms.state[v];
+    const VmState state = planned_->status(v).state;
     const bool waits = state == VmState::pending || state == VmState::failed;
     if (c.kind == CandidateKind::place ? !waits : !planned_->movable(v) || planned_->place(v) != c.source) return false;
     return planned_->takes(to) && planned_->fits(v, to);
@@ -465,8 +468,9 @@ bool Proposer::evaluate(Candidate& c) {
     if (c.kind == CandidateKind::grow || c.kind == CandidateKind::shrink) {
         const Action& action = actions_[c.first_action];
         const std::size_t v = at(c.vm);
-        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || planned_->reshaped(v)) return false;
-        const std::size_t h = at(vms.host[v]);
+        const Planned::Status& status = planned_->status(v);
+        if (status.state != VmState::running || status.destination >= 0 || status.reshaped) return false;
+        const std::size_t h = at(status.host);
         const float* now = vms.allocation.data() + v * kResources;
         bool changes = false;
         for (std::size_t r = 0; r < kDense; ++r) {

@@ -278,9 +278,10 @@ class Proposer {
     std::size_t settled_ = 0;                                           // the least settle_ticks of any
     float newest_mhz_ = 0.0F, expected_mhz_ = 0.0F;                     // CPU of those that serve
     float flavour_mhz_ = 0.0F, newest_mib_ = 0.0F, flavour_mib_ = 0.0F; // likewise
-    static constexpr std::int32_t kFewSamples = 12;                     // of a VM, after which a peak says something
-    float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F;        // means of so many ticks, at most a day
-    bool alarmed_ = false;                                              // some host may fail soon
+    static constexpr float kSurelyFar = 31.0F;      // in squares of sigma: beyond it expected_excess() is 0
+    static constexpr std::int32_t kFewSamples = 12; // of a VM, after which a peak says something
+    float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F; // means of so many ticks, at most a day
+    bool alarmed_ = false;                                       // some host may fail soon
     std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM was reshaped; may be promised more; scratch
     std::vector<float> allocated_;              // (n_hosts, 5) before VMs were right-sized
     // Rows as they were written last, and which of them (k,) hold no more.
@@ -361,7 +362,6 @@ inline Vec4 Proposer::least_of(const SizeBasis& basis, const Sizing& sizing) con
 
 // Expected price of what a VM wants beyond an allocation, USD/h.
 inline float Proposer::unmet_usd(std::size_t v, std::size_t r, float allocation) const {
-    constexpr float kSurelyFar = 31.0F; // in squares of sigma: beyond it expected_excess() is 0
     const Load& load = planned_->load(v);
     float mean = load.mean[r];
     const VmColumns& vms = planned_->state().vms;

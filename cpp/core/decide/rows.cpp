@@ -86,8 +86,8 @@ void Proposer::write_row(const Candidate& c, float* row) const {
     row[feature::actions] = std::min(kLargest, std::log2(1.0F + static_cast<float>(c.n_actions)));
     row[feature::boot] = clip(c.ready_h);
     const auto margin = [&](std::size_t h) {
-        const float sigma = std::sqrt(std::max(loads.variance[0][h], 1.0F));
-        return clip((loads.capacity[0][h] - loads.mean[0][h]) / sigma);
+        const float sigma = std::sqrt(std::max(loads.bears[h].variance[0], 1.0F));
+        return clip((loads.has(h).capacity[0] - loads.bears[h].mean[0]) / sigma);
     };
     const auto promised = [&](std::size_t h) {
         return clip_share(state.hosts.allocated[h * kResources + 1] / std::max(planned_->limit(h, 1), 1.0F));
@@ -101,19 +101,20 @@ void Proposer::write_row(const Candidate& c, float* row) const {
         const std::size_t h = at(c.source);
         row[feature::source_margin] = margin(h);
         row[feature::source_memory] = promised(h);
-        const float sigma = std::sqrt(std::max(0.0F, loads.variance[0][h]));
+        const float sigma = std::sqrt(std::max(0.0F, loads.bears[h].variance[0]));
         row[feature::source_excess] =
-            clip(100.0F * expected_excess(loads.mean[0][h] - loads.capacity[0][h], sigma) * loads.inverse_cpu[h]);
+            clip(100.0F * expected_excess(loads.bears[h].mean[0] - loads.has(h).capacity[0], sigma) *
+                 loads.has(h).inverse_cpu);
         row[feature::source_idle] = std::clamp(cost_->idle_usd_h(h) / std::max(planned_->usd_h(h), 1e-9F), 0.0F, 1.0F);
         if (c.vm >= 0)
-            row[feature::vm_share_of_variance] =
-                std::clamp(planned_->load(at(c.vm)).variance[0] / std::max(loads.variance[0][h], 1.0F), 0.0F, 1.0F);
+            row[feature::vm_share_of_variance] = std::clamp(
+                planned_->load(at(c.vm)).variance[0] / std::max(loads.bears[h].variance[0], 1.0F), 0.0F, 1.0F);
     }
     if (c.host >= 0) {
         const std::size_t h = at(c.host);
         row[feature::target_margin] = margin(h);
         row[feature::target_memory] = promised(h);
-        row[feature::target_cpu] = clip_share(loads.mean[0][h] * loads.inverse_cpu[h]);
+        row[feature::target_cpu] = clip_share(loads.bears[h].mean[0] * loads.has(h).inverse_cpu);
     }
     if (c.vm >= 0) {
         const std::size_t v = at(c.vm);

@@ -58,7 +58,8 @@ void Proposer::settle_sizes() {
     resized_.assign(state.n_hosts(), 0);
     grown_.assign(state.n_hosts(), 0);
     for (const std::int32_t vm : planned_->booked())
-        if (planned_->reshaped(at(vm)) && state.vms.host[at(vm)] >= 0) resized_[at(state.vms.host[at(vm)])] = 1;
+        if (planned_->reshaped(at(vm)) && planned_->status(at(vm)).host >= 0)
+            resized_[at(planned_->status(at(vm)).host)] = 1;
     for (std::size_t h = 0; h < state.n_hosts(); ++h)
         for (std::size_t r = 0; r < kResources && resized_[h] != 0; ++r)
             if (state.hosts.allocated[h * kResources + r] > allocated_[h * kResources + r]) grown_[h] = 1;
@@ -81,8 +82,8 @@ void Proposer::settle_sizes() {
         } else if (c.kind != CandidateKind::plan) { // a plan is made anew when it is chosen
             for (std::uint32_t k = 0; k < c.n_actions && c.possible; ++k) {
                 const Action& action = actions_[c.first_action + k];
-                const bool grew =
-                    action.vm >= 0 && planned_->reshaped(at(action.vm)) && in(grown_, state.vms.host[at(action.vm)]);
+                const bool grew = action.vm >= 0 && planned_->reshaped(at(action.vm)) &&
+                                  in(grown_, planned_->status(at(action.vm)).host);
                 c.possible =
                     !grew && !(action.host >= 0 && action.kind != ActionKind::power && in(grown_, action.host));
             }

@@ -93,8 +93,8 @@ void Proposer::note_odd(const VmColumns& vms, const Changed& changed) {
 bool Proposer::holds(const Cut& cut) const {
     const VmColumns& vms = planned_->state().vms;
     const std::size_t v = at(cut.vm);
-    if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0 || planned_->reshaped(v))
-        return false;
+    const Planned::Status& status = planned_->status(v);
+    if (status.state != VmState::running || status.destination >= 0 || status.host < 0 || status.reshaped) return false;
     const Vec4 before = load4(cut.before.data()), after = load4(cut.after.data());
     const Vec4 peak = memory_->window().peaks(v), demand = load4(vms.demand.data() + v * kResources);
     const Vec4 higher{kHigher, kHigher, kHigher, kHigher};
@@ -111,33 +111,41 @@ void Proposer::look_at_sizes() {
 // What it could be cut to by each sizing. Every resource by itself: what does not pay stays.
 void Proposer::look_at_size(std::size_t v) {
     const VmColumns& vms = planned_->state().vms;
-    if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) return;
+    const Planned::Status& status = planned_->status(v);
+    if (status.state != VmState::running || status.destination >= 0 || status.host < 0) return;
     const float* const now = vms.allocation.data() + v * kResources;
-    const float part = knobs_.least_change;
-    std::array<float, kDense> kept_usd_h{}; // unmet as it is, once it is asked for
-    std::array<bool, kDense> known{};
+    const auto splat = [](float x) { return Vec4{x, x, x, x}; };
     const SizeBasis basis = size_basis(vms, v);
-    const Vec4 change = Vec4{part, part, part, part} * basis.flavour;
+    const Vec4 change = splat(knobs_.least_change) * basis.flavour;
+    const Load& load = planned_->load(v);
+    const Vec4 mean = load4(load.mean.data()), variance = load4(load.variance.data());
+    const Int4 seen_below = load4(vms.demand.data() + v * kResources) < splat(kSaturated) * basis.now;
+    const auto is_far = [&](Vec4 allocation) { // where unmet_usd() is 0 with so much
+        const Vec4 room = Vec4{kKnee, 1.0F, 1.0F, 1.0F} * allocation - mean;
+        return seen_below & (room > Vec4{}) & (room * room > splat(kSurelyFar) * variance);
+    };
+    const Int4 far_now = is_far(basis.now);
     for (std::size_t i = 0; i < cuts_.size(); ++i) {
         const Sizing& sizing = sizing_of(i);
         if (basis.seen < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
         const Vec4 leasts = least_of(basis, sizing);
-        if (!any4((basis.room > Vec4{}) & (basis.now - leasts >= change))) continue;
+        const Int4 frees = (basis.room > Vec4{}) & (basis.now - leasts >= change);
+        if (!any4(frees)) continue;
+        const Int4 far = far_now & is_far(leasts);
+        const Vec4 freed = (basis.now - leasts) * basis.room * splat(horizon_h_);
         Cut cut{static_cast<std::int32_t>(v), 0.0F, 0.0F, {}, {}, {}};
         bool cuts = false;
         for (std::size_t r = 0; r < kDense; ++r) {
-            const float least = leasts[static_cast<int>(r)];
-            if (room_usd_h_[r] <= 0.0F || now[r] - least < change[static_cast<int>(r)]) continue;
-            if (!known[r]) kept_usd_h[r] = unmet_usd(v, r, now[r]);
-            known[r] = true;
-            const float served = (kept_usd_h[r] - unmet_usd(v, r, least)) * horizon_h_;
-            const float freed = (now[r] - least) * room_usd_h_[r] * horizon_h_;
-            if (served + freed <= 0.0F) continue;
+            const auto lane = static_cast<int>(r);
+            if (frees[lane] == 0) continue;
+            float served = 0.0F;
+            if (far[lane] == 0) served = (unmet_usd(v, r, now[r]) - unmet_usd(v, r, leasts[lane])) * horizon_h_;
+            if (served + freed[lane] <= 0.0F) continue;
             if (!cuts) std::copy_n(now, kResources, cut.after.begin());
             cuts = true;
             cut.performance += served;
-            cut.utilisation += freed;
-            cut.after[r] = least;
+            cut.utilisation += freed[lane];
+            cut.after[r] = leasts[lane];
         }
         if (!cuts) continue;
         std::copy_n(now, kResources, cut.before.begin());
@@ -164,8 +172,8 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
         allocation[r] =
             std::max(now[r], std::min(most, std::max(sizing.headroom * memory_->window().peak(v, r), 1.5F * now[r])));
     }
-    if (!site_->largest_vm.empty() && vms.host[v] >= 0)
-        allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(vms.host[v])]));
+    if (const std::int32_t host = planned_->status(v).host; !site_->largest_vm.empty() && host >= 0)
+        allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(host)]));
     return !std::equal(now, now + kDense, allocation.begin());
 }
 
@@ -203,13 +211,13 @@ void Proposer::right_size(std::size_t number) {
     // Of hosts where a VM may grow, what is promised once the actions before have been carried out.
     grown_.assign(state.n_hosts(), 0);
     for (const std::int32_t vm : tight_)
-        if (vms.host[at(vm)] >= 0) grown_[at(vms.host[at(vm)])] = 1;
+        if (planned_->status(at(vm)).host >= 0) grown_[at(planned_->status(at(vm)).host)] = 1;
     if (!tight_.empty()) room_ = state.hosts.allocated;
     const bool untouched = begins(); // so all of them hold
     for (const Cut& cut : cuts_[number]) {
         const std::size_t v = at(cut.vm);
         if (!untouched && (!planned_->settled(v) || planned_->reshaped(v))) continue;
-        const std::size_t h = at(vms.host[v]);
+        const std::size_t h = at(planned_->status(v).host);
         if (grown_[h] != 0) planned_->exchange(room_.data() + h * kResources, h, cut.before.data(), cut.after.data());
         resize(cut.vm, cut.after, cut.performance, cut.utilisation);
     }
@@ -217,12 +225,12 @@ void Proposer::right_size(std::size_t number) {
     for (std::size_t k = 0; k < tight_.size(); ++k) {
         const std::int32_t vm = tight_[k];
         const std::size_t v = at(vm);
-        if (vms.state[v] != VmState::running || vms.destination[v] >= 0 || vms.host[v] < 0) continue;
-        if (planned_->reshaped(v) || memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks))
-            continue;
+        const Planned::Status& status = planned_->status(v);
+        if (status.state != VmState::running || status.destination >= 0 || status.host < 0) continue;
+        if (status.reshaped || memory_->window().seen(v) < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
         Amounts allocation;
         if (!wanted_shape(v, sizing, allocation)) continue;
-        const std::size_t h = at(vms.host[v]);
+        const std::size_t h = at(status.host);
         const float* now = vms.allocation.data() + v * kResources;
         float performance = 0.0F, utilisation = 0.0F;
         for (std::size_t r = 0; r < kDense; ++r) { // each by itself: what does not pay, or has no room, stays
@@ -269,7 +277,7 @@ void Proposer::reshape() {
         for (std::size_t r = 0; r < kDense; ++r) grows = grows || chosen.allocation[r] > now[r];
         Candidate& c = offer(grows ? CandidateKind::grow : CandidateKind::shrink);
         c.vm = chosen.vm;
-        c.host = c.source = vms.host[v];
+        c.host = c.source = planned_->status(v).host;
         actions_.push_back(chosen);
         c.n_actions = 1;
         if (!evaluate(c)) pool_.pop_back();

@@ -52,7 +52,7 @@ float Standing::usd_h(std::span<const std::uint8_t> stands, const StandingNeed& 
     std::array<float, kDense> capacity{};
     for (std::size_t h = 0; h < stands.size(); ++h)
         if (stands[h] != 0)
-            for (std::size_t r = 0; r < kDense; ++r) capacity[r] += hosts_.capacity[r][h];
+            for (std::size_t r = 0; r < kDense; ++r) capacity[r] += hosts_.has(h).capacity[r];
     hosts_.clear_loads();
     std::fill(rack_up_.begin(), rack_up_.end(), std::uint8_t{0});
     float sum = 0.0F;
@@ -63,11 +63,11 @@ float Standing::usd_h(std::span<const std::uint8_t> stands, const StandingNeed& 
         }
         Load load;
         for (std::size_t r = 0; r < kDense; ++r) {
-            const float share = hosts_.capacity[r][h] / std::max(capacity[r], 1e-6F);
+            const float share = hosts_.has(h).capacity[r] / std::max(capacity[r], 1e-6F);
             load.mean[r] = need.demand.mean[r] * share;
             load.variance[r] = need.demand.variance[r] * share;
         }
-        load.credit = need.demand.credit * hosts_.capacity[0][h] / std::max(capacity[0], 1e-6F);
+        load.credit = need.demand.credit * hosts_.has(h).capacity[0] / std::max(capacity[0], 1e-6F);
         hosts_.add(h, load);
         if (at(site_.rack[h]) < rack_up_.size()) rack_up_[at(site_.rack[h])] = 1;
     }
@@ -86,7 +86,7 @@ float Standing::drop_hosts(std::vector<std::uint8_t>& stands, const StandingNeed
         std::size_t best = stands.size();
         for (std::size_t h = 0; h < stands.size(); ++h) {
             if (stands[h] == 0) continue;
-            const bool seen = h > 0 && stands[h - 1] != 0 && hosts_.curve[h] == hosts_.curve[h - 1] &&
+            const bool seen = h > 0 && stands[h - 1] != 0 && hosts_.has(h).curve == hosts_.has(h - 1).curve &&
                               site_.rack[h] == site_.rack[h - 1] &&
                               site_.limit[h * kResources + 1] == site_.limit[(h - 1) * kResources + 1];
             if (seen) continue; // one like it was just looked at

@@ -45,7 +45,7 @@ void Proposer::survey() {
         hazard += hosts.hazard_per_h[h];
         idle_w += hosts.idle_w[h];
         for (std::size_t r = 0; r < kDense; ++r) {
-            wanted[r] += loads.mean[r][h];
+            wanted[r] += loads.bears[h].mean[r];
             there[r] += hosts.capacity[h * kResources + r];
         }
         for (std::size_t r = 0; r < kDense; ++r) {
@@ -53,18 +53,18 @@ void Proposer::survey() {
             promisable[r] += planned_->limit(h, r);
         }
         if (planned_->here(h) == 0) continue;
-        const float sigma = std::sqrt(std::max(0.0F, loads.variance[0][h]));
-        const float excess = expected_excess(loads.mean[0][h] - loads.capacity[0][h], sigma);
+        const float sigma = std::sqrt(std::max(0.0F, loads.bears[h].variance[0]));
+        const float excess = expected_excess(loads.bears[h].mean[0] - loads.has(h).capacity[0], sigma);
         unmet += excess;
-        const float memory_sigma = std::sqrt(std::max(0.0F, loads.variance[1][h]));
-        const float crowd = std::max((loads.mean[0][h] + 2.0F * sigma) * loads.inverse_cpu[h],
-                                     (loads.mean[1][h] + 2.0F * memory_sigma) / loads.capacity[1][h]);
+        const float memory_sigma = std::sqrt(std::max(0.0F, loads.bears[h].variance[1]));
+        const float crowd = std::max((loads.bears[h].mean[0] + 2.0F * sigma) * loads.has(h).inverse_cpu,
+                                     (loads.bears[h].mean[1] + 2.0F * memory_sigma) / loads.has(h).capacity[1]);
         if (crowd > 1.0F) hot += 1.0F;
-        crowded_.push_back({crowd + excess * loads.inverse_cpu[h], static_cast<std::int32_t>(h)});
+        crowded_.push_back({crowd + excess * loads.has(h).inverse_cpu, static_cast<std::int32_t>(h)});
         // What it draws for what it carries: a candidate to be emptied.
-        idle_.push_back(
-            {loads.mean[0][h] * loads.inverse_cpu[h] + hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
-             static_cast<std::int32_t>(h)});
+        idle_.push_back({loads.bears[h].mean[0] * loads.has(h).inverse_cpu +
+                             hosts.allocated[h * kResources + 1] / planned_->limit(h, 1),
+                         static_cast<std::int32_t>(h)});
     }
     const float cpu_share = wanted[0] / std::max(there[0], 1.0F);
     // Room is worth what idle hosts cost where promises, and not the CPU that is used, keep them on.
