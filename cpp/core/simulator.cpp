@@ -179,8 +179,9 @@ void Simulator::play_events(double end) {
             const Event event = events_.front();
             std::pop_heap(events_.begin(), events_.end());
             events_.pop_back();
+            const std::size_t asked_for = migrations_.size(), ended = n_ended_;
             play(event);
-            start_queued();
+            if (migrations_.size() != asked_for || n_ended_ != ended) start_queued(); // else no place has come free
         } else {
             play_migration(migration->migration);
         }
