@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/curves.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -52,7 +53,7 @@ Vec4 gauss4(Vec4 t) {
 
 // E(D - C)^+ = σ G(a), and G(a) = max(a, 0) + e^(-a²/2) Q(|a|). 1/Q is fitted by a polynomial of degree 6 (least
 // maximum of the relative error, 6e-5, on [0, 9]); Q falls as 1/t², so its inverse is the smooth one.
-Vec4 excess4(Vec4 excess, Vec4 sigma) {
+FORESHADE_CLONES Vec4 excess4(Vec4 excess, Vec4 sigma) {
     const Vec4 zero{};
     const Vec4 a = excess / sigma;
     if (!any4(a > splat(kFarBelow))) return zero;
@@ -84,7 +85,7 @@ void HostSet::add(std::size_t i, const Load& load, float sign) {
     here.credit += sign * load.credit;
 }
 
-void HostSet::set_sum(std::size_t i, std::span<const std::int32_t> vms, std::span<const Load> loads) {
+FORESHADE_CLONES void HostSet::set_sum(std::size_t i, std::span<const std::int32_t> vms, std::span<const Load> loads) {
     Vec4 means{};
     Vec4 variances{};
     float credits = 0.0F;
@@ -270,7 +271,7 @@ template <int kResource> [[gnu::always_inline]] inline Vec4 column_of(const std:
     return usd + unmet * max4(x.credit, zero) / max4(mean, splat(kLeastSigma));
 }
 
-void ExpectedCost::of_set(const HostSet& hosts, std::span<float> out) const {
+FORESHADE_CLONES void ExpectedCost::of_set(const HostSet& hosts, std::span<float> out) const {
     for (std::size_t i = 0; i < hosts.size(); i += 4) {
         const Vec4 usd = evaluate(load_four(hosts, i));
         std::memcpy(out.data() + i, &usd, sizeof(usd));
@@ -304,8 +305,8 @@ void ExpectedCost::with_vm(const HostSet& hosts, const Load& vm, std::span<float
     }
 }
 
-void ExpectedCost::with_vm_at(const HostSet& hosts, const Load& vm, std::span<const std::uint32_t> places,
-                              std::span<float> out) const {
+FORESHADE_CLONES void ExpectedCost::with_vm_at(const HostSet& hosts, const Load& vm,
+                                               std::span<const std::uint32_t> places, std::span<float> out) const {
     const Vec4 mean = load4(vm.mean.data()), variance = load4(vm.variance.data());
     for (std::size_t k = 0; k < places.size(); k += 4) {
         const std::uint32_t* const at = places.data() + k;
@@ -330,8 +331,8 @@ void ExpectedCost::with_vm_at(const HostSet& hosts, const Load& vm, std::span<co
     }
 }
 
-void ExpectedCost::of_host_each(const HostSet& hosts, std::size_t i, std::span<const std::int32_t> vms,
-                                std::span<const Load> loads, float sign, std::span<float> out) const {
+FORESHADE_CLONES void ExpectedCost::of_host_each(const HostSet& hosts, std::size_t i, std::span<const std::int32_t> vms,
+                                                 std::span<const Load> loads, float sign, std::span<float> out) const {
     Four x;
     const Load& bears = hosts.bears[i];
     const HostHas& has = hosts.has(i);
@@ -356,7 +357,7 @@ void ExpectedCost::of_host_each(const HostSet& hosts, std::size_t i, std::span<c
     }
 }
 
-float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
+FORESHADE_CLONES float ExpectedCost::of_host(const HostSet& hosts, std::size_t i, const Load& vm, float sign) const {
     const std::size_t first = i / 4 * 4;
     const Load load = standing(hosts, i, vm);
     const Vec4 mean = splat(sign) * load4(load.mean.data()), variance = splat(sign) * load4(load.variance.data());

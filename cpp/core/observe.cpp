@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/simulator.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -132,8 +133,8 @@ Changed Simulator::observe_again(ClusterState& state, std::span<const std::int32
 
 // What VMs use and are seen to want where their host has room for what their caps leave them: what solve() would come
 // to. The sums of that over each host's VMs beside it.
-void Simulator::show_uncontended(VmColumns& vms, bool shows_usage, std::vector<HostSums>& sums,
-                                 std::vector<float>& gpus) {
+FORESHADE_CLONES void Simulator::show_uncontended(VmColumns& vms, bool shows_usage, std::vector<HostSums>& sums,
+                                                  std::vector<float>& gpus) {
     if (!packed_) repack();
     sums.assign(hosts_.size() + 1, HostSums{});
     const WorkloadView& work = plant_->work;
@@ -215,7 +216,7 @@ void Simulator::show_portion(VmColumns& vms, const Portion& p) {
 }
 
 // What changes with every tick: hosts, and of VMs what they use.
-void Simulator::show(ClusterState& state, bool usage) {
+FORESHADE_CLONES void Simulator::show(ClusterState& state, bool usage) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const Failures& law = plant_->spec.failures;
     const double failure_rate = law.mtbf_h > 0.0 ? 1.0 / law.mtbf_h : 0.0;

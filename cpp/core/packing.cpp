@@ -1,4 +1,5 @@
 #include "core/packing.hpp"
+#include "core/wide.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -30,8 +31,8 @@ void Packing::limit_vms(std::span<const float> cpu_mhz) {
     largest_vm_.assign(cpu_mhz.begin(), cpu_mhz.end());
 }
 
-void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
-                    const PackingKnobs& knobs) {
+FORESHADE_CLONES void Packing::begin(const ClusterState& state, const PackingVms& vms, std::span<const HostUse> use,
+                                     const PackingKnobs& knobs) {
     const std::size_t n_vms = state.n_vms();
     if (state.n_hosts() != n_hosts_ || use.size() != n_hosts_ || vms.loads.size() != n_vms ||
         vms.move_usd.size() != n_vms || vms.fixed.size() != n_vms)

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/simulator.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -216,7 +217,7 @@ void Simulator::repack_vm(std::int32_t id) {
 }
 
 // Whole: every factor is 1 and none is stored.
-template <bool Whole> void Simulator::sum_vms(std::vector<HostSums>& sums) const {
+template <bool Whole> FORESHADE_CLONES void Simulator::sum_vms(std::vector<HostSums>& sums) const {
     const float* const demand_row = row();
     const float knee = plant_->spec.knee;
     const Vec4 close{std::min(knee, 1.0F), 1.0F, 1.0F, 1.0F}; // below it there is nothing to look at

@@ -8,6 +8,7 @@
 #include <queue>
 
 #include "core/packing.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -88,7 +89,7 @@ void Packing::find_hopes(float least_usd_mhz_h) {
 }
 
 // The same of one host's; and the sum of what they could gain where a MHz costs as little as it ever does.
-float Packing::hope_at(std::size_t h, float least_usd_mhz_h, bool openers) {
+FORESHADE_CLONES float Packing::hope_at(std::size_t h, float least_usd_mhz_h, bool openers) {
     opening_hope_.resize(n_hosts_);
     opening_hope_version_.resize(n_hosts_);
     opening_hope_version_[h] = version_[h];

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/packing.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -78,7 +79,7 @@ float Packing::wasted_gpus(std::size_t v, std::size_t h, const std::vector<float
 }
 
 // The targets by what a VM of mean size adds there: as they stand now, or as they stood a few moves ago.
-std::span<const std::uint32_t> Packing::targets_by_price() {
+FORESHADE_CLONES std::span<const std::uint32_t> Packing::targets_by_price() {
     constexpr std::uint64_t kLookAgain = 16; // bookings on a host, two of a move
     if (ranked_version_ != 0 && newest_version_ - ranked_version_ < kLookAgain) return ranked_;
     ranked_version_ = newest_version_;
@@ -116,8 +117,8 @@ std::span<const std::uint32_t> Packing::targets_by_price() {
 
 // The target where the VM adds least, and leaves in after_ what each host that was looked at would cost. Where `near`
 // is set, only so many with room are looked at, those first where a VM of mean size adds least.
-std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
-                               const std::vector<float>& reserved, std::int32_t except) {
+FORESHADE_CLONES std::int32_t Packing::cheapest(std::size_t v, const HostSet& hosts, const std::vector<float>& now,
+                                                const std::vector<float>& reserved, std::int32_t except) {
     const bool some = looks_at_some();
     const std::span<const std::uint32_t> order =
         some ? targets_by_price() : std::span<const std::uint32_t>(targets_).first(n_targets_);

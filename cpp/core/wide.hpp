@@ -21,6 +21,14 @@
 #endif
 #define FORESHADE_INLINE [[gnu::always_inline]] inline
 
+// Before the definition of a hot function: it is made once more with AVX2's instructions, which the loader takes where
+// the machine has them. The operations and their order are the source's in both.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#define FORESHADE_CLONES [[gnu::target_clones("avx2", "default")]]
+#else
+#define FORESHADE_CLONES
+#endif
+
 namespace foreshade {
 
 using Vec8 = float __attribute__((vector_size(32)));

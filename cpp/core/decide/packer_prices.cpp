@@ -4,6 +4,7 @@
 
 #include "core/decide/assumed.hpp"
 #include "core/decide/packer.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -88,7 +89,7 @@ void Packer::price(const ClusterState& state) {
 }
 
 // USD of migrating each VM: the declared price, its slow-down and its downtime.
-void Packer::price_moves(const ClusterState& state) {
+FORESHADE_CLONES void Packer::price_moves(const ClusterState& state) {
     const Economy& economy = site_->economy;
     const std::span<const Load> loads = memory_->window().loads();
     const float dark =

@@ -1,4 +1,5 @@
 #include "core/decide/plan_watch.hpp"
+#include "core/wide.hpp"
 
 #include <algorithm>
 
@@ -38,7 +39,7 @@ void PlanWatch::reset() {
     seen_ = found_ = false;
 }
 
-bool PlanWatch::due(const Planned& planned, const ExpectedCost& cost, bool unserved) {
+FORESHADE_CLONES bool PlanWatch::due(const Planned& planned, const ExpectedCost& cost, bool unserved) {
     if (every_ <= 1) return true;
     const ClusterState& state = planned.state();
     const HostColumns& hosts = state.hosts;

@@ -7,6 +7,7 @@
 
 #include "core/decide/scaled.hpp"
 #include "core/half.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -70,7 +71,7 @@ void Proposer::prefer(Candidate& c) const {
     }
 }
 
-void Proposer::write_row(const Candidate& c, float* row) const {
+FORESHADE_CLONES void Proposer::write_row(const Candidate& c, float* row) const {
     const ClusterState& state = planned_->state();
     const HostSet& loads = planned_->loads();
     const VmColumns& vms = state.vms;

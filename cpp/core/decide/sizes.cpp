@@ -8,6 +8,7 @@
 #include "core/decide/assumed.hpp"
 #include "core/decide/proposer.hpp"
 #include "core/decide/scaled.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -109,7 +110,7 @@ void Proposer::look_at_sizes() {
 }
 
 // What it could be cut to by each sizing. Every resource by itself: what does not pay stays.
-void Proposer::look_at_size(std::size_t v) {
+FORESHADE_CLONES void Proposer::look_at_size(std::size_t v) {
     const VmColumns& vms = planned_->state().vms;
     const Planned::Status& status = planned_->status(v);
     if (status.state != VmState::running || status.destination >= 0 || status.host < 0) return;
@@ -191,7 +192,7 @@ float Proposer::served_usd_h(std::size_t k, std::size_t r, float now, float then
 }
 
 // Every VM that gains, by the sizing of that number.
-void Proposer::right_size(std::size_t number) {
+FORESHADE_CLONES void Proposer::right_size(std::size_t number) {
     const Sizing& sizing = sizing_of(number);
     const ClusterState& state = planned_->state();
     const VmColumns& vms = state.vms;

@@ -8,6 +8,7 @@
 
 #include "core/decide/assumed.hpp"
 #include "core/decide/scaled.hpp"
+#include "core/wide.hpp"
 
 namespace foreshade {
 
@@ -18,7 +19,7 @@ float Proposer::mean_price(std::size_t ticks) const {
     return (ahead_[to] - ahead_[from]) / static_cast<float>(to - from);
 }
 
-void Proposer::survey() {
+FORESHADE_CLONES void Proposer::survey() {
     const ClusterState& state = planned_->state();
     const HostColumns& hosts = state.hosts;
     const HostSet& loads = planned_->loads();
