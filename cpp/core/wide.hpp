@@ -22,8 +22,10 @@
 #define FORESHADE_INLINE [[gnu::always_inline]] inline
 
 // Before the definition of a hot function: it is made once more with AVX2's instructions, which the loader takes where
-// the machine has them. The operations and their order are the source's in both.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+// the machine has them. The operations and their order are the source's in both. Not every libc's loader can choose,
+// and sanitizers have not begun yet when it does.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__) &&                           \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define FORESHADE_CLONES [[gnu::target_clones("avx2", "default")]]
 #else
 #define FORESHADE_CLONES

@@ -91,12 +91,12 @@ void Proposer::place() {
 
 // Moves off a host, those of the VMs whose leaving earns most; kept until the host or their targets are other ones.
 void Proposer::find_outlets(std::int32_t host, Outlets& found) {
-    const HostSet& loads = planned_->loads();
-    found = {planned_->state().tick,
-             planned_->here(at(host)),
-             loads.bears[at(host)].mean[0],
-             loads.bears[at(host)].variance[0],
-             {}};
+    const Load& bears = planned_->loads().bears[at(host)];
+    found.tick = planned_->state().tick;
+    found.here = planned_->here(at(host));
+    found.mean_mhz = bears.mean[0];
+    found.variance = bears.variance[0];
+    found.moves.clear();
     ranked_.clear();
     leavers_.clear();
     for (const std::int32_t vm : planned_->residents(at(host)))
