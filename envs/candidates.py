@@ -219,10 +219,10 @@ RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: Options beside the rules' own sizings and plan (docs/ham.md), sought on training workloads with components on
-#: (benchmarks/tune_options.py). Both grow VMs that are close to what they have at once. One takes more back of what
-#: was never used, the other nothing but memory.
+#: (benchmarks/tune_options.py). Both grow VMs that are close to what they have at once, from their first sample on. One
+#: takes more back of what was never used.
 TIGHT = Sizing(slack=2.5, slack_floor=0.35, settle_ticks=1)
-GENEROUS = Sizing(slack=0.0, settle_ticks=1)
+PROMPT = Sizing(settle_ticks=1)
 #: A move must bring two and a half times its price within an hour; racks that need not stand are emptied as a whole.
 CALM_PLAN = PlanKnobs(
     name="expected-cost-calm",
@@ -231,6 +231,6 @@ CALM_PLAN = PlanKnobs(
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     idle_is_off=AT_ONCE,
-    sizings=(TIGHT, GENEROUS),
+    sizings=(TIGHT, PROMPT),
     plans=(WATCHED_PLAN, CALM_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
 )

@@ -53,8 +53,14 @@ def _drawn(of: tuple[str, ...], seeds: range) -> tuple[str, ...]:
     return tuple(f"{case}~{seed}" for seed in seeds for case in of)
 
 
+def _drawn_apart(of: tuple[str, ...], first: int, each: int) -> tuple[str, ...]:
+    """Draws of stretches of the same VMs: a seed that two shared would take the same VMs from both."""
+    return tuple(f"{case}~{first + each * number + i}" for i in range(each) for number, case in enumerate(of))
+
+
 _PLANETLAB_DAYS = ("planetlab:20110306", "planetlab:20110309")
 _BITBRAINS_DAYS = ("bitbrains:first:0", "bitbrains:first:4", "bitbrains:first:8")
+_BITBRAINS_HABITS = tuple(f"bitbrains:first:{day}" for day in (0, 2, 4, 6, 8))
 #: Short ones, as an interval wants several; days 20 to 24 are held out.
 _BITBRAINS_GATE = tuple(f"bitbrains:first:{day}-{day + 2}" for day in (16, 18, 24, 26, 28))
 #: What HAM is trained and judged on, by scenario; the days of HELD_OUT are in none of them. Draws of a day or of a
@@ -64,7 +70,7 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
         "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2096)),
         "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
-        "gate": tuple(f"enterprise:{seed}" for seed in range(800, 1040)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(3000, 3240)),
     },
     "planetlab": {
         "train": _PLANETLAB_DAYS,
@@ -74,9 +80,9 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "bitbrains": {
         "train": _BITBRAINS_DAYS,
-        "habits": _drawn(tuple(f"bitbrains:first:{day}" for day in range(9)), range(4)),
+        "habits": _drawn_apart(_BITBRAINS_HABITS, 40, 8),
         "validate": _drawn(("bitbrains:first:12",), range(12)),
-        "gate": _drawn(_BITBRAINS_GATE, range(100, 102)),
+        "gate": _drawn_apart(_BITBRAINS_GATE, 200, 4),
     },
 }
 #: All three together: the policy that comes with the package.
