@@ -219,7 +219,7 @@ RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 #: Placement and power alone: the rules are `expected-cost` and nothing else.
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: Options beside the rules' own sizings and plan (docs/ham.md), sought on training workloads with components on
-#: (benchmarks/tune_options.py). Both grow VMs that are close to what they have at once, from their first sample on. One
+#: (benchmarks/tune_options.py). Both let VMs that are close to what they have grow from their first sample on; one
 #: takes more back of what was never used.
 TIGHT = Sizing(slack=2.5, slack_floor=0.35, settle_ticks=1)
 PROMPT = Sizing(settle_ticks=1)

@@ -73,7 +73,8 @@ def test_weights_follow_the_habits_and_change_nothing_else() -> None:
             for habit in HABITS
         ]
     )
-    clear = (np.abs(savings) > 0.2).all(axis=0)[:, None] & (mask > 0)
+    apart = np.abs(savings[0] - savings[1]) > 0.2
+    clear = ((np.abs(savings) > 0.2).all(axis=0) & apart)[:, None] & (mask > 0)
     assert clear.mean() > 0.4
     np.testing.assert_allclose(changed[clear], expected[clear], atol=0.01)
     assert (expected[:, 7] == 0).all()
@@ -96,6 +97,18 @@ def test_option_stands_where_the_rules_stood() -> None:
     assert (logits(made, flat).argmax(axis=1) == 0).all()
 
 
+def test_option_that_saves_less_does_not_take_its_turn_where_the_best_has_nothing_to_do() -> None:
+    made = actor()
+    write_habits(made, SCHEMA, (Habit(TIGHT, 4.0, {}), Habit(LOOSE, 5.0, {})))
+    flat = observations(200)
+    _, _, mask = SCHEMA.split(flat)
+    mask[:, 1:] = 0
+    mask[:, [4, 6]] = 1
+    assert (logits(made, flat).argmax(axis=1) == 6).all()
+    mask[:, 6] = 0
+    assert (logits(made, flat).argmax(axis=1) == 0).all()
+
+
 def test_other_options_are_left_alone() -> None:
     made = actor()
     flat = observations(500)
@@ -111,7 +124,7 @@ def test_other_options_are_left_alone() -> None:
     ("habits", "said"),
     [
         ((Habit(TIGHT, 0.0, {"moon": 1.0}),), "'moon'"),
-        ((Habit(TIGHT, 0.0, {}),) * 6, "network.hidden: expected at least 36"),
+        ((Habit(TIGHT, 0.0, {}),) * 6, "network.hidden: expected at least 42"),
     ],
 )
 def test_habits_that_cannot_be_written_are_refused(habits: tuple[Habit, ...], said: str) -> None:

@@ -90,7 +90,7 @@ def config_of(**habits: object) -> TrainConfig:
     return TrainConfig.model_validate(
         {
             "timesteps": 0,
-            "network": {"temperature": 0.015625},
+            "network": {"temperature": 0.015625, "hidden": 56},
             "ppo": {"n_envs": 2, "n_steps": 8, "batch_size": 16},
             "habits": {"learn": True, "margins": (0.0, 1.0), "columns": ((), ("new_peaks",)), **habits},
             "evaluation": {"episodes": 2, "gate_episodes": 2},

@@ -70,7 +70,7 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
         "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2096)),
         "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
-        "gate": tuple(f"enterprise:{seed}" for seed in range(3000, 3240)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(4000, 4120)),
     },
     "planetlab": {
         "train": _PLANETLAB_DAYS,
@@ -82,7 +82,7 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "train": _BITBRAINS_DAYS,
         "habits": _drawn_apart(_BITBRAINS_HABITS, 40, 8),
         "validate": _drawn(("bitbrains:first:12",), range(12)),
-        "gate": _drawn_apart(_BITBRAINS_GATE, 200, 4),
+        "gate": _drawn_apart(_BITBRAINS_GATE, 300, 4),
     },
 }
 #: All three together: the policy that comes with the package.

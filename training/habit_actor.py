@@ -4,14 +4,16 @@ An option is another way of something that the rules do: a sizing by which all V
 whole plan is taken. It is told by its kind and its ``way``, a column that is 0 where candidates are the rules' own.
 Its habit is a linear function of the context, the saving in per cent that is expected of following it; where that is
 above zero, the option's candidate stands where the rules' stood, and theirs is left: with a sizing also what shrinks
-VMs one by one. Of several of a kind, the one that saves most is followed.
+VMs one by one. Of several of a kind, the one that saves most is followed, and no other where that one has nothing to
+do: a sizing that waits for its turn would undo the one that is followed.
 
 The network (``agents.ham.network``) is two layers of rectifiers, and a step is the difference of two of them:
 
     encoder  flags of the kinds, steps over the way within a kind, a step over the preference of the rules' plan,
              and the context as it is, above and below zero
     joint    step(saving) where the option's marks are all set, for the option and for what it displaces;
-             a ramp over the saving, so that larger savings stand higher
+             the score's share of a preference, so that it stands among others where the rules' own would;
+             a step over what another of its kind would save more, which leaves it
 
 so what is written here is what a frozen policy does, and can be trained on.
 """
@@ -19,7 +21,7 @@ so what is written here is what a frozen policy does, and can be trained on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +32,16 @@ from foreshade.envs.errors import InputError
 from foreshade.envs.features import F32, PREFERENCE, Schema
 
 F64 = npt.NDArray[np.float64]
+Saving = tuple[float, Mapping[str, float]]  # bias, and weights by the names of the context's columns
 _LARGEST_SAVING = 500.0  # per cent; a mark that is not set closes whatever is below
 _SHARP = 10.0  # slope of the step over a saving: done within a tenth of a per cent
 _OF_WAY = 2.0  # slope of a step half way between two ways
 _OF_PREFERENCE = 2.0  # and over a preference, which is above 0.7 or below -0.7
+_OF_SCORE = 0.1  # of what the rules take, their preference holds so much of the score (docs/rules.md)
 _OTHER_KIND = 256.0  # closes them for other kinds
 _TAKEN = 1.42  # from what the rules leave (-0.7 and below) to what they take (above 0.7)
 _LEFT = -2.5  # and from the most that they take to below waiting
-_RAMP = 0.3  # between a saving of nothing and of ten per cent
-_UNITS = 6  # of the joint layer, for an option
+_AJAR = 4.0  # closes a share of a score, which is at most one
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,14 @@ class Habit:
     option: Option
     bias: float
     weights: Mapping[str, float]  # by the names of the context's columns
+
+    def more_than(self, other: Habit | None) -> Saving:
+        """Bias and weights of what it saves more than another, or than the rules (None)."""
+        if other is None:
+            return self.bias, dict(self.weights)
+        names = self.weights.keys() | other.weights.keys()
+        weights = {name: self.weights.get(name, 0.0) - other.weights.get(name, 0.0) for name in names}
+        return self.bias - other.bias, weights
 
     def expected(self, columns: F64, known: Sequence[str]) -> F64:
         """(n,) of contexts (n, G), whose columns are the ``known`` ones."""
@@ -83,35 +94,43 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
         used.extend((name, sign) for sign in ((1.0, -1.0) if context[name][1] < 0 else (1.0,)))
     encoder = _Encoder(len(schema.candidate), columns)
     marks = [_marks(encoder, habit.option) for habit in habits]
-    if max(len(encoder.rows), len(used), _UNITS * len(habits)) > hidden:
+    rivals = [
+        [other for other in habits if other is not habit and other.option.kind == habit.option.kind]
+        for habit in habits
+    ]
+    units = [
+        unit
+        for habit, (own, theirs), others in zip(habits, marks, rivals, strict=True)
+        for unit in (
+            *_step(own, habit.more_than(None), _TAKEN),
+            *_score(own, habit.more_than(None), encoder.value(habit.option.kind, "score")),
+            *_step(theirs, habit.more_than(None), _LEFT),
+            *(one for other in others for one in _step(own, other.more_than(habit), _LEFT)),
+        )
+    ]
+    needed = max(len(encoder.rows), len(used), len(units))
+    if needed > hidden:
         raise InputError(
-            f"habits: network.hidden: expected at least "
-            f"{max(len(encoder.rows), len(used), _UNITS * len(habits))} for {len(habits)} of them, got {hidden}"
+            f"habits: network.hidden: expected at least {needed} for {len(habits)} of them, got {hidden}"
         )
     weights = {name: np.zeros(tuple(value.shape), np.float64) for name, value in actor.state_dict().items()}
+    for unit, (name, sign) in enumerate(used):
+        weights["encoder.context.weight"][unit, context[name][0]] = sign
     for unit, (row, bias) in enumerate(encoder.rows):
         weights["encoder.candidate.weight"][unit] = row
         weights["encoder.candidate.bias"][unit] = bias
-    for unit, (name, sign) in enumerate(used):
-        weights["encoder.context.weight"][unit, context[name][0]] = sign
-    for i, (habit, (own, theirs)) in enumerate(zip(habits, marks, strict=True)):
-        for pair, (mark, slope, score) in enumerate(
-            ((own, _SHARP, _TAKEN), (own, 0.1, _RAMP), (theirs, _SHARP, _LEFT))
-        ):
-            far = _LARGEST_SAVING * slope
-            for later in (0, 1):  # relu(x) - relu(x - 1): x between 0 and 1
-                unit = _UNITS * i + 2 * pair + later
-                weights["joint.bias"][unit] = slope * habit.bias - far * mark.need - later
-                for feature, weight in mark.of_candidate.items():
-                    weights["joint.weight"][unit, feature] = far * weight
-                for feature, weight in mark.of_set.items():
-                    # The summary holds the sum over the candidates divided by their number.
-                    weights["summary.weight"][unit, hidden + feature] = far * weight * schema.k
-                for of, (name, sign) in enumerate(used):
-                    weights["summary.weight"][unit, of] = sign * slope * habit.weights.get(name, 0.0)
-                weights["score.weight"][0, unit] = (
-                    score if later == 0 else -score
-                ) * actor.inverse_temperature
+    for unit, one in enumerate(units):
+        weights["joint.bias"][unit] = one.bias - one.closing * one.mark.need
+        for feature, weight in one.mark.of_candidate.items():
+            weights["joint.weight"][unit, feature] = one.closing * weight
+        for feature, weight in one.of_candidate.items():
+            weights["joint.weight"][unit, feature] += weight
+        for feature, weight in one.mark.of_set.items():
+            # The summary holds the sum over the candidates divided by their number.
+            weights["summary.weight"][unit, hidden + feature] = one.closing * weight * schema.k
+        for of, (name, sign) in enumerate(used):
+            weights["summary.weight"][unit, of] = sign * one.of_context.get(name, 0.0)
+        weights["score.weight"][0, unit] = one.counts * actor.inverse_temperature
     actor.load_state_dict(
         {name: torch.as_tensor(value, dtype=torch.float32) for name, value in weights.items()}
     )
@@ -123,10 +142,10 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
     columns = {column.name: i for i, column in enumerate(schema.candidate)}
     names = [column.name for column in schema.context]
     change = np.zeros(x.shape[:2], np.float32)
+    savings = [habit.expected(context.astype(np.float64), names) for habit in habits]
     plans = (x[:, :, columns["plan"]] > 0) & (x[:, :, columns[PREFERENCE]] > 0.5) & (mask > 0)
-    for habit in habits:
+    for habit, saving in zip(habits, savings, strict=True):
         option = habit.option
-        saving = habit.expected(context.astype(np.float64), names)
         way, of_kind = x[:, :, columns["way"]], x[:, :, columns[option.kind]] > 0
         own, theirs = of_kind & (way == option.way), of_kind & (way == 0)
         if option.kind == "right_size":
@@ -134,8 +153,11 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
         if option.kind == "plan":
             own = own & np.asarray(plans.any(axis=1))[:, None]
         on = np.broadcast_to((saving > 0)[:, None], own.shape)
-        ramp = np.clip(0.1 * saving, 0, 1)[:, None]
-        change += np.where(on & own, _TAKEN + _RAMP * ramp, 0) + np.where(on & theirs, _LEFT, 0)
+        share = _OF_SCORE * np.maximum(x[:, :, columns["score"]], 0.0)
+        change += np.where(on & own, _TAKEN + share, 0) + np.where(on & theirs, _LEFT, 0)
+        for rival, more in zip(habits, savings, strict=True):
+            if rival is not habit and rival.option.kind == option.kind:
+                change += np.where(own & (more > saving)[:, None], _LEFT, 0)
     return change
 
 
@@ -160,6 +182,10 @@ class _Encoder:
         """1 for candidates of a kind."""
         return self._unit(("flag", kind), {kind: 1.0}, 0.0)
 
+    def value(self, kind: str, column: str) -> int:
+        """A column of candidates of a kind, 0 where it is below zero or another's."""
+        return self._unit((kind, column), {column: 1.0, kind: _OTHER_KIND}, -_OTHER_KIND)
+
     def step(self, kind: str, column: str, at: float, slope: float) -> tuple[int, int]:
         """Two units whose difference is 1 for candidates of a kind whose column is above ``at``, and else 0."""
         of = {column: slope, kind: _OTHER_KIND}
@@ -176,6 +202,36 @@ class _Encoder:
             self._made[key] = len(self.rows)
             self.rows.append((row, bias))
         return self._made[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """One of the joint layer: a rectifier of ``bias``, candidate and context where its mark is set, else shut."""
+
+    mark: _Mark
+    closing: float
+    bias: float
+    of_context: Mapping[str, float]  # by the names of the context's columns
+    counts: float  # in the preference
+    of_candidate: Mapping[int, float] = field(default_factory=dict)
+
+
+def _step(mark: _Mark, saving: Saving, counts: float) -> tuple[_Unit, _Unit]:
+    """What counts where a mark is set and a saving is above zero: relu(x) - relu(x - 1)."""
+    bias, of = _SHARP * saving[0], {name: _SHARP * weight for name, weight in saving[1].items()}
+    far = _SHARP * _LARGEST_SAVING
+    return _Unit(mark, far, bias, of, counts), _Unit(mark, far, bias - 1.0, of, -counts)
+
+
+def _score(mark: _Mark, saving: Saving, score: int) -> tuple[_Unit, _Unit, _Unit]:
+    """A share of the score there: relu(y) - relu(y - x) + relu(-x), y where x is far above zero, 0 below it."""
+    bias, of = -_SHARP * saving[0], {name: -_SHARP * weight for name, weight in saving[1].items()}
+    far, share = _SHARP * _LARGEST_SAVING, {score: _OF_SCORE}
+    return (
+        _Unit(mark, _AJAR, 0.0, {}, 1.0, share),
+        _Unit(mark, far, bias, of, -1.0, share),
+        _Unit(mark, far, bias, of, 1.0),
+    )
 
 
 def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark]:

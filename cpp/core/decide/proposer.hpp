@@ -169,6 +169,7 @@ class Proposer {
     void note_odd(const VmColumns& vms, const Changed& changed);
     void look_at_sizes();
     void look_at_size(std::size_t v);
+    std::int32_t taken_back_after(const Sizing& sizing) const;
     const Sizing& sizing_of(std::size_t number) const {
         return number < knobs_.sizings.size() ? knobs_.sizings[number] : knobs_.sizing;
     }

@@ -109,6 +109,12 @@ void Proposer::look_at_sizes() {
     for (const std::int32_t vm : turn_) look_at_size(at(vm));
 }
 
+// Samples of a VM before anything is taken back from it: an option may let it grow sooner than the rules do, but what
+// it never used says as little under any sizing.
+std::int32_t Proposer::taken_back_after(const Sizing& sizing) const {
+    return static_cast<std::int32_t>(std::max(sizing.settle_ticks, knobs_.sizing.settle_ticks));
+}
+
 // What it could be cut to by each sizing. Every resource by itself: what does not pay stays.
 FORESHADE_CLONES void Proposer::look_at_size(std::size_t v) {
     const VmColumns& vms = planned_->state().vms;
@@ -128,7 +134,7 @@ FORESHADE_CLONES void Proposer::look_at_size(std::size_t v) {
     const Int4 far_now = is_far(basis.now);
     for (std::size_t i = 0; i < cuts_.size(); ++i) {
         const Sizing& sizing = sizing_of(i);
-        if (basis.seen < static_cast<std::int32_t>(sizing.settle_ticks)) continue;
+        if (basis.seen < taken_back_after(sizing)) continue;
         const Vec4 leasts = least_of(basis, sizing);
         const Int4 frees = (basis.room > Vec4{}) & (basis.now - leasts >= change);
         if (!any4(frees)) continue;
@@ -161,9 +167,12 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
     const float* now = vms.allocation.data() + v * kResources;
     const float* flavour = vms.flavour.data() + v * kResources;
     std::copy_n(now, kResources, allocation.begin());
-    const Vec4 leasts = least_of(size_basis(vms, v), sizing);
+    const SizeBasis basis = size_basis(vms, v);
+    const bool known = basis.seen >= taken_back_after(sizing);
+    const Vec4 leasts = least_of(basis, sizing);
     for (std::size_t r = 0; r < kDense; ++r) {
         if (!is_tight(vms, v, r)) {
+            if (!known) continue;
             const float least = leasts[static_cast<int>(r)];
             if (now[r] - least >= knobs_.least_change * flavour[r]) allocation[r] = least;
             continue;
