@@ -164,7 +164,7 @@ def span(text: str) -> timedelta:
     """
     form = _SPAN.fullmatch(text.strip())
     if form is None or len(form[1]) > 8:
-        raise InputError(f"expected a time such as 15m, 12h or 30d, found {text!r}")
+        raise InputError(f"lifetime: expected a time such as 15m, 12h or 30d, found {text!r}")
     return timedelta(**{_UNIT[form[2]]: int(form[1])})
 
 
