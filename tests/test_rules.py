@@ -11,6 +11,8 @@ import pytest
 from foreshade import _core
 from foreshade.agents.agent import Agent
 from foreshade.agents.baselines.expected_cost import ExpectedCost
+from foreshade.agents.decisions import RULES as RULES_SAY
+from foreshade.agents.decisions import Taken
 from foreshade.agents.ham.agent import Ham
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.frozen_network import ActorShape
@@ -174,6 +176,28 @@ def test_cpu_that_is_never_used_is_taken_back_and_given_again_from_the_knee_on()
     then = stage.world.observe().vms.allocation[:4]
     assert then[0, 0] > 4_500.0 / 0.8
     assert then[1:, 0].tolist() == pytest.approx(held[1:, 0].tolist())
+
+
+class _Following(Decider):
+    """Right-sizes by the first sizing beside the rules' own wherever it is offered."""
+
+    def choose(self) -> Taken:
+        for candidate in range(1, len(self.proposer)):
+            said = self.proposer.describe(candidate)
+            if said["kind"] == "right_size" and said["plan"] == 0 and said["possible"]:
+                return Taken(candidate, RULES_SAY)
+        return Taken(0, RULES_SAY)
+
+
+def test_sizing_that_acts_sooner_takes_nothing_back_before_the_rules_would() -> None:
+    sooner = Sizing(settle_ticks=1, unseen=0.01)
+    knobs = RULES.model_copy(update={"plans": (), "unseen": 0.01, "sizings": (sooner,)})
+    stage = Stage(_Following("following", knobs), 1, workload([500.0] * 4), on=[0, 0, 0, 0])
+    stage.wait(knobs.settle_ticks - 2)
+    as_promised = np.tile(np.float32([9_800.0, 8_000.0]), (4, 1))
+    np.testing.assert_array_equal(stage.world.observe().vms.allocation[:4, :2], as_promised)
+    stage.wait(28)
+    assert (stage.world.observe().vms.allocation[:4, :2] < as_promised).all()
 
 
 @pytest.mark.parametrize("knobs", [{"slack": 0.0}, {"unseen": 1e6}])
