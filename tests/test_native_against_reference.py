@@ -13,7 +13,7 @@ import pytest
 from tests.reference.actions import REASONS
 from tests.reference.simulator import ReferenceSimulator
 from tests.reference.state import PAUSED
-from tests.worlds import POWER, SPAWN, Native, random_action, random_scenario
+from tests.worlds import MIGRATE, POWER, SPAWN, Native, random_action, random_scenario
 
 TOLERANCE = 1e-4  # single against double precision
 SEEDS = range(12)
@@ -60,8 +60,14 @@ def resumption(world: ReferenceSimulator, dice: random.Random) -> dict[str, Any]
     return {"kind": SPAWN, "app": vm.app, "host": vm.host, "allocation": vm.allocation, "value": 2.0}
 
 
-def roll(seed: int, counts: Counter[str]) -> None:
+def roll(seed: int, counts: Counter[str], slow_mbit_s: float = 0.0) -> None:
+    """Play a scenario in both; with ``slow_mbit_s`` migrations take ticks, and many more are asked for."""
     dc, work = random_scenario(seed, failures=seed % 3 != 0)
+    if slow_mbit_s:
+        slow = [*dc.profiles]
+        for profile in slow:
+            profile.migration_mbit_s = slow_mbit_s
+        dc.profiles = slow
     start = 3 if seed % 4 == 3 else 0
     native, reference = Native(dc, work, seed), ReferenceSimulator(dc, work, seed, start)
     native.sim.reset(seed, start)
@@ -70,6 +76,8 @@ def roll(seed: int, counts: Counter[str]) -> None:
     for k in range(start, len(work["demand"])):
         for _ in range(dice.randrange(14) if k > start else 8):
             action = random_action(dice)
+            if slow_mbit_s and dice.random() < 0.7:
+                action = {"kind": MIGRATE, "vm": dice.randrange(13), "host": dice.randrange(8)}
             if action["kind"] == POWER and "host" in action and dice.random() < 0.7:
                 action["host"] = dice.choice(idle_hosts(reference))
             resumed = resumption(reference, dice) if dice.random() < 0.15 else None
@@ -99,6 +107,11 @@ def roll(seed: int, counts: Counter[str]) -> None:
     for name, value in native.sim.totals().items():
         for key, number in value.items() if name == "cost" else ((name, value),):
             counts[key] += int(np.sum(number) > 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_migrations_that_take_ticks_keep_their_place_in_the_queue(seed: int) -> None:
+    roll(seed, Counter(), slow_mbit_s=40.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

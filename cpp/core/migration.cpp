@@ -345,6 +345,7 @@ void Simulator::drop_ended_migrations() {
         copying_[at(m.source)].push_back(i);
         copying_[at(m.destination)].push_back(i);
     }
+    list_queued(); // they have other numbers now
 }
 
 } // namespace foreshade

@@ -78,6 +78,29 @@ TEST(migration_moves_the_vm_and_its_reservation) {
     CHECK(close(static_cast<double>(state.vms.since_move_s[0]), 300.0 - 12.1)); // 2 + 1,000 / 100 + 0.1
 }
 
+TEST(migrations_that_end_in_later_ticks_leave_no_queue_behind) {
+    for (const float mbit_s : {20.0F, 30.0F, 45.0F, 70.0F, 110.0F}) { // 75 to 420 s for a VM's 1,000 MiB
+        World world(60, 4, 30);
+        world.spec.profiles[0].migration_mbit_s = mbit_s;
+        const auto plant = world.plant();
+        Simulator sim(plant, 1);
+        ClusterState state;
+        sim.prepare(state);
+        sim.schedule();
+        RandomStream random(3, 7);
+        for (int tick = 0; !sim.done(); ++tick) {
+            sim.observe(state);
+            const std::size_t wanted = tick % 8 == 0 ? state.n_vms() : 0; // many at once, then none while those end
+            for (std::size_t v = 0; v < wanted; ++v)
+                sim.execute(act(ActionKind::migrate, static_cast<std::int32_t>(v),
+                                static_cast<std::int32_t>(4.0 * random.uniform())));
+            sim.advance();
+            check_books(sim, state);
+        }
+        CHECK(sim.totals().migrations > 20);
+    }
+}
+
 TEST(slots_of_helpers_are_reused) {
     World world(40, 3, 2, 1);
     const auto plant = world.plant();
