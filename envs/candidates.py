@@ -223,10 +223,9 @@ PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: takes more back of what was never used.
 TIGHT = Sizing(slack=2.5, slack_floor=0.35, settle_ticks=1)
 PROMPT = Sizing(settle_ticks=1)
-#: A move must bring two and a half times its price within an hour; racks that need not stand are emptied as a whole.
+#: A move must bring four times its price; racks that need not stand are emptied as a whole.
 CALM_PLAN = PlanKnobs(
-    name="expected-cost-calm",
-    packer=replace(WATCHED_PLAN.packer, move_weight=2.5, horizon_ticks=12, whole_racks=True),
+    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, move_weight=4.0, whole_racks=True)
 )
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(

@@ -1,18 +1,20 @@
 """Habits in the weights of an actor: where an option is to be followed, its candidates take the rules' place.
 
 An option is another way of something that the rules do: a sizing by which all VMs are right-sized, a packer whose
-whole plan is taken. It is told by its kind and its ``way``, a column that is 0 where candidates are the rules' own.
-Its habit is a linear function of the context, the saving in per cent that is expected of following it; where that is
-above zero, the option's candidate stands where the rules' stood, and theirs is left: with a sizing also what shrinks
-VMs one by one. Of several of a kind, the one that saves most is followed, and no other where that one has nothing to
-do: a sizing that waits for its turn would undo the one that is followed.
+whole plan is taken, what a component offers before the rules may take it. It is told by its kind and its ``way``, a
+column that is 0 where candidates are the rules' own. Its habit is a linear function of the context, the saving in
+per cent that is expected of following it; where that is above zero, the option's candidate stands where the rules'
+stood, and theirs is left where it is the same thing done otherwise: their plan, their sizing, with a sizing also
+what shrinks VMs one by one. Of several of a kind, the one that saves most is followed, and no other where that one
+has nothing to do: a sizing that waits for its turn would undo the one that is followed.
 
 The network (``agents.ham.network``) is two layers of rectifiers, and a step is the difference of two of them:
 
     encoder  flags of the kinds, steps over the way within a kind, a step over the preference of the rules' plan,
              and the context as it is, above and below zero
     joint    step(saving) where the option's marks are all set, for the option and for what it displaces;
-             the score's share of a preference, so that it stands among others where the rules' own would;
+             the score's share of a preference, so that it stands among others where the rules' own would (a
+             plan is not made before it is chosen, so it has that of the rules' plan);
              a step over what another of its kind would save more, which leaves it
 
 so what is written here is what a frozen policy does, and can be trained on.
@@ -42,6 +44,7 @@ _OTHER_KIND = 256.0  # closes them for other kinds
 _TAKEN = 1.42  # from what the rules leave (-0.7 and below) to what they take (above 0.7)
 _LEFT = -2.5  # and from the most that they take to below waiting
 _AJAR = 4.0  # closes a share of a score, which is at most one
+_INSTEAD = ("right_size", "plan")  # of these kinds the rules' own is left where an option is followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class Option:
     """Another way of what the rules do."""
 
     name: str
-    kind: str  # of its candidates: right_size or plan
+    kind: str  # of its candidates
     way: int  # of its candidates, above 0
 
 
@@ -103,8 +106,8 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
         for habit, (own, theirs), others in zip(habits, marks, rivals, strict=True)
         for unit in (
             *_step(own, habit.more_than(None), _TAKEN),
-            *_score(own, habit.more_than(None), encoder.value(habit.option.kind, "score")),
-            *_step(theirs, habit.more_than(None), _LEFT),
+            *_score(own, habit.more_than(None), habit.option.kind, encoder),
+            *(() if theirs is None else _step(theirs, habit.more_than(None), _LEFT)),
             *(one for other in others for one in _step(own, other.more_than(habit), _LEFT)),
         )
     ]
@@ -125,9 +128,11 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
             weights["joint.weight"][unit, feature] = one.closing * weight
         for feature, weight in one.of_candidate.items():
             weights["joint.weight"][unit, feature] += weight
+        # The summary holds the sum over the candidates divided by their number.
         for feature, weight in one.mark.of_set.items():
-            # The summary holds the sum over the candidates divided by their number.
             weights["summary.weight"][unit, hidden + feature] = one.closing * weight * schema.k
+        for feature, weight in one.of_set.items():
+            weights["summary.weight"][unit, hidden + feature] += weight * schema.k
         for of, (name, sign) in enumerate(used):
             weights["summary.weight"][unit, of] = sign * one.of_context.get(name, 0.0)
         weights["score.weight"][0, unit] = one.counts * actor.inverse_temperature
@@ -147,13 +152,15 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
     for habit, saving in zip(habits, savings, strict=True):
         option = habit.option
         way, of_kind = x[:, :, columns["way"]], x[:, :, columns[option.kind]] > 0
-        own, theirs = of_kind & (way == option.way), of_kind & (way == 0)
+        own, theirs = of_kind & (way == option.way), of_kind & (way == 0) & (option.kind in _INSTEAD)
+        score = np.where(mask > 0, np.maximum(x[:, :, columns["score"]], 0.0), 0.0)
         if option.kind == "right_size":
             theirs = theirs | (x[:, :, columns["shrink"]] > 0)
         if option.kind == "plan":
             own = own & np.asarray(plans.any(axis=1))[:, None]
+            score = np.broadcast_to((score * of_kind).sum(axis=1)[:, None], own.shape)
         on = np.broadcast_to((saving > 0)[:, None], own.shape)
-        share = _OF_SCORE * np.maximum(x[:, :, columns["score"]], 0.0)
+        share = _OF_SCORE * score
         change += np.where(on & own, _TAKEN + share, 0) + np.where(on & theirs, _LEFT, 0)
         for rival, more in zip(habits, savings, strict=True):
             if rival is not habit and rival.option.kind == option.kind:
@@ -214,6 +221,7 @@ class _Unit:
     of_context: Mapping[str, float]  # by the names of the context's columns
     counts: float  # in the preference
     of_candidate: Mapping[int, float] = field(default_factory=dict)
+    of_set: Mapping[int, float] = field(default_factory=dict)  # likewise of the set
 
 
 def _step(mark: _Mark, saving: Saving, counts: float) -> tuple[_Unit, _Unit]:
@@ -223,20 +231,24 @@ def _step(mark: _Mark, saving: Saving, counts: float) -> tuple[_Unit, _Unit]:
     return _Unit(mark, far, bias, of, counts), _Unit(mark, far, bias - 1.0, of, -counts)
 
 
-def _score(mark: _Mark, saving: Saving, score: int) -> tuple[_Unit, _Unit, _Unit]:
+def _score(mark: _Mark, saving: Saving, kind: str, encoder: _Encoder) -> tuple[_Unit, _Unit, _Unit]:
     """A share of the score there: relu(y) - relu(y - x) + relu(-x), y where x is far above zero, 0 below it."""
     bias, of = -_SHARP * saving[0], {name: -_SHARP * weight for name, weight in saving[1].items()}
-    far, share = _SHARP * _LARGEST_SAVING, {score: _OF_SCORE}
+    far, share = _SHARP * _LARGEST_SAVING, {encoder.value(kind, "score"): _OF_SCORE}
+    own, plans = ({}, share) if kind == "plan" else (share, {})  # of plans the rules' alone has one
     return (
-        _Unit(mark, _AJAR, 0.0, {}, 1.0, share),
-        _Unit(mark, far, bias, of, -1.0, share),
+        _Unit(mark, _AJAR, 0.0, {}, 1.0, own, plans),
+        _Unit(mark, far, bias, of, -1.0, own, plans),
         _Unit(mark, far, bias, of, 1.0),
     )
 
 
-def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark]:
-    """The marks of an option's candidates, and of the rules' own."""
-    own, theirs = (_of_way(encoder, option.kind, way) for way in (option.way, 0))
+def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark | None]:
+    """The marks of an option's candidates, and of the rules' own that are left for them; None = none are."""
+    own = _of_way(encoder, option.kind, option.way)
+    if option.kind not in _INSTEAD:
+        return own, None
+    theirs = _of_way(encoder, option.kind, 0)
     if option.kind == "right_size":
         theirs.of_candidate[encoder.flag("shrink")] = 1.0
     if option.kind == "plan":  # where the rules take theirs, and not at every tick
