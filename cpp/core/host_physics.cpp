@@ -152,9 +152,14 @@ Simulator::Portion Simulator::uncontended(std::int32_t host, std::int32_t id) co
     return p;
 }
 
-// The same on a host whatever happens there.
+// The same on a host whatever happens there, and has happened since its rates were evaluated: who has come at the same
+// moment counts.
 Simulator::Portion Simulator::portion_at(std::int32_t host, std::int32_t id) {
-    if (keeps_sums(host)) return uncontended(host, id);
+    const auto h = static_cast<std::size_t>(host);
+    if (keeps_sums(host)) {
+        if (roomy(host, rates_[h].got, rates_[h].got_gpu)) return uncontended(host, id);
+        hosts_[h].stale = true;
+    }
     solve(host);
     return *std::find_if(portions_.begin(), portions_.end(), [id](const Portion& p) { return p.vm == id; });
 }
