@@ -115,7 +115,9 @@ def test_migrations_that_take_ticks_keep_their_place_in_the_queue(seed: int) -> 
 
 
 @pytest.mark.parametrize(("seed", "mbit_s"), [(37, 250.0), (74, 400.0)])
-def test_a_migration_begins_with_what_its_vm_gets_beside_one_that_has_just_come(seed: int, mbit_s: float) -> None:
+def test_a_migration_begins_with_what_its_vm_gets_beside_one_that_has_just_come(
+    seed: int, mbit_s: float
+) -> None:
     roll(seed, Counter(), slow_mbit_s=mbit_s)
 
 

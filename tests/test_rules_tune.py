@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from foreshade.adapters.app.folder_lock import LOCK, alone_in
 from foreshade.adapters.app.rules_front import write_front
 from foreshade.agents.rules.rule_file import to_yaml
 from foreshade.agents.rules.rules import load_rules
@@ -14,6 +13,7 @@ from foreshade.envs.candidates import DEFAULT, RULES, CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.envs.rule_tree import Node, Rule
 from foreshade.envs.stock_world import simulated_world
+from foreshade.training.folder_lock import LOCK, alone_in
 from foreshade.training.rules.ground import Ground
 from foreshade.training.rules.search import Front, changed, search, untuned_params
 from tests.test_cli import foreshade

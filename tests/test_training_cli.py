@@ -12,6 +12,7 @@ pytest.importorskip("onnx")
 
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.envs.errors import InputError
+from foreshade.training.folder_lock import alone_in
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.train import train
 from tests.test_cli import foreshade
@@ -87,3 +88,14 @@ def test_a_scenario_whose_gate_cannot_judge_is_trained_and_told_so(
     train(tmp_path / "run", config, make_envs)
     assert [line.message for line in caplog.records if "two days" in line.message] != []
     assert (tmp_path / "run" / "gate.json").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.*tensorboard.*:DeprecationWarning")
+def test_a_run_that_goes_on_is_not_resumed_by_another(tmp_path: Path) -> None:
+    train(tmp_path / "run", config_of(timesteps=512), make_envs)
+    with (
+        alone_in(tmp_path / "run"),
+        pytest.raises(InputError, match="expected a folder that no other command works in"),
+    ):
+        train(tmp_path / "run", config_of(timesteps=512), make_envs, resume=True)
+    train(tmp_path / "run", config_of(timesteps=512), make_envs, resume=True)

@@ -31,6 +31,7 @@ from foreshade.training.callbacks import Boundary, EpisodeCurves
 from foreshade.training.cases import against_gate
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import Comparison, Evaluator, Judge
+from foreshade.training.folder_lock import alone_in
 from foreshade.training.freeze import Which, frozen
 from foreshade.training.habit_actor import write_habits
 from foreshade.training.habits import (
@@ -134,8 +135,8 @@ def train(
     the training and goes to the gate with the best checkpoint so far.
 
     Raises:
-        InputError: the folder is not empty, or with ``resume`` holds no such run; a configuration that
-            cannot be.
+        InputError: the folder is not empty, with ``resume`` holds no such run or one that goes on; a configuration
+            that cannot be.
 
     """
     if against := against_gate(config.scenario):
@@ -145,23 +146,24 @@ def train(
     evaluator = _judge(config, make_envs, "validate", config.evaluation.episodes)
     model = make_model(config, env)
     run = run or RunFolder.create(out, config)  # last, so that a scenario that is not there leaves no folder
-    boundary = Boundary(run, evaluator)
-    model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
-    least_gain = 0.0
-    if config.imitation.rounds:
-        least_gain = _imitate(run, model, env, evaluator, expert or _rollouts(env, config), on_progress)
-    if config.habits.learn:
-        _learn_habits(run, model, make_envs, on_progress)
-    if resume and run.checkpoints():
-        boundary.restore(model)
-    left = config.timesteps - model.num_timesteps
-    if left > 0 and not boundary.stopped:
-        try:
-            model.learn(left, [EpisodeCurves(on_progress), boundary], reset_num_timesteps=False)
-        except KeyboardInterrupt:  # enough for a person: the gate judges the best checkpoint there is
-            if not run.checkpoints():
-                raise
-    return _gate(run, model, boundary, make_envs, env, least_gain)
+    with alone_in(run.path):
+        boundary = Boundary(run, evaluator)
+        model.set_logger(configure(str(run.tensorboard), ["tensorboard"]))
+        least_gain = 0.0
+        if config.imitation.rounds:
+            least_gain = _imitate(run, model, env, evaluator, expert or _rollouts(env, config), on_progress)
+        if config.habits.learn:
+            _learn_habits(run, model, make_envs, on_progress)
+        if resume and run.checkpoints():
+            boundary.restore(model)
+        left = config.timesteps - model.num_timesteps
+        if left > 0 and not boundary.stopped:
+            try:
+                model.learn(left, [EpisodeCurves(on_progress), boundary], reset_num_timesteps=False)
+            except KeyboardInterrupt:  # enough for a person: the gate judges the best checkpoint there is
+                if not run.checkpoints():
+                    raise
+        return _gate(run, model, boundary, make_envs, env, least_gain)
 
 
 def _opened(out: str | Path, config: TrainConfig) -> RunFolder:

@@ -77,11 +77,11 @@ def rules_tune(
 
     The front is written as HTML, JSON and a YAML for each point.
     """
-    from foreshade.adapters.app.folder_lock import alone_in  # noqa: PLC0415
     from foreshade.adapters.app.rules_front import write_front  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415
     from foreshade.envs.scenarios.load import load_scenario  # noqa: PLC0415
+    from foreshade.training.folder_lock import alone_in  # noqa: PLC0415
     from foreshade.training.rules.ground import Ground  # noqa: PLC0415
     from foreshade.training.rules.search import check, search  # noqa: PLC0415
 
@@ -130,6 +130,7 @@ def rules_distil(
 
     A shallow tree over named features, as a file of rules, and what is lost by it.
     """
+    from foreshade.agents.ham.agent import Ham  # noqa: PLC0415
     from foreshade.agents.rules.rule_file import to_yaml  # noqa: PLC0415
     from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415
     from foreshade.envs.extras import require  # noqa: PLC0415
@@ -138,6 +139,7 @@ def rules_distil(
 
     require("sklearn.tree", "rules", "rules distil")
     untuned = load_rules(rules)
+    Ham(policy)  # raises where it does not verify, before worlds are made
     _writable(out)
     train = Ground.of(scenario, "train", components="none", most=worlds)
     validate = Ground.of(scenario, "validate", components="none")

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from foreshade.adapters.app.folder_lock import alone_in
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
 from foreshade.envs.knobs import MOST_SEED
+from foreshade.training.folder_lock import alone_in
 
 if TYPE_CHECKING:
     from foreshade.training.config import TrainConfig
