@@ -4,9 +4,9 @@ A rack draws power of its own (switches, distribution) whatever its hosts do, so
 over the site save less than the same hosts off together. A tick asks: how much CPU and memory will be wanted, by
 the upper edge of the forecast, over the time that a rack would at least stay off? Racks beyond that, for
 ``sustain_ticks`` in a row, are vacated one after the other, the one that costs least to empty first; a rack is
-woken when the upper edge over its own start and its hosts' boot exceeds what the others can carry. A rack that is
-beyond it in the first tick already is offered as well, for a policy that has learned to empty racks at once
-(``way`` 1).
+woken when the upper edge over its own start and its hosts' boot exceeds what the others can carry. A rack that was
+never needed since the run began follows no dip: it is offered at once as well, for a policy that has learned to
+take it (``way`` 1).
 
 Never switched off: what has no power control, what was never seen to come back (``proven``), the room that is kept
 for failures (``spare_hosts``), and what no placement by the rules about places can do without. No rack is filled
@@ -102,6 +102,7 @@ class RackPower:
         control = np.ones(n_racks, bool) if site.rack_control is None else site.rack_control
         self._site, self._control = site, control
         self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
+        self._ever_needed = np.zeros(n_racks, bool)
         self._pressed_for = 0
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
@@ -161,6 +162,7 @@ class RackPower:
             stays = [r for r in range(len(self._control)) if r != rack and r not in self._dark]
             spare = rack not in self._dark and self._carries(state, stays, needed)
             self._unneeded[rack] = self._unneeded[rack] + 1 if spare else min(self._unneeded[rack], 0)
+            self._ever_needed[rack] |= not spare
             if not spare and rack == self._leaving:
                 self._leaving = -1
 
@@ -273,7 +275,8 @@ class RackPower:
             offers = self._empty(state, rack)
             if offers or self._leaving >= 0:
                 return offers
-        for rack in [r for r in cheapest if r not in sustained and self._may_go(state, r, 1)][:_LOOKS]:
+        new = [r for r in cheapest if not self._ever_needed[r] and self._may_go(state, r, 1)]
+        for rack in new[:_LOOKS]:
             standing = self._standing(state, rack)
             if not standing:
                 return self._switch_off(state, rack, way=1)
