@@ -267,7 +267,9 @@ def test_a_rack_that_a_plan_has_switched_off_is_dark_and_not_switched_off_again(
 
 
 @pytest.mark.parametrize("on", [[0, 2], [2, 3]])  # its VMs are to move, or it is empty
-def test_a_rack_that_was_never_needed_goes_at_once_for_those_who_have_learned_to_take_it(on: list[int]) -> None:
+def test_a_rack_that_was_never_needed_goes_at_once_for_those_who_have_learned_to_take_it(
+    on: list[int],
+) -> None:
     world = SimulatedWorld(scenario(2, **two_racks()), workload([500.0, 500.0]))
     placed(world, on)
     manager = RackPower(RackPowerKnobs(spare_hosts=0, sustain_ticks=3))
