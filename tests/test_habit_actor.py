@@ -19,12 +19,10 @@ CONTEXT = [column.name for column in SCHEMA.context]
 TIGHT = Option("tight", "right_size", 1)
 LOOSE = Option("loose", "right_size", 2)
 CALM = Option("calm", "plan", 1)
-SOON = Option("soon", "rack_off", 1)
 HABITS = (
     Habit(TIGHT, -2.0, {"memory_of_flavour": 10.0}),
     Habit(LOOSE, 4.0, {"memory_of_flavour": -20.0, "new_peaks": 30.0}),
     Habit(CALM, 1.0, {"jitter": -0.5, "growth": 3.0}),
-    Habit(SOON, -1.0, {"jitter": 0.4}),
 )
 
 
@@ -40,7 +38,6 @@ def observations(n: int, seed: int = 0) -> F32:
     rows = (
         ("plan", 0, True), ("plan", 1, False), ("plan", 2, False), ("right_size", 1, False),
         ("right_size", 0, True), ("right_size", 2, False), ("migrate", 0, True), ("shrink", 0, True),
-        ("rack_off", 0, True), ("rack_off", 1, False),
     )  # fmt: skip
     for row, (kind, way, taken) in enumerate(rows, start=1):
         mask[:, row] = rng.random(n) < 0.7
@@ -55,7 +52,7 @@ def observations(n: int, seed: int = 0) -> F32:
 
 
 def actor() -> Actor:
-    return Actor(SCHEMA, 40, 0.125, attention=False)
+    return Actor(SCHEMA, 32, 0.125, attention=False)
 
 
 def logits(of: Actor, flat: F32) -> F32:
@@ -82,9 +79,9 @@ def test_weights_follow_the_habits_and_change_nothing_else() -> None:
     clear = ((np.abs(savings) > 0.2).all(axis=0) & apart)[:, None] & (mask > 0)
     assert clear.mean() > 0.4
     np.testing.assert_allclose(changed[clear], expected[clear], atol=0.01)
-    assert (expected[:, [7, 9]] == 0).all()  # what a component offers anyway stays with its option
+    assert (expected[:, 7] == 0).all()
     np.testing.assert_array_equal(expected[:, 8] < 0, expected[:, 5] < 0)  # VMs shrink by what is followed
-    for row in (2, 4, 6, 10):  # each option is followed somewhere, and somewhere left
+    for row in (2, 4, 6):  # each option is followed somewhere, and somewhere left
         assert 0.05 < (expected[:, row] > 0).mean() < 0.95
     assert (expected[mask[:, 1] == 0, 2] == 0).all()  # no plan where the rules have none
 

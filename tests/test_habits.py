@@ -83,7 +83,7 @@ def test_options_are_named_and_numbered_as_the_generator_has_them() -> None:
     assert [option.name for option in found if option.kind == "plan"] == [
         plan.name for plan in DEFAULT.plans if not plan.preferred
     ]
-    assert options_of(DEFAULT, named=["right_size-1"]) == found[:1]
+    assert options_of(DEFAULT, ["right_size-1"]) == found[:1]
 
 
 def config_of(**habits: object) -> TrainConfig:

@@ -39,7 +39,7 @@ class Fixed:
         self.told.append(offer)
 
 
-def move(gain: float, vm: int = 0, host: int = 1, *, way: int = 0) -> Offer:
+def move(gain: float, vm: int = 0, host: int = 1, *, preferred: bool = True) -> Offer:
     """VM ``vm`` goes to ``host`` and is said to gain so much."""
     return Offer(
         "migrate",
@@ -48,7 +48,7 @@ def move(gain: float, vm: int = 0, host: int = 1, *, way: int = 0) -> Offer:
         vm=vm,
         host=host,
         performance=gain,
-        way=way,
+        preferred=preferred,
     )
 
 
@@ -64,8 +64,8 @@ def test_offer_that_gains_is_taken_and_told() -> None:
     assert manager.told == [manager.said[0]]
 
 
-@pytest.mark.parametrize("offer", [move(-1.0), move(1.0, way=1)])
-def test_offer_that_loses_or_is_done_in_another_way_is_left(offer: Offer) -> None:
+@pytest.mark.parametrize("offer", [move(-1.0), move(1.0, preferred=False)])
+def test_offer_that_loses_or_is_not_preferred_is_left(offer: Offer) -> None:
     manager = Fixed(offer)
     assert stage(manager).ask() == []
     assert manager.told == []

@@ -266,46 +266,6 @@ def test_a_rack_that_a_plan_has_switched_off_is_dark_and_not_switched_off_again(
     assert agent.proposer.dark_racks(world.observe()) == [1]
 
 
-@pytest.mark.parametrize("on", [[0, 2], [2, 3]])  # its VMs are to move, or it is empty
-def test_a_rack_that_was_never_needed_goes_at_once_for_those_who_have_learned_to_take_it(
-    on: list[int],
-) -> None:
-    world = SimulatedWorld(scenario(2, **two_racks()), workload([500.0, 500.0]))
-    placed(world, on)
-    manager = RackPower(RackPowerKnobs(spare_hosts=0, sustain_ticks=3))
-    manager.reset(site_of(world, 0))
-    state, ways = world.observe(), []
-    for _ in range(3):
-        manager.bars(state)
-        offers = offered(manager, state)
-        ways.append([offer.way for offer in offers])
-        if ways == [[1]]:
-            early = offers[0]
-    assert ways == [[1], [1], [0]]  # the rules wait until it has not been needed for so long
-    assert early.kind in manager.optional
-    manager.reset(site_of(world, 0))
-    manager.bars(state)
-    assert [offer.way for offer in offered(manager, state)] == [1]
-    assert not (manager.bars(state).hosts == LEAVING).any()
-    manager.taken(early)
-    assert np.flatnonzero(manager.bars(state).hosts == LEAVING).tolist() == [0, 1]
-
-
-def test_a_rack_that_was_needed_before_goes_for_nobody_at_once() -> None:
-    busy = [*[9_000.0] * 4, 500.0]  # CPU of both racks, then of one
-    world = SimulatedWorld(scenario(2, **two_racks()), workload([busy] * 4))
-    placed(world, [0, 1, 2, 3])
-    manager = RackPower(RackPowerKnobs(spare_hosts=0, sustain_ticks=3))
-    manager.reset(site_of(world, 0))
-    ways: list[list[int]] = []
-    while not any(ways):
-        state = world.observe()
-        manager.bars(state)
-        ways.append([offer.way for offer in offered(manager, state)])
-        world.advance()
-    assert (len(ways), ways[-1]) == (7, [0])  # the third look in which it is not needed
-
-
 @pytest.mark.parametrize(
     ("late", "racks"), [(1, 1), (2, 2)]
 )  # the rack that is lit has room for one large VM more

@@ -1,12 +1,11 @@
 """Habits in the weights of an actor: where an option is to be followed, its candidates take the rules' place.
 
 An option is another way of something that the rules do: a sizing by which all VMs are right-sized, a packer whose
-whole plan is taken, what a component offers before the rules may take it. It is told by its kind and its ``way``, a
-column that is 0 where candidates are the rules' own. Its habit is a linear function of the context, the saving in
-per cent that is expected of following it; where that is above zero, the option's candidate stands where the rules'
-stood, and theirs is left where it is the same thing done otherwise: their plan, their sizing, with a sizing also
-what shrinks VMs one by one. Of several of a kind, the one that saves most is followed, and no other where that one
-has nothing to do: a sizing that waits for its turn would undo the one that is followed.
+whole plan is taken. It is told by its kind and its ``way``, a column that is 0 where candidates are the rules' own.
+Its habit is a linear function of the context, the saving in per cent that is expected of following it; where that is
+above zero, the option's candidate stands where the rules' stood, and theirs is left: with a sizing also what shrinks
+VMs one by one. Of several of a kind, the one that saves most is followed, and no other where that one has nothing to
+do: a sizing that waits for its turn would undo the one that is followed.
 
 The network (``agents.ham.network``) is two layers of rectifiers, and a step is the difference of two of them:
 
@@ -44,7 +43,6 @@ _OTHER_KIND = 256.0  # closes them for other kinds
 _TAKEN = 1.42  # from what the rules leave (-0.7 and below) to what they take (above 0.7)
 _LEFT = -2.5  # and from the most that they take to below waiting
 _AJAR = 4.0  # closes a share of a score, which is at most one
-_INSTEAD = ("right_size", "plan")  # of these kinds the rules' own is left where an option is followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class Option:
     """Another way of what the rules do."""
 
     name: str
-    kind: str  # of its candidates
+    kind: str  # of its candidates: right_size or plan
     way: int  # of its candidates, above 0
 
 
@@ -107,7 +105,7 @@ def write_habits(actor: Actor, schema: Schema, habits: Sequence[Habit]) -> None:
         for unit in (
             *_step(own, habit.more_than(None), _TAKEN),
             *_score(own, habit.more_than(None), habit.option.kind, encoder),
-            *(() if theirs is None else _step(theirs, habit.more_than(None), _LEFT)),
+            *_step(theirs, habit.more_than(None), _LEFT),
             *(one for other in others for one in _step(own, other.more_than(habit), _LEFT)),
         )
     ]
@@ -152,7 +150,7 @@ def followed(habits: Sequence[Habit], schema: Schema, flat: F32) -> F32:
     for habit, saving in zip(habits, savings, strict=True):
         option = habit.option
         way, of_kind = x[:, :, columns["way"]], x[:, :, columns[option.kind]] > 0
-        own, theirs = of_kind & (way == option.way), of_kind & (way == 0) & (option.kind in _INSTEAD)
+        own, theirs = of_kind & (way == option.way), of_kind & (way == 0)
         score = np.where(mask > 0, np.maximum(x[:, :, columns["score"]], 0.0), 0.0)
         if option.kind == "right_size":
             theirs = theirs | (x[:, :, columns["shrink"]] > 0)
@@ -243,12 +241,9 @@ def _score(mark: _Mark, saving: Saving, kind: str, encoder: _Encoder) -> tuple[_
     )
 
 
-def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark | None]:
-    """The marks of an option's candidates, and of the rules' own that are left for them; None = none are."""
-    own = _of_way(encoder, option.kind, option.way)
-    if option.kind not in _INSTEAD:
-        return own, None
-    theirs = _of_way(encoder, option.kind, 0)
+def _marks(encoder: _Encoder, option: Option) -> tuple[_Mark, _Mark]:
+    """The marks of an option's candidates, and of the rules' own."""
+    own, theirs = (_of_way(encoder, option.kind, way) for way in (option.way, 0))
     if option.kind == "right_size":
         theirs.of_candidate[encoder.flag("shrink")] = 1.0
     if option.kind == "plan":  # where the rules take theirs, and not at every tick

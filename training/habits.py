@@ -22,7 +22,6 @@ import numpy.typing as npt
 import torch
 
 from foreshade.agents.ham.policy import HamPolicy
-from foreshade.agents.managers.manager import Manager, WithOptions
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.training.config import HabitsConfig
@@ -65,10 +64,8 @@ class Trials:
         return saved
 
 
-def options_of(
-    knobs: CandidateKnobs, managers: Sequence[Manager] = (), named: Sequence[str] = ()
-) -> tuple[Option, ...]:
-    """The sizings and plans beside the rules' own, and what components do in two ways; of these names, where any are.
+def options_of(knobs: CandidateKnobs, named: Sequence[str] = ()) -> tuple[Option, ...]:
+    """The sizings and plans beside the rules' own; of these names, where any are named.
 
     Raises:
         InputError: a name that is no option's.
@@ -78,9 +75,6 @@ def options_of(
     others = [plan.name for plan in knobs.plans if not plan.preferred]
     if len(others) + 1 == len(knobs.plans):  # else it is not said whose place a plan takes
         found += [Option(name, "plan", way) for way, name in enumerate(others, start=1)]
-    for manager in managers:
-        if isinstance(manager, WithOptions):
-            found += [Option(f"{kind}-1", kind, 1) for kind in manager.optional]
     known = [option.name for option in found]
     if unknown := [name for name in named if name not in known]:
         raise InputError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import isnan
@@ -23,7 +23,6 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.policy import HamPolicy
-from foreshade.agents.managers.manager import Manager
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.training.advantage import Expert, learn
@@ -230,13 +229,11 @@ def _learn_habits(
         raise InputError("habits: expected environments that say what their candidates are, got others")
     knobs: CandidateKnobs = said.candidates
     runs: Runs
-    managers: Sequence[Manager] = ()
     if config.components != NATIVE:
-        runs = whole = WholeRuns.of_scenario(config.scenario, "habits", config.components, config.processes)
-        managers = whole.managers
+        runs = WholeRuns.of_scenario(config.scenario, "habits", config.components, config.processes)
     else:
         runs = NativeRuns(make_envs("habits", 0, float16=False), first_seed(config.seed, "habits"))
-    options = options_of(knobs, managers, config.habits.options)
+    options = options_of(knobs, config.habits.options)
     path = run.path / "habits.jsonl"
     trials = try_options(ham, runs, knobs, options, config.habits, path, on_progress)
     columns = [column.name for column in ham.network["schema"].context]

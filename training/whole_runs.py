@@ -71,7 +71,7 @@ class WholeRuns:
         self.cases = tuple(cases)
         self._world = world or _world
         self._components = None if components == DEFAULT_COMPONENTS else components
-        self.managers = load_components(self._components)  # what a run is played with; each run has its own
+        load_components(self._components)  # raises where there is no such component
         self._processes = processes
         self._rules: list[Ran] | None = None
 

@@ -36,7 +36,7 @@ class Offer:
     cost: float = 0.0  # USD of the transition
     latency: float = 0.0  # USD of lateness and downtime added
     ready_h: float = 0.0  # until it has its effect
-    way: int = 0  # 0 = the rules may take it; above 0 they leave it to a policy that has learned to
+    preferred: bool = True  # whether the rules may take it
     #: The need that it meets, e.g. ``capacity of app 3``: of the offers that claim the same one is taken.
     claim: str = ""
 
@@ -47,7 +47,7 @@ class Offer:
             (self.vm, self.host, self.source),
             (self.performance, self.utilisation, self.cost, self.latency),
             self.ready_h,
-            self.way,
+            self.preferred,
             by,
             self.reason,
             self.claim,
@@ -91,16 +91,6 @@ class Manager(Protocol):
 
     def taken(self, offer: Offer) -> None:
         """One of this tick's offers entered the plan; whether the world took it shows in later states."""
-        ...
-
-
-@runtime_checkable
-class WithOptions(Manager, Protocol):
-    """A component that offers some of what it does in a second way too, of ``way`` 1."""
-
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """Kinds of those offers."""
         ...
 
 

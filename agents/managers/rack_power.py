@@ -4,9 +4,7 @@ A rack draws power of its own (switches, distribution) whatever its hosts do, so
 over the site save less than the same hosts off together. A tick asks: how much CPU and memory will be wanted, by
 the upper edge of the forecast, over the time that a rack would at least stay off? Racks beyond that, for
 ``sustain_ticks`` in a row, are vacated one after the other, the one that costs least to empty first; a rack is
-woken when the upper edge over its own start and its hosts' boot exceeds what the others can carry. A rack that was
-never needed since the run began follows no dip: it is offered at once as well, for a policy that has learned to
-take it (``way`` 1).
+woken when the upper edge over its own start and its hosts' boot exceeds what the others can carry.
 
 Never switched off: what has no power control, what was never seen to come back (``proven``), the room that is kept
 for failures (``spare_hosts``), and what no placement by the rules about places can do without. No rack is filled
@@ -18,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -86,7 +83,6 @@ class RackPower:
     """Which racks are being vacated, and for how long each has not been needed."""
 
     name = "rack_power"
-    optional = ("rack_off",)
 
     def __init__(self, knobs: RackPowerKnobs | None = None) -> None:
         self.knobs = knobs or RackPowerKnobs()
@@ -102,7 +98,6 @@ class RackPower:
         control = np.ones(n_racks, bool) if site.rack_control is None else site.rack_control
         self._site, self._control = site, control
         self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
-        self._ever_needed = np.zeros(n_racks, bool)
         self._pressed_for = 0
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
@@ -131,7 +126,7 @@ class RackPower:
         waking = self._wake(state)
         if waking:
             return waking
-        return (self._switch_off(state, self._leaving) if self._leaving >= 0 else ()) or self._vacate(state)
+        return self._switch_off(state) or self._vacate(state)
 
     def taken(self, offer: Offer) -> None:
         """A rack that is vacated is so until it is switched off."""
@@ -162,7 +157,6 @@ class RackPower:
             stays = [r for r in range(len(self._control)) if r != rack and r not in self._dark]
             spare = rack not in self._dark and self._carries(state, stays, needed)
             self._unneeded[rack] = self._unneeded[rack] + 1 if spare else min(self._unneeded[rack], 0)
-            self._ever_needed[rack] |= not spare
             if not spare and rack == self._leaving:
                 self._leaving = -1
 
@@ -243,9 +237,11 @@ class RackPower:
             ),
         )
 
-    def _switch_off(self, state: ClusterState, rack: int, way: int = 0) -> Sequence[Offer]:
+    def _switch_off(self, state: ClusterState) -> Sequence[Offer]:
         """Power off for the hosts of a rack that came empty, then for the rack."""
-        hosts, site = state.hosts, self._site
+        rack, hosts, site = self._leaving, state.hosts, self._site
+        if rack < 0:
+            return ()
         mine = np.flatnonzero((hosts.rack == rack) & ~site.rented)
         empty = [h for h in mine.tolist() if hosts.n_vms[h] == 0 and hosts.arriving[h] == 0]
         on = [h for h in empty if hosts.state[h] == HostState.ON]
@@ -254,84 +250,62 @@ class RackPower:
         if all(hosts.state[h] in _DOWN for h in mine):
             why = f"rack {rack} is empty and not needed"
             saved = float(self._rack_w[rack]) * 1e-3 * price * hours
-            return (
-                Offer("rack_off", (power_rack(rack, PowerTarget.OFF, why),), why, utilisation=saved, way=way),
-            )
+            return (Offer("rack_off", (power_rack(rack, PowerTarget.OFF, why),), why, utilisation=saved),)
         if not on:
             return ()
         why = f"rack {rack} is being vacated"
         saved = float((hosts.idle_w[on] - site.off_w[on]).sum()) * 1e-3 * price * hours
         actions = tuple(power(h, PowerTarget.OFF, why) for h in on)
         cost = sum(boot_usd(site, state, h, price) for h in on)
-        offer = Offer("power_off", actions, why, host=on[0], utilisation=saved + cost, cost=cost)
-        return (replace(offer, kind="rack_off", way=way, claim=f"rack {rack}") if way else offer,)
+        return (Offer("power_off", actions, why, host=on[0], utilisation=saved + cost, cost=cost),)
 
     def _vacate(self, state: ClusterState) -> Sequence[Offer]:
         """Moves that empty the rack that is being vacated, or the cheapest to empty of those not needed."""
         allocated = np.bincount(state.hosts.rack, state.hosts.allocated[:, 1], minlength=len(self._control))
         cheapest = np.argsort(allocated[: len(self._control)], kind="stable").tolist()
-        sustained = [r for r in cheapest if self._may_go(state, r, self.knobs.sustain_ticks)]
-        for rack in [self._leaving] if self._leaving >= 0 else sustained[:_LOOKS]:
+        racks = [self._leaving] if self._leaving >= 0 else [r for r in cheapest if self._may_go(state, r)]
+        for rack in racks[:_LOOKS]:
             offers = self._empty(state, rack)
             if offers or self._leaving >= 0:
                 return offers
-        new = [r for r in cheapest if not self._ever_needed[r] and self._may_go(state, r, 1)]
-        for rack in new[:_LOOKS]:
-            standing = self._standing(state, rack)
-            if not standing:
-                return self._switch_off(state, rack, way=1)
-            if actions := self._room(state, rack).empty(standing, self._why(rack)):
-                return (self._leave(state, rack, standing, actions, way=1),)
         return ()
 
     def _empty(self, state: ClusterState, rack: int) -> Sequence[Offer]:
         """Moves that empty a rack, or a host of another switched on for them; none where its VMs find no room."""
-        standing = self._standing(state, rack)
+        hosts, site, knobs = state.hosts, self._site, self.knobs
+        mine = (hosts.rack == rack) & ~site.rented
+        standing = [h for h in np.flatnonzero(mine).tolist() if hosts.n_vms[h] > 0]
         if not standing:
             self._leaving = rack
-            return self._switch_off(state, rack)
-        actions = self._room(state, rack).empty(standing, self._why(rack))
+            return self._switch_off(state)
+        price = usd_kwh(site, state.tick, knobs.stays_ticks)
+        hours = knobs.stays_ticks * site.tick_s / 3600.0
+        certain_h = knobs.off_ticks * site.tick_s / 3600.0
+        why = f"rack {rack} is not needed: the others carry what will be wanted for {certain_h:.1f} h"
+        actions = self._room(state, rack).empty(standing, why)
         if actions is None:
             return self._make_room(state, rack, standing)
         if not actions:  # once others know that it leaves, they let its VMs go
             self._leaving = rack
             return ()
-        return (self._leave(state, rack, standing, actions),)
-
-    def _standing(self, state: ClusterState, rack: int) -> list[int]:
-        """Hosts of a rack on which VMs stand."""
-        hosts = state.hosts
-        mine = (hosts.rack == rack) & ~self._site.rented & (hosts.n_vms > 0)
-        found: list[int] = np.flatnonzero(mine).tolist()
-        return found
-
-    def _why(self, rack: int) -> str:
-        certain_h = self.knobs.off_ticks * self._site.tick_s / 3600.0
-        return f"rack {rack} is not needed: the others carry what will be wanted for {certain_h:.1f} h"
-
-    def _leave(
-        self, state: ClusterState, rack: int, standing: list[int], actions: tuple[Action, ...], way: int = 0
-    ) -> Offer:
-        """These moves, with what the rack will not draw."""
-        hosts, site, knobs = state.hosts, self._site, self.knobs
-        price = usd_kwh(site, state.tick, knobs.stays_ticks)
-        hours = knobs.stays_ticks * site.tick_s / 3600.0
         moves = [move_usd(site, state, a.vm) for a in actions]
-        lit = (hosts.rack == rack) & ~site.rented & (hosts.state == HostState.ON)
-        watts = float(self._rack_w[rack]) + float((hosts.idle_w - site.off_w)[lit].sum())
+        watts = float(self._rack_w[rack]) + float(
+            (hosts.idle_w - site.off_w)[mine & (hosts.state == HostState.ON)].sum()
+        )
         boots = sum(boot_usd(site, state, h, price) for h in standing)
-        return Offer(
-            "rack_off",
-            actions,
-            self._why(rack),
-            source=standing[0],
-            host=actions[0].host,
-            vm=actions[0].vm,
-            utilisation=watts * 1e-3 * price * hours,
-            cost=sum(usd for usd, _ in moves) + boots,
-            latency=sum(dark for _, dark in moves),
-            way=way,
-            claim=f"rack {rack}",
+        return (
+            Offer(
+                "rack_off",
+                actions,
+                why,
+                source=standing[0],
+                host=actions[0].host,
+                vm=actions[0].vm,
+                utilisation=watts * 1e-3 * price * hours,
+                cost=sum(usd for usd, _ in moves) + boots,
+                latency=sum(dark for _, dark in moves),
+                claim=f"rack {rack}",
+            ),
         )
 
     def _room(self, state: ClusterState, rack: int, coming: Mask | None = None) -> Relocation:
@@ -386,10 +360,10 @@ class RackPower:
             ),
         )
 
-    def _may_go(self, state: ClusterState, rack: int, ticks: int) -> bool:
-        """Whether a rack has not been needed for so many ticks, and could be brought back."""
+    def _may_go(self, state: ClusterState, rack: int) -> bool:
+        """Whether a rack has not been needed for long enough, and could be brought back."""
         hosts = state.hosts
-        if not self._control[rack] or rack in self._dark or self._unneeded[rack] < ticks:
+        if not self._control[rack] or rack in self._dark or self._unneeded[rack] < self.knobs.sustain_ticks:
             return False
         mine = np.flatnonzero((hosts.rack == rack) & ~self._site.rented).tolist()
         if not mine or any(hosts.state[h] in (HostState.MAINTENANCE, HostState.SHUTTING_DOWN) for h in mine):

@@ -792,12 +792,12 @@ OfferTuple: TypeAlias = tuple[
     tuple[int, int, int],
     tuple[float, float, float, float],
     float,
-    int,
+    bool,
     str,
     str,
     str,
     list[ActionTuple],
-]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, way, by, reason, claim, actions
+]  # kind, (vm, host, source), (performance, utilisation, cost, latency), ready_h, preferred, by, reason, claim, actions
 
 class CandidateDict(TypedDict):
     kind: str

@@ -61,13 +61,13 @@ py::dict sums_of(const EpisodeSums& sums) {
 using ActionTuple = std::tuple<int, int, int, int, int, float, float, Amounts>;
 // kind, (vm, host, source), (performance, utilisation, cost, latency) in USD, ready_h, preferred, by, reason, claim,
 // actions
-using OfferTuple = std::tuple<std::uint32_t, std::array<std::int32_t, 3>, std::array<float, 4>, float, int, std::string,
-                              std::string, std::string, std::vector<ActionTuple>>;
+using OfferTuple = std::tuple<std::uint32_t, std::array<std::int32_t, 3>, std::array<float, 4>, float, bool,
+                              std::string, std::string, std::string, std::vector<ActionTuple>>;
 
 Offer offer_of(const OfferTuple& said) {
     Offer offer;
     Candidate& c = offer.candidate;
-    const auto& [kind, about, usd, ready_h, way, by, reason, claim, actions] = said;
+    const auto& [kind, about, usd, ready_h, preferred, by, reason, claim, actions] = said;
     if (kind >= kCandidateKinds) throw std::invalid_argument("offer: no such kind of candidate");
     c.kind = static_cast<CandidateKind>(kind);
     c.vm = about[0];
@@ -78,7 +78,7 @@ Offer offer_of(const OfferTuple& said) {
     c.cost = usd[2];
     c.latency = usd[3];
     c.ready_h = ready_h;
-    c.way = static_cast<float>(way);
+    offer.preferred = preferred;
     offer.by = by;
     offer.reason = reason;
     offer.claim = claim;

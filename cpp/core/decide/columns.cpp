@@ -60,7 +60,7 @@ constexpr auto kCandidate = [] {
     for (std::size_t k = 0; k < kCandidateKinds; ++k)
         all[feature::first_kind + k] = {kKindNames[k], "1", 0, 1, "1 where the candidate is of this kind"};
     all[feature::z] = {"z", "1", 0, 10, "safety factor of a plan, in sigma; headroom of right-sizing"};
-    all[feature::way] = {"way", "1", 0, 10, "0 = as the rules do it; n = the n-th other plan, sizing or offer"};
+    all[feature::way] = {"way", "1", 0, 10, "0 = as the rules do it; n = the n-th other plan or sizing"};
     all[feature::actions] = {"actions", "1", 0, 10, "log2(1 + number of actions)"};
     all[feature::source_margin] = {"source_margin", "sigma", -10, 10,
                                    "(CPU capacity - mean) / sigma where a VM leaves"};

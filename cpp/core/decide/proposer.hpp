@@ -83,7 +83,7 @@ struct Candidate {
     float preference = 0.0F;
     std::int32_t plan = -1;    // which of the plans; of right-sizing which of the other sizings, -1 = the rules'
     float z = 0.0F;            // of a plan; of right-sizing the headroom
-    float way = 0.0F;          // 0 = as the rules do it; else another plan, sizing or offer, which they leave
+    float way = 0.0F;          // 0 = as the rules do it; else which of the other plans or sizings
     float ready_h = 0.0F;      // until it has its effect
     std::int32_t offered = -1; // which of the offers from outside; -1 = the proposer's own
     std::int32_t rule = -1;    // whose word changed its preference; -1 = none did
@@ -94,8 +94,9 @@ struct Candidate {
 
 // A candidate from outside, with its actions: of a component that watches the cluster beside the proposer.
 struct Offer {
-    Candidate candidate; // kind, what it is about, score terms, readiness and way
+    Candidate candidate; // kind, what it is about, score terms and readiness
     std::vector<Action> actions;
+    bool preferred = true; // the rules may take it where its score is above the threshold
     std::string by, reason;
     std::string claim; // what need it meets; of the offers that claim the same one is taken; "" = a need of its own
     bool taken = false;

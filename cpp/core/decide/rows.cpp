@@ -29,7 +29,7 @@ float Proposer::preference_of(const Candidate& c) const {
     const float score = squash(c.score() - knobs_.threshold * unit_usd_);
     bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
     if (c.kind == CandidateKind::right_size) taken = taken && c.plan < 0;
-    if (c.offered >= 0) taken = c.way == 0.0F && score > 0.0F;
+    if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
     if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
     return stepped(score, taken);
 }
