@@ -15,7 +15,7 @@ from foreshade.agents.managers.registry import Component, load_components
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import PLACEMENT
 from foreshade.envs.errors import InputError
-from foreshade.envs.model.action import migrate, shadow
+from foreshade.envs.model.action import PowerTarget, migrate, power, shadow
 from foreshade.envs.site import Site
 from tests.tiny_world import Stage, workload
 
@@ -83,6 +83,16 @@ def test_of_two_offers_that_meet_one_need_the_better_is_taken_alone() -> None:
     assert stage(Fixed(*offers, move(0.5))).ask() == [("migrate", 1, 1), ("migrate", 0, 1)]
     several = replace(offers[0], actions=(migrate(0, 1), migrate(1, 1)), performance=3.0)
     assert stage(Fixed(several, offers[1])).ask() == [("migrate", 0, 1), ("migrate", 1, 1)]
+
+
+def test_a_host_that_a_vm_was_put_on_is_not_switched_off_in_the_same_tick() -> None:
+    off = Offer("power_off", (power(1, PowerTarget.OFF),), "host 1 is empty", host=1, utilisation=1.0)
+    knobs = PLACEMENT.model_copy(update={"plans": ()})
+    site = {"actions": ("migrate", "power")}
+    for gain, taken in ((2.0, ["migrate"]), (0.5, ["off"])):
+        manager = Fixed(move(gain), off)
+        said = Stage(Rules(knobs, [manager]), 2, workload([500.0, 500.0]), on=[0, 0], **site).ask()
+        assert [action[0] for action in said] == taken
 
 
 def test_offer_of_several_actions_is_taken_whole() -> None:

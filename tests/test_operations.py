@@ -289,6 +289,34 @@ def test_a_dark_rack_stays_dark_until_a_vm_waits_for_room(late: int, racks: int)
     assert min(world.observe().vms.host[:n]) >= 0
 
 
+def test_a_rack_that_is_being_vacated_stays_for_a_vm_that_finds_room_nowhere_else() -> None:
+    class Holds(Keeps):
+        def heed(self, state: ClusterState, leaving: Mask) -> Bars:
+            return super().heed(state, np.zeros_like(leaving))
+
+    comes = 8
+    large = [
+        35_000.0,
+        35_000.0,
+        30_000.0,
+        40_000.0,
+    ]  # of 64 GiB: what all are promised is little over two hosts
+    load = workload([500.0] * 4, memory=large, allocation=large, arrival=[0, 0, 0, comes])
+    world = SimulatedWorld(scenario(2, **two_racks()), load)
+    placed(world, [0, 1, 2])
+    agent = Rules(ALONE, [Holds(2), RackPower(RackPowerKnobs(spare_hosts=0, abandon_ticks=100))])
+    agent.reset(site_of(world, 0))
+    off, hosts = [], []
+    for _ in range(comes + 8):
+        state = world.observe()
+        off.append(state.hosts.state[3] == HostState.OFF)
+        hosts.append(int(state.vms.host[3]))
+        world.execute(Plan(state.tick, agent.act(state)))
+        world.advance()
+    assert off[comes - 1]
+    assert (hosts[comes], hosts[-1]) == (-1, 3)
+
+
 def test_freeze_holds_every_move() -> None:
     freeze = {"maintenance": ({"freeze": True, "start_h": 0, "hours": 4},), "actions": ("migrate", "power")}
     stage = Stage(Rules(PLACEMENT, [MaintenanceDrains()]), 2, workload([500.0, 500.0]), on=[0, 1], **freeze)

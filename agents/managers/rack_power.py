@@ -148,7 +148,8 @@ class RackPower:
         )
         if self._leaving >= 0:
             self._vacating_for[self._leaving] += 1
-            if self._vacating_for[self._leaving] > knobs.abandon_ticks:
+            wanted = self._pressed_for >= knobs.relief_ticks and self._would_hold(state, waits)
+            if wanted or self._vacating_for[self._leaving] > knobs.abandon_ticks:
                 self._unneeded[self._leaving] = -knobs.abandon_ticks
                 self._leaving = -1
         self._vacating_for[[r for r in range(len(self._control)) if r != self._leaving]] = 0
@@ -159,6 +160,15 @@ class RackPower:
             self._unneeded[rack] = self._unneeded[rack] + 1 if spare else min(self._unneeded[rack], 0)
             if not spare and rack == self._leaving:
                 self._leaving = -1
+
+    def _would_hold(self, state: ClusterState, waits: Mask) -> bool:
+        """Whether a host of the rack that is being vacated, switched on, has room for a VM that waits."""
+        hosts = state.hosts
+        mine = (hosts.rack == self._leaving) & ~self._site.rented
+        mine &= (hosts.state != HostState.FAILED) & (hosts.state != HostState.MAINTENANCE)
+        room = (hosts.capacity * hosts.overcommit - hosts.allocated)[mine]
+        wants = state.vms.allocation[waits]
+        return bool((wants[:, None, :] <= room[None, :, :]).all(axis=2).any())
 
     def _needed(self, state: ClusterState, ticks: int) -> tuple[float, F64]:
         """CPU in MHz that will be wanted over the next ticks, and (4,) what is promised of each resource."""

@@ -286,9 +286,11 @@ bool Planned::allows(const Action& action) const {
         if (action.kind == ActionKind::shadow) return permits_new(state_->vms.app[v], VmKind::shadow, h);
     }
     if (action.kind == ActionKind::power && action.rack < 0) {
-        const HostState now = state_->hosts.state[at(action.host)];
+        const std::size_t h = at(action.host);
+        const HostState now = state_->hosts.state[h];
         if (action.value == static_cast<float>(PowerTarget::on))
             return now == HostState::off || now == HostState::asleep;
+        if (state_->hosts.n_vms[h] > 0 || state_->hosts.arriving[h] > 0 || n_here_[h] > 0) return false;
         return now == HostState::on || now == HostState::asleep; // a sleeping host may go off
     }
     if (action.kind != ActionKind::reshape) return true;
