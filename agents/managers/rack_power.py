@@ -99,6 +99,7 @@ class RackPower:
         self._site, self._control = site, control
         self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
         self._pressed_for = 0
+        self._waited = np.zeros(0, np.int64)  # (n_vms,) ticks in a row that each has waited, this one included
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
         self._seen_down: set[int] = set()
@@ -140,6 +141,8 @@ class RackPower:
         waits = (state.vms.state == VmState.PENDING) & (state.vms.host < 0)
         full = (hosts.state == HostState.ON) & (hosts.usage[:, 0] >= _FULL * hosts.capacity[:, 0])
         self._pressed_for = self._pressed_for + 1 if waits.any() or full.any() else 0
+        before = self._waited if len(self._waited) == len(waits) else np.zeros(len(waits), np.int64)
+        self._waited = np.where(waits, before + 1, 0)
         for h in np.flatnonzero(hosts.state == HostState.ON).tolist():
             if h in self._seen_down:
                 self._proven.add(h)
@@ -148,7 +151,7 @@ class RackPower:
         )
         if self._leaving >= 0:
             self._vacating_for[self._leaving] += 1
-            wanted = self._pressed_for >= knobs.relief_ticks and self._would_hold(state, waits)
+            wanted = self._would_hold(state, self._waited > knobs.relief_ticks)
             if wanted or self._vacating_for[self._leaving] > knobs.abandon_ticks:
                 self._unneeded[self._leaving] = -knobs.abandon_ticks
                 self._leaving = -1
