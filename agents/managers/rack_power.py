@@ -98,7 +98,7 @@ class RackPower:
         control = np.ones(n_racks, bool) if site.rack_control is None else site.rack_control
         self._site, self._control = site, control
         self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
-        self._pressed_for = 0
+        self._full_for = 0
         self._waited = np.zeros(0, np.int64)  # (n_vms,) ticks in a row that each has waited, this one included
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
@@ -115,7 +115,8 @@ class RackPower:
         if self._idle:
             return bars
         self._look(state)
-        dark = self._dark if self._pressed_for < self.knobs.relief_ticks else ()
+        pressed = max(self._full_for, int(self._waited.max(initial=0))) >= self.knobs.relief_ticks
+        dark = () if pressed else self._dark
         bars.hosts[np.isin(state.hosts.rack, [self._leaving, *dark])] = LEAVING
         return bars
 
@@ -140,7 +141,7 @@ class RackPower:
         hosts, knobs = state.hosts, self.knobs
         waits = (state.vms.state == VmState.PENDING) & (state.vms.host < 0)
         full = (hosts.state == HostState.ON) & (hosts.usage[:, 0] >= _FULL * hosts.capacity[:, 0])
-        self._pressed_for = self._pressed_for + 1 if waits.any() or full.any() else 0
+        self._full_for = self._full_for + 1 if full.any() else 0
         before = self._waited if len(self._waited) == len(waits) else np.zeros(len(waits), np.int64)
         self._waited = np.where(waits, before + 1, 0)
         for h in np.flatnonzero(hosts.state == HostState.ON).tolist():
