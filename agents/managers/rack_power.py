@@ -99,7 +99,9 @@ class RackPower:
         self._site, self._control = site, control
         self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
         self._full_for = 0
-        self._waited = np.zeros(0, np.int64)  # (n_vms,) ticks in a row that each has waited, this one included
+        self._waited = np.zeros(
+            0, np.int64
+        )  # (n_vms,) ticks in a row that each has waited, this one included
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
         self._seen_down: set[int] = set()
