@@ -74,6 +74,7 @@ class PackerKnobs:
     acute_uneven: float = 0.0  # how much more a VM's loss counts for each mean demand of it that it comes to
     whole_racks: bool = False  # whether racks that need not stand are emptied as a whole
     urgent: bool = False  # whether those whose waiting costs most come first where not all find room
+    urgent_gpus: bool = False  # the same where some of those want GPUs
     kin: float = 0.0  # correlation of what the VMs of one application want
     # The n-sigma measure; without it cost alone decides.
     z: float | None = None

@@ -560,6 +560,7 @@ class PackerKnobs:
     kin: float
     whole_racks: bool
     urgent: bool
+    urgent_gpus: bool
     peaks: bool
     z: float
     target: float

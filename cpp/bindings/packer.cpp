@@ -60,6 +60,7 @@ void register_packer(const py::module_& module) {
         .def_readwrite("kin", &PackerKnobs::kin)
         .def_readwrite("whole_racks", &PackerKnobs::whole_racks)
         .def_readwrite("urgent", &PackerKnobs::urgent)
+        .def_readwrite("urgent_gpus", &PackerKnobs::urgent_gpus)
         .def_readwrite("acute_weight", &PackerKnobs::acute_weight)
         .def_readwrite("peaks", &PackerKnobs::peaks)
         .def_readwrite("z", &PackerKnobs::z)

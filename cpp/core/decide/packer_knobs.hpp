@@ -30,6 +30,7 @@ struct PackerKnobs {
     double acute_uneven = 0.0; // how much more a VM's loss counts for each mean demand of it that it comes to
     bool whole_racks = false;  // whether racks that need not stand are emptied as a whole
     bool urgent = false;       // whether those whose waiting costs most are placed first where not all find room
+    bool urgent_gpus = false;  // the same where some of those want GPUs
     double kin = 0.0;          // correlation of what VMs of one application want
     bool peaks = false;        // the n-sigma measure: energy alone is money; otherwise cost alone decides
     double z = 0.0;

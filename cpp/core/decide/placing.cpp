@@ -56,7 +56,10 @@ void Packer::place(const ClusterState& state) {
     place_in_order();
     if (waiting_.empty()) return;
     leaves_until_.clear(); // what is being emptied may be needed
-    if (!knobs_.urgent) return;
+    const bool gpus = std::any_of(waiting_.begin(), waiting_.end(), [&vms](std::int32_t v) {
+        return vms.allocation[at(v) * kResources + kDense] > 0.0F;
+    });
+    if (!knobs_.urgent && !(knobs_.urgent_gpus && gpus)) return;
     const std::vector<std::int32_t> left = waiting_;
     waiting_ = all;
     price_waiting(state);

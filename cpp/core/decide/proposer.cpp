@@ -207,9 +207,33 @@ bool Proposer::waits_in_vain() {
     return false;
 }
 
+// Whether VMs that wait want more GPUs than are free, and one of them could have some: who does is then told by a plan,
+// which sees all of them.
+bool Proposer::gpus_are_short() const {
+    const VmColumns& vms = planned_->state().vms;
+    const HostColumns& hosts = planned_->state().hosts;
+    float wanted = 0.0F, least = 0.0F;
+    for (std::size_t v = 0; v < vms.state.size(); ++v) {
+        const float gpus = vms.allocation[v * kResources + kDense];
+        if (gpus <= 0.0F || (vms.state[v] != VmState::pending && vms.state[v] != VmState::failed)) continue;
+        least = wanted > 0.0F ? std::min(least, gpus) : gpus;
+        wanted += gpus;
+    }
+    if (wanted <= 0.0F) return false;
+    float free = 0.0F, most = 0.0F;
+    for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
+        if (!planned_->takes(h)) continue;
+        const float left = planned_->limit(h, kDense) - hosts.allocated[h * kResources + kDense];
+        free += std::max(0.0F, left);
+        most = std::max(most, left);
+    }
+    return most >= least && wanted > free;
+}
+
 // The eager plans that are due, from the state as the tick begins.
 void Proposer::make_plans() {
     const bool unserved = waits_in_vain();
+    gpus_short_ = unserved && gpus_are_short();
     for (std::size_t i = 0; i < packers_.size(); ++i) {
         if (!knobs_.plans[i].eager) continue;
         Made& made = made_[i];

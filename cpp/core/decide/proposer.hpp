@@ -187,6 +187,7 @@ class Proposer {
     bool stands(const PlanKnobs& plan) const;
     void make_plans();
     bool waits_in_vain();
+    bool gpus_are_short() const;
     void place();
     void relieve();
     void drain();
@@ -236,6 +237,7 @@ class Proposer {
     std::vector<float> ways_;        // (n_plans,) 0 = one that the rules take, else which of the others
     std::vector<PlanWatch> watches_; // (n_plans,)
     std::vector<std::uint8_t> dark_; // (n_racks,) racks that are switched off
+    bool gpus_short_ = false;        // as the tick begins
     float unit_usd_ = 1.0F;
     float usd_kwh_ = 0.0F;
     std::vector<std::int32_t> by_peak_; // hosts of our own that can be switched, by W per MHz

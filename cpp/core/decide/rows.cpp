@@ -11,6 +11,12 @@
 
 namespace foreshade {
 
+namespace {
+
+constexpr float kFirst = 5.0F; // above any step and score, below the largest
+
+} // namespace
+
 float Proposer::squash(float usd) const {
     const float x = usd / unit_usd_;
     return x / (1.0F + std::abs(x) / kLargest);
@@ -30,7 +36,12 @@ float Proposer::preference_of(const Candidate& c) const {
     bool taken = (knobs_.preferred >> static_cast<unsigned>(c.kind) & 1U) != 0 && score > 0.0F;
     if (c.kind == CandidateKind::right_size) taken = taken && c.plan < 0;
     if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
-    if (c.kind == CandidateKind::plan) taken = knobs_.plans[at(c.plan)].preferred;
+    if (c.kind == CandidateKind::plan) {
+        const PlanKnobs& plan = knobs_.plans[at(c.plan)];
+        if (plan.preferred && gpus_short_ && (plan.packer.urgent || plan.packer.urgent_gpus))
+            return kFirst + score / kLargest; // before single VMs take what others need more
+        taken = plan.preferred;
+    }
     return stepped(score, taken);
 }
 
@@ -39,7 +50,6 @@ void Proposer::prefer(Candidate& c) const {
     c.preference = preference_of(c);
     c.rule = -1;
     if (knobs_.rules.empty() || c.kind == CandidateKind::wait) return;
-    constexpr float kFirst = 5.0F; // above any step and score, below the largest
     const ClusterState& state = planned_->state();
     std::array<float, rule_feature::count> x{};
     std::memcpy(x.data(), context_.data(), sizeof(float) * context::count);
