@@ -11,6 +11,7 @@ from foreshade.agents.baselines.expected_cost import TUNED, ExpectedCost
 from foreshade.agents.explanation import TickRecorder
 from foreshade.agents.ham.agent import UNTRAINED, Ham
 from foreshade.agents.rules.rules import Rules
+from foreshade.envs.candidates import RULES
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import Action, ActionKind, Plan, PowerTarget
 from foreshade.envs.packers import JOINT, PackerKnobs
@@ -19,6 +20,7 @@ from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.site import site_of
 from foreshade.envs.stock_world import simulated_world
+from foreshade.training.cases import world_of
 from tests.packer_world import tiny_world
 
 STILL = {"reserve": 0.0, "failover": 0.0, "drain_hosts": 0, "boot_weight": 0.0, "grace_s": 0.0}
@@ -62,6 +64,23 @@ def test_where_room_is_short_who_leaves_its_application_dark_comes_first(urgent,
     )
     seen = play(world, replace(TUNED, urgent=urgent, **STILL), 4)
     assert [a.vm for a in seen[3] if a.kind == ActionKind.SPAWN] == [placed]
+
+
+@pytest.mark.parametrize("urgent", [False, True])
+def test_where_gpus_are_short_no_application_that_wants_them_is_left_dark(urgent):
+    # 14 VMs of several applications want 18 GPUs, and two hosts have eight each.
+    world = world_of("enterprise:2093")()
+    agent = Rules(RULES.changed({"plan.urgent_gpus": urgent}))
+    agent.reset(site_of(world, 0))
+    for _ in range(2):
+        state = world.observe()
+        assert all(said.accepted for said in world.execute(Plan(state.tick, agent.act(state))))
+        world.advance()
+    vms = world.observe().vms
+    wants = vms.allocation[:, 4] > 0
+    assert (vms.host[wants] < 0).any()  # somebody waits
+    dark = {*vms.app[wants].tolist()} - {*vms.app[wants & (vms.host >= 0)].tolist()}
+    assert bool(dark) != urgent
 
 
 def test_a_host_is_woken_for_the_vms_of_a_rack_that_can_then_go_off():
