@@ -54,8 +54,8 @@ def _n_sigma(z: float) -> PlanKnobs:
 
 
 EXPECTED_COST_PLAN = PlanKnobs(name="expected-cost", packer=EXPECTED_COST, preferred=True, eager=True)
-#: The same where something has changed, and every half hour; the likeliest hosts are looked at for drains, and who gets
-#: a GPU where they are short is told by what waiting costs.
+#: The same where something has changed, and every half hour; the likeliest hosts are looked at for drains, and what
+#: waiting costs says who gets a GPU where they are short.
 WATCHED_PLAN = EXPECTED_COST_PLAN.model_copy(
     update={"every_ticks": 6, "packer": replace(EXPECTED_COST, drain_misses=4, near=4, urgent_gpus=True)}
 )
