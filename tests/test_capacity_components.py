@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from foreshade._core import ClusterState
+from foreshade.agents.bars import CLOSED
 from foreshade.agents.managers.adjuster import AdjusterKnobs
 from foreshade.agents.managers.members import BootTimes, Members
 from foreshade.agents.managers.need import TriggerKnobs, needs, spare, worth
@@ -20,7 +22,7 @@ from foreshade.agents.managers.spawning import Spawning
 from foreshade.agents.shadow.machine import State
 from foreshade.envs.errors import InputError
 from foreshade.envs.model.action import ActionKind, Boot, Plan, PowerTarget, place, power, power_rack, spawn
-from foreshade.envs.model.state import VmState
+from foreshade.envs.model.state import Resource, VmState
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.site import Site, site_of
 from foreshade.envs.templates.template import Template, templates
@@ -276,3 +278,36 @@ def test_a_dark_rack_is_woken_last_and_with_what_it_draws_itself() -> None:
     watts = float(state.hosts.idle_w[2]) + float(site.rack_w[1])
     assert far.usd_h == pytest.approx(watts * 1e-3 * room.usd_kwh)
     assert near.usd_h == pytest.approx(float(state.hosts.idle_w[1]) * 1e-3 * room.usd_kwh)
+
+
+def test_a_host_is_closed_for_a_shadow_to_grow_unless_it_has_a_gpu_that_a_vm_waits_for() -> None:
+    shadows = Shadows()
+    load = workload([App(surge(1.0 * GHZ, 3.4 * GHZ, 50, 70)), App([0.1 * GHZ])], 90)
+    there = SimulatedWorld(world(load).scenario, load, forecast=foreseen(load))
+    agent = rules([shadows])
+    agent.reset(site_of(there, 0))
+    while True:
+        state = there.observe()
+        nowhere = np.zeros(len(state.hosts.state), np.bool_)
+        closed = np.flatnonzero(shadows.heed(state, nowhere).hosts == CLOSED)
+        if len(closed):
+            break
+        there.execute(Plan(state.tick, agent.act(state)))
+        there.advance()
+    host, waits = int(closed[0]), 1
+
+    def open_to_write(columns: Any) -> SimpleNamespace:
+        names = [name for name in dir(columns) if not name.startswith("_")]
+        return SimpleNamespace(**{name: np.array(getattr(columns, name)) for name in names})
+
+    def closes(free: float) -> bool:
+        seen: Any = SimpleNamespace(
+            tick=state.tick, vms=open_to_write(state.vms), hosts=open_to_write(state.hosts)
+        )
+        seen.vms.state[waits], seen.vms.host[waits] = VmState.FAILED, -1
+        seen.vms.allocation[waits, Resource.GPU] = 2.0
+        seen.hosts.capacity[host, Resource.GPU], seen.hosts.overcommit[host, Resource.GPU] = 4.0, 1.0
+        seen.hosts.allocated[host, Resource.GPU] = 4.0 - free
+        return bool(shadows.heed(seen, nowhere).hosts[host] == CLOSED)
+
+    assert [closes(free) for free in (0.0, 1.0, 2.0)] == [True, True, False]

@@ -94,13 +94,15 @@ class Shadows:
         """A predictive shadow stays where it has the room that it may have to grow to, and nothing else takes that.
 
         Without that a packer takes a small idle clone for a VM that fits anywhere, and its host for one to be filled.
-        Where others empty a host, its shadows leave too.
+        Where others empty a host, its shadows leave too; and no host is closed on which GPUs are free while a VM
+        waits for one, which serves nobody until it has it.
         """
         bars = Bars.none(state)
         if not self._site.capabilities >= _NEEDED:
             return bars
         self._report(state)
         vms = state.vms
+        awaited = _have_gpus_awaited(state)
         for track in self.tracks:
             shadow = track.shadow
             if shadow.kind is not Kind.PREDICTIVE or shadow.state not in _STAYS or not track.there(state):
@@ -112,7 +114,8 @@ class Shadows:
             more = vms.allocation[shadow.primary] - vms.allocation[shadow.vm]
             if (np.maximum(more, 0.0) <= np.maximum(limit - state.hosts.allocated[host], 0.0)).all():
                 bars.fixed[shadow.vm] = 1
-                if shadow.step < len(shadow.steps) and int(vms.app[shadow.vm]) in self._short:
+                grows = shadow.step < len(shadow.steps) and int(vms.app[shadow.vm]) in self._short
+                if grows and not awaited[host]:
                     bars.hosts[host] = CLOSED
         return bars
 
@@ -448,3 +451,14 @@ class Shadows:
     def _said(self, offer: Offer, order: Order) -> Offer:
         self._orders[id(offer)] = order
         return offer
+
+
+def _have_gpus_awaited(state: ClusterState) -> Mask:
+    """(n_hosts,) that have a GPU free which a VM waits for."""
+    hosts, vms = state.hosts, state.vms
+    waits = np.isin(vms.state, (VmState.PENDING, VmState.FAILED)) & (vms.allocation[:, Resource.GPU] > 0)
+    if not waits.any():
+        return np.zeros(len(hosts.state), np.bool_)
+    free = (hosts.capacity * hosts.overcommit - hosts.allocated)[:, Resource.GPU]
+    enough: Mask = free >= vms.allocation[waits, Resource.GPU].min()
+    return enough
