@@ -97,6 +97,14 @@ _CONVERTED = {
 }
 
 
+class Options(Knobs):
+    """What a policy chooses among beside what the rules have."""
+
+    k: Annotated[int, Field(ge=2)]
+    sizings: tuple[Sizing, ...]
+    plans: tuple[PlanKnobs, ...]  # that the rules never take
+
+
 class CandidateKnobs(Sizing):
     """How many candidates of each kind are looked at, how they are sized, and which the rules may take."""
 
@@ -136,6 +144,20 @@ class CandidateKnobs(Sizing):
     def rule_labels(self) -> tuple[str, ...]:
         """What people call each rule and each leaf of the tree, by the number that a candidate carries."""
         return compiled(self.rules, self.tree).labels
+
+    @property
+    def options(self) -> Options:
+        """What is here beside what the rules take."""
+        return Options(
+            k=self.k, sizings=self.sizings, plans=tuple(plan for plan in self.plans if not plan.preferred)
+        )
+
+    def with_options(self, options: Options) -> CandidateKnobs:
+        """The same rules with these options in place of their own."""
+        taken = tuple(plan for plan in self.plans if plan.preferred)
+        return self.model_copy(
+            update={"k": options.k, "sizings": options.sizings, "plans": (*taken, *options.plans)}
+        )
 
     @property
     def followed(self) -> PlanKnobs | None:

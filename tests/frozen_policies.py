@@ -16,9 +16,19 @@ SHAPE = ActorShape(hidden=8, temperature=0.25, attention=False)
 
 
 def policy_folder(
-    folder: Path, *, knobs: CandidateKnobs = DEFAULT, last: float = 0.0, narrow: bool = False, **options: Any
+    folder: Path,
+    *,
+    knobs: CandidateKnobs = DEFAULT,
+    own: bool = True,
+    last: float = 0.0,
+    narrow: bool = False,
+    **options: Any,
 ) -> Path:
-    """Write a policy; ``last`` = scale of its last layer (0 = the rules), ``narrow`` = trained on zeros alone."""
+    """Write a policy that chooses among these candidates.
+
+    ``own`` = wherever it decides, else their options beside what the rules there have; ``last`` = scale of its last
+    layer (0 = the rules); ``narrow`` = trained on zeros alone.
+    """
     schema = native_schema(knobs.k)
     rng = np.random.default_rng(0)
     weights = {
@@ -31,5 +41,6 @@ def policy_folder(
     )
     if narrow:
         low, high = 0.0 * low, 0.0 * high
-    origin = {"candidates": knobs.model_dump(mode="json")}
+    said = {"candidates": knobs.model_dump(mode="json")}
+    origin = said if own else {"options": knobs.options.model_dump(mode="json")}
     return FrozenPolicy(schema, SHAPE, weights, low, high, origin=origin, **options).save(folder)

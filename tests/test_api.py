@@ -540,3 +540,13 @@ def test_what_is_put_in_force_decides_from_the_next_tick_on(fresh, tmp_path):
     assert (two.rules.knobs.threshold, two.generation) == (0.25, -1)
     fresh.ask("POST", "/v1/rules/rollback", json=WHY)
     assert minds.follow(two).rules.knobs == one.rules.knobs
+
+
+def test_rules_put_in_force_are_those_that_ham_starts_from(fresh):
+    minds = MindsInForce(ControlConfig(agent={"name": "ham"}), fresh.service.store)
+    shipped = minds.make().ham.knobs
+    fresh.ask("PUT", "/v1/rules/mine", content=b"headroom: 1.8\n")
+    fresh.ask("POST", "/v1/rules/mine/activate", json=WHY)
+    mine = minds.make().ham.knobs
+    assert (shipped.headroom, mine.headroom) == (1.4, 1.8)
+    assert mine.options == shipped.options

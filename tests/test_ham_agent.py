@@ -15,9 +15,10 @@ from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles, agen
 from foreshade.agents.decisions import Taken, Tally
 from foreshade.agents.episode import play
 from foreshade.agents.ham.agent import OUT_OF_RANGE, UNSURE, UNVERIFIED, Ham
+from foreshade.agents.ham.chosen_among import said_in_manifest
 from foreshade.agents.ham.frozen_network import pack_weights, unpack_weights
 from foreshade.agents.rules.rules import Decider, Rules
-from foreshade.envs.candidates import DEFAULT, CandidateKnobs
+from foreshade.envs.candidates import DEFAULT, RULES, CandidateKnobs, Options
 from foreshade.envs.errors import InputError
 from foreshade.envs.frozen_folder import freeze, thaw
 from foreshade.envs.model.action import ActionKind, Plan
@@ -51,6 +52,39 @@ def test_untrained_ham_plays_as_the_rules_do_on_its_candidates(tmp_path: Path) -
     assert any(plan.actions for plan in ham)
     assert agent.tally.summary().doubts == {}
     assert agent.tally.summary().fallback_rate == 0.0
+
+
+def test_a_policy_of_options_is_shown_what_the_rules_in_force_have(tmp_path: Path) -> None:
+    folder = policy_folder(tmp_path / "p", own=False)
+    shipped, _ = played(Ham(folder))
+    assert shipped == played(Rules())[0]
+    mine = RULES.changed({"headroom": 2.5, "plan.move_weight": 9.0})
+    ours, _ = played(Ham(folder, rules=mine))
+    assert ours == played(Rules(mine))[0]
+    assert ours != shipped
+    own, _ = played(Ham(policy_folder(tmp_path / "q"), rules=mine))
+    assert own == played(Rules(DEFAULT))[0]
+
+
+def test_a_manifest_says_the_options_where_the_rest_is_the_rules() -> None:
+    beside = DEFAULT.model_copy(update={"k": 40})
+    said = said_in_manifest(beside)
+    assert list(said) == ["options"]
+    again = RULES.with_options(Options.model_validate(said["options"]))
+    assert again.options == beside.options
+    assert (again.headroom, again.followed) == (RULES.headroom, RULES.followed)
+    of_its_own = beside.changed({"headroom": 2.5})
+    assert said_in_manifest(of_its_own) == {"candidates": of_its_own.model_dump(mode="json")}
+    another_plan = beside.changed({"plan.move_weight": 9.0})
+    assert list(said_in_manifest(another_plan)) == ["candidates"]
+
+
+def test_a_file_of_rules_is_what_ham_starts_from(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("headroom: 2.5\n")
+    ham = make_agent("ham", AgentFiles(policy=policy_folder(tmp_path / "p", own=False), rules=file))
+    assert isinstance(ham, Ham)
+    assert ham.knobs.headroom == 2.5
 
 
 def test_policy_that_departs_from_the_rules_is_followed(tmp_path: Path) -> None:
@@ -106,6 +140,13 @@ def too_few_candidates(folder: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
+def options_of_another_version(folder: Path) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["origin"]["options"] = {"k": 64, "sizings": [{"slackness": 3.0}], "plans": []}
+    path.write_text(json.dumps(manifest))
+
+
 def half_written(folder: Path) -> None:
     (folder / "manifest.json").unlink()
 
@@ -116,6 +157,7 @@ BROKEN = [
     (not_finite, "joint.bias: expected finite numbers, got NaN"),
     (other_schema, "schema: candidate column 'utilisation': doc: expected"),
     (too_few_candidates, "origin.candidates"),
+    (options_of_another_version, "origin.options"),
     (half_written, "expected a frozen model with manifest.json"),
 ]
 
@@ -157,7 +199,10 @@ def test_ham_without_a_policy_says_where_one_comes_from() -> None:
     ("files", "says"),
     [
         (AgentFiles(policy=Path("p")), "--policy p: expected the agent ham to read it, found npa, dvfs"),
-        (AgentFiles(rules=Path("r")), "--rules r: expected the agent rules to read it, found npa, dvfs"),
+        (
+            AgentFiles(rules=Path("r")),
+            "--rules r: expected the agent rules or ham to read it, found npa, dvfs",
+        ),
     ],
 )
 def test_file_that_no_agent_reads_is_refused(files: AgentFiles, says: str) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from foreshade.agents.ham.chosen_among import said_in_manifest
 from foreshade.agents.ham.policy import HamPolicy
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
@@ -102,7 +103,7 @@ def try_options(
     if len(set(runs.groups)) < 2:
         raise InputError("habits: expected draws of at least two days or stretches of a trace, got one's")
     schema, actor = policy.network["schema"], policy.scorer.actor
-    origin = {"candidates": knobs.model_dump(mode="json")}
+    origin = said_in_manifest(knobs)
     untouched = {name: value.clone() for name, value in actor.state_dict().items()}
     for names in config.columns:  # what cannot be written is said before hours of play
         write_habits(actor, schema, [Habit(option, 0.0, dict.fromkeys(names, 0.0)) for option in options])

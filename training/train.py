@@ -21,6 +21,7 @@ import torch
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
+from foreshade.agents.ham.chosen_among import said_in_manifest
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.policy import HamPolicy
 from foreshade.envs.candidates import CandidateKnobs
@@ -278,7 +279,7 @@ def _gate(
         },
         "decisions": int(boundary.best or 0),
         "revision": revision(),
-        "candidates": _candidates(env),
+        **_candidates(env),
         "versions": {name: version(name) for name in ("foreshade", "torch", "stable-baselines3")},
     }
     tried: dict[str, Any] = {}
@@ -317,10 +318,10 @@ def _frozen(
     return frozen(model.ham, which=which, confidence_floor=floor, least_gain=least_gain, origin=origin)
 
 
-def _candidates(env: VecEnv) -> Any:
-    """What the policy chose among, for those who will let it choose; None where the environment does not say."""
+def _candidates(env: VecEnv) -> dict[str, Any]:
+    """What the policy chose among, as its manifest says it; nothing where the environment does not say."""
     decision = getattr(env, "decision", None)
-    return None if decision is None else decision.candidates.model_dump(mode="json")
+    return {} if decision is None else said_in_manifest(decision.candidates)
 
 
 def revision() -> str | None:

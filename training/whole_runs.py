@@ -18,11 +18,11 @@ from foreshade.agents.decisions import HAM, Taken
 from foreshade.agents.decisions import RULES as BY_RULES
 from foreshade.agents.episode import play
 from foreshade.agents.ham.agent import OUT_OF_RANGE, Ham
+from foreshade.agents.ham.chosen_among import candidates_of
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.managers.manager import Manager
 from foreshade.agents.managers.registry import load_components
-from foreshade.agents.rules.rules import Decider, Rules
-from foreshade.envs.candidates import CandidateKnobs
+from foreshade.agents.rules.rules import Decider, Rules, load_rules
 from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.training.cases import groups_of, ham_cases, world_of
@@ -128,7 +128,7 @@ class _Watched(Decider):
     """Decides by a policy that is in doubt about nothing; keeps what it is shown."""
 
     def __init__(self, policy: FrozenPolicy, managers: Sequence[Manager]) -> None:
-        super().__init__("ham", CandidateKnobs.model_validate(policy.origin["candidates"]), managers)
+        super().__init__("ham", candidates_of(policy, load_rules()), managers)
         self.sight = Sight(policy.schema)
         self._policy, self._flat = policy, np.zeros(policy.schema.size, np.float32)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from foreshade.adapters.store.shelf import ArtefactKind, unpacked
+from foreshade.agents.ham.chosen_among import candidates_of
 from foreshade.agents.ham.frozen import FrozenPolicy
-from foreshade.agents.rules.rules import rules_of
+from foreshade.agents.rules.rules import load_rules, rules_of
 from foreshade.envs.errors import InputError
-from foreshade.envs.native_schema import native_schema
 
 
 def check_artefact(kind: ArtefactKind, data: bytes) -> Mapping[str, Any]:
@@ -31,8 +31,9 @@ def check_artefact(kind: ArtefactKind, data: bytes) -> Mapping[str, Any]:
         return {"preferred": list(knobs.preferred), "threshold": knobs.threshold, "headroom": knobs.headroom}
     with unpacked(data, "policy") as folder:
         policy = FrozenPolicy.load(Path(folder))
-        if policy.schema != native_schema(policy.schema.k):
-            raise InputError("policy: schema: expected the columns of this version, found others")
+        candidates_of(
+            policy, load_rules()
+        )  # raises where it is of other columns, or does not say what it needs
         origin = {
             key: value for key, value in policy.origin.items() if isinstance(value, str | int | float | bool)
         }

@@ -73,7 +73,8 @@ Policy = Annotated[
     typer.Option(help="Folder of a frozen policy for the agent ham; default: the one that ships."),
 ]
 RulesFile = Annotated[
-    Path | None, typer.Option("--rules", help="YAML for the agent rules; default: the one that ships.")
+    Path | None,
+    typer.Option("--rules", help="YAML for the agents rules and ham; default: the one that ships."),
 ]
 Components = Annotated[
     str | None,

@@ -40,7 +40,9 @@ class MindsInForce:
         )
         if said.name == "rules":
             return Minds(rules)
-        ham = self._of("policy", self._ham) or self._shipped_ham()
+        ham = self._of("policy", lambda data, name: self._ham(data, name, rules)) or self._configured_ham(
+            rules
+        )
         return Minds(rules, ham)
 
     def follow(self, minds: Minds) -> Minds:
@@ -73,10 +75,11 @@ class MindsInForce:
     def _rules(self, data: bytes, name: str) -> Rules:
         return Rules(rules_of(data.decode("utf-8"), name), load_components(self._config.agent.components))
 
-    def _ham(self, data: bytes, name: str) -> Ham:
+    def _ham(self, data: bytes, name: str, rules: Rules) -> Ham:
         with unpacked(data, f"policy {name}") as folder:
-            return self._shipped_ham(Path(folder))
+            return self._configured_ham(rules, Path(folder))
 
-    def _shipped_ham(self, folder: Path | None = None) -> Ham:
+    def _configured_ham(self, rules: Rules, folder: Path | None = None) -> Ham:
         said = self._config.agent
-        return Ham(folder or said.policy, fallback=True, managers=load_components(said.components))
+        managers = load_components(said.components)
+        return Ham(folder or said.policy, rules=rules.knobs, fallback=True, managers=managers)

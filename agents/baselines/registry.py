@@ -44,8 +44,10 @@ def _rules(files: AgentFiles) -> Agent:
 def _ham(files: AgentFiles) -> Agent:
     from foreshade.agents.ham.agent import Ham  # noqa: PLC0415 - as above
     from foreshade.agents.managers.registry import load_components  # noqa: PLC0415 - as above
+    from foreshade.agents.rules.rules import load_rules  # noqa: PLC0415 - as above
 
-    return Ham(files.policy, managers=load_components(files.components, only=files.only))
+    managers = load_components(files.components, only=files.only)
+    return Ham(files.policy, rules=load_rules(files.rules), managers=managers)
 
 
 def _ilp() -> Agent:
@@ -63,7 +65,7 @@ class AgentFiles:
     """Files that agents are made from; None = the one of the package."""
 
     policy: Path | None = None  # folder of a frozen policy, for `ham`
-    rules: Path | None = None  # YAML, for `rules`
+    rules: Path | None = None  # YAML, for `rules`, and for `ham` which starts from them
     components: str | None = None  # of `rules` and `ham`, as `load_components` reads it
     only: tuple[str, ...] | None = (
         None  # components that are on, whatever `components` enables; None = as it says
@@ -73,7 +75,7 @@ class AgentFiles:
         """Raise InputError where a file is named and no agent of ``labels`` reads it."""
         for option, file, readers in (
             ("--policy", self.policy, ("ham",)),
-            ("--rules", self.rules, ("rules",)),
+            ("--rules", self.rules, ("rules", "ham")),
             ("--components", self.components, ("rules", "ham")),
         ):
             if file is not None and not set(readers) & set(labels):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from foreshade.agents.baselines.registry import SHIPPED_POLICY
 from foreshade.agents.decisions import HAM, RULES, Taken
+from foreshade.agents.ham.chosen_among import candidates_of
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.managers.manager import Manager
 from foreshade.agents.rules.rules import Decider, load_rules
@@ -34,6 +35,7 @@ class Ham(Decider):
         folder: str | Path | None = None,
         *,
         policy: FrozenPolicy | None = None,
+        rules: CandidateKnobs | None = None,
         fallback: bool = False,
         managers: Sequence[Manager] = (),
     ) -> None:
@@ -42,6 +44,7 @@ class Ham(Decider):
         Args:
             folder: of the policy; None = the one that comes with the package.
             policy: to be taken instead of one from a folder.
+            rules: in force, which decide where the policy is in doubt; None = those that come with the package.
             managers: components that offer candidates beside the proposer's own.
             fallback: where the policy does not verify, let the rules decide everything, and log once why,
                 instead of raising.
@@ -52,12 +55,15 @@ class Ham(Decider):
         """
         self.policy: FrozenPolicy | None = None
         self.unverified = ""  # why there is no policy; "" = there is one
+        self._rules = knobs = load_rules() if rules is None else rules
         try:
-            self.policy, knobs = _checked(policy, "policy") if policy is not None else _load(folder)
+            policy, where = (policy, "policy") if policy is not None else _load(folder)
+            knobs = candidates_of(policy, knobs, where)
+            self.policy = policy
         except InputError as error:
             if not fallback:
                 raise
-            self.unverified, knobs = str(error), load_rules()
+            self.unverified = str(error)
             _log.warning("HAM hands over to the rules: %s", error)
         super().__init__("ham", knobs, managers)
         self._trained_on = knobs
@@ -68,7 +74,7 @@ class Ham(Decider):
         """A run on ``site`` begins."""
         # No environment to train in has hosts that are off at once, or no actions but these.
         self._untrained = site.idle_is_off or site.placement_only
-        self.knobs = load_rules() if self._untrained else self._trained_on
+        self.knobs = self._rules if self._untrained else self._trained_on
         super().reset(site)
 
     def choose(self) -> Taken:
@@ -90,29 +96,11 @@ class Ham(Decider):
         return self.tally.summary().fallback_rate
 
 
-def _load(folder: str | Path | None) -> tuple[FrozenPolicy, CandidateKnobs]:
+def _load(folder: str | Path | None) -> tuple[FrozenPolicy, str]:
     if folder is None and not SHIPPED_POLICY.is_dir():
         raise InputError(
             "agent ham: expected a frozen policy, found none in this package; name one with --policy DIR, "
             "as foreshade train and foreshade export write it"
         )
     where = SHIPPED_POLICY if folder is None else Path(folder)
-    return _checked(FrozenPolicy.load(where, backend="numpy"), where)  # it decides one state at a time
-
-
-def _checked(policy: FrozenPolicy, where: Path | str) -> tuple[FrozenPolicy, CandidateKnobs]:
-    knobs = _candidates(policy.origin, where)
-    difference = native_schema(knobs.k).difference(policy.schema)
-    if difference is not None:
-        raise InputError(f"{where}: schema: {difference}")
-    return policy, knobs
-
-
-def _candidates(origin: Mapping[str, object], where: Path | str) -> CandidateKnobs:
-    said = origin.get("candidates")
-    try:
-        return CandidateKnobs.model_validate(said)
-    except ValueError as error:
-        raise InputError(
-            f"{where}: manifest: origin.candidates: expected what a policy was trained on"
-        ) from error
+    return FrozenPolicy.load(where, backend="numpy"), str(where)  # it decides one state at a time
