@@ -18,3 +18,14 @@ def test_values_of_a_group_count_as_one():
     assert (clustered.mean, clustered.half_width) == pytest.approx((alone.mean, alone.half_width))
     assert clustered.half_width > Estimate.of(thrice).half_width
     assert math.isnan(Estimate.clustered([1.0, 2.0], [7, 7]).half_width)
+
+
+def test_far_values_do_not_move_a_trimmed_mean():
+    values = [float(v) for v in range(1, 21)]
+    far = [*values[:-1], 1e6]
+    assert Estimate.trimmed(values, 0.05) == Estimate.trimmed(far, 0.05)
+    assert Estimate.trimmed(values, 0.05).mean == 10.5
+    assert Estimate.trimmed(values, 0.0) == Estimate.of(values)
+    assert Estimate.trimmed(values[:1], 0.05).n == 1
+    # By hand: of 2 to 19, drawn in to them, s = 5.7537; 5.7537 / (0.9 sqrt(20)) times t(17) = 2.1098
+    assert Estimate.trimmed(values, 0.05).half_width == pytest.approx(3.0160, abs=1e-3)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,16 @@ from foreshade.envs.errors import InputError  # noqa: E402
 from foreshade.training.advantage import Labelled, learn  # noqa: E402
 from foreshade.training.bench import measure  # noqa: E402
 from foreshade.training.config import TrainConfig, read_config  # noqa: E402
-from foreshade.training.evaluation import Evaluator, play, preferred  # noqa: E402
+from foreshade.training.estimate import Estimate  # noqa: E402
+from foreshade.training.evaluation import (  # noqa: E402
+    F64,
+    Comparison,
+    Episodes,
+    Evaluator,
+    play,
+    preferred,
+    saved,
+)
 from foreshade.training.freeze import frozen  # noqa: E402
 from foreshade.training.run_folder import RunFolder  # noqa: E402
 from foreshade.training.seeds import first_seed  # noqa: E402
@@ -95,8 +105,8 @@ def test_what_beats_the_rules_ships_and_is_what_was_judged(learned) -> None:
     assert policy.origin["gate"]["trained"]["passed"]
     again = Evaluator(ToyCentre(16), first_seed(0, "gate")).compare(policy)
     assert again.to_dict() == gate["tried"]["trained"]
-    difference = again.differences["rules"]
-    assert difference.mean + difference.half_width < 0
+    saved = again.savings["rules"]
+    assert saved.mean - saved.half_width > 0
 
 
 def test_curves_hold_terms_actions_and_fallbacks(learned) -> None:
@@ -380,3 +390,42 @@ def test_bench_tells_environment_and_learning_apart() -> None:
         assert 64 / parts == pytest.approx(row["decisions_per_s"])
         assert min(row.values()) > 0
     assert results["foreshade_idle_environment"]["environment_s"] < results["foreshade"]["environment_s"]
+
+
+def judged(ours: F64, theirs: F64, scenarios: Sequence[str] = ()) -> Comparison:
+    return Comparison(
+        Episodes(ours, {}, {}, {}),
+        {"rules": Estimate.of((ours - theirs).tolist())},
+        {"rules": saved(ours, theirs, range(len(ours)))},
+        {"rules": float(theirs.mean())},
+        fallback_rate=0.0,
+        out_of_range_rate=0.0,
+        by_case={f"{name}:{i}": (float(ours[i]), float(theirs[i])) for i, name in enumerate(scenarios)},
+    )
+
+
+def test_the_gate_is_not_decided_by_one_run_in_a_hundred() -> None:
+    theirs = np.full(120, 40.0)
+    ours = 0.98 * theirs + np.linspace(-1.0, 1.0, 120)
+    assert judged(ours, theirs).passed
+    ours[7] = 160.0
+    dear = judged(ours, theirs)
+    assert dear.differences["rules"].mean > 0
+    assert dear.passed
+    assert dear.to_dict()["saved_percent"]["rules"]["mean"] == pytest.approx(2.0, abs=0.3)
+    assert not judged(1.001 * theirs + np.linspace(-1.0, 1.0, 120), theirs).passed
+
+
+def test_the_gate_lets_nothing_through_that_loses_on_a_scenario() -> None:
+    theirs = np.full(120, 40.0)
+    ours = 0.97 * theirs + np.linspace(-1.0, 1.0, 120)
+    scenarios = ["enterprise"] * 116 + ["planetlab"] * 4
+    assert judged(ours, theirs, scenarios).passed
+    ours[116:] = 10.0 * theirs[116:]
+    lost = judged(ours, theirs, scenarios)
+    assert lost.savings["rules"].mean > 2.0
+    assert lost.by_scenario == {
+        "enterprise": pytest.approx(3.0, abs=0.3),
+        "planetlab": pytest.approx(-230.3, abs=0.1),
+    }
+    assert not lost.passed

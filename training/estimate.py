@@ -48,6 +48,22 @@ class Estimate:
         error = math.sqrt(n_groups / (n_groups - 1) * float(sums @ sums)) / len(said)
         return cls(float(said.mean()), t_quantile(0.5 + CONFIDENCE / 2, n_groups - 1) * error, len(said))
 
+    @classmethod
+    def trimmed(cls, values: Sequence[float], share: float) -> Estimate:
+        """The mean without this share of the values at either end: what few far ones cannot move.
+
+        Tukey & McLaughlin (Sankhya A 25(3), 1963): the interval is Student's, of the variance of the values with
+        those at the ends drawn in to the last that are kept. NaN below two values.
+        """
+        said = np.sort(np.asarray(values, np.float64))
+        n, cut = len(said), int(share * len(said))
+        if n < 2:
+            return cls.of(said.tolist())
+        kept = said[cut : n - cut]
+        drawn_in = np.clip(said, kept[0], kept[-1])
+        error = float(drawn_in.std(ddof=1)) / ((1.0 - 2.0 * cut / n) * math.sqrt(n))
+        return cls(float(kept.mean()), t_quantile(0.5 + CONFIDENCE / 2, len(kept) - 1) * error, n)
+
     @property
     def resolved(self) -> bool:
         """Whether the interval leaves zero out; never without an interval."""

@@ -76,8 +76,8 @@ class Outcome:
         if self.comparison is None:
             return f"the gate let nothing learned through: {self.policy} decides as the rules do"
         said = ", ".join(
-            f"{d.mean:+.2f} ± {d.half_width:.2f} USD an episode against {name}"
-            for name, d in self.comparison.differences.items()
+            f"{saved.mean:.1f} ± {saved.half_width:.1f} % of what {name} cost saved"
+            for name, saved in self.comparison.savings.items()
         )
         return f"{self.policy}: {self.shipped} policy, {said}"
 

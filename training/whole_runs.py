@@ -27,7 +27,7 @@ from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.training.cases import groups_of, ham_cases, world_of
 from foreshade.training.estimate import Estimate
-from foreshade.training.evaluation import RULES, Comparison, Episodes, means
+from foreshade.training.evaluation import RULES, Comparison, Episodes, means, saved
 from foreshade.training.seen import Seen, Sight
 from foreshade.training.side_by_side import side_by_side
 
@@ -114,6 +114,7 @@ class WholeRuns:
         return Comparison(
             Episodes(usd, means([run.terms for run in ours]), means([run.actions for run in ours]), {}),
             {RULES: Estimate.clustered((usd - theirs).tolist(), self.groups)},
+            {RULES: saved(usd, theirs, self.groups)},
             {RULES: float(theirs.mean())},
             fallback_rate=sum(run.doubted for run in ours) / decisions,
             out_of_range_rate=sum(run.out_of_range for run in ours) / decisions,
