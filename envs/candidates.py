@@ -121,6 +121,7 @@ class CandidateKnobs(Sizing):
     reshapes: Annotated[int, Field(ge=0)] = 4
     switches: Annotated[int, Field(ge=0)] = 2  # hosts to go off, to come on, to be hired
     helpers: Annotated[int, Field(ge=0)] = 2  # VMs that micro-VMs and shadows are weighed for
+    outgrown: Annotated[int, Field(ge=0)] = 2  # VMs at a limit of a full host that a move makes room for
     sizings: tuple[Sizing, ...] = ()  # others by which all VMs may be right-sized; never the rules' choice
     floor: Annotated[float, Field(gt=0, le=1)] = 0.1  # least allocation, share of the flavour
     ceiling: Annotated[float, Field(ge=1)] = 3.0  # most CPU

@@ -771,6 +771,7 @@ class ProposerKnobs:
     reshapes: int
     switches: int
     helpers: int
+    outgrown: int
     sizing: Sizing
     sizings: list[Sizing]
     floor: float

@@ -165,6 +165,7 @@ void register_decide(py::module_& module) {
         .def_readwrite("reshapes", &ProposerKnobs::reshapes)
         .def_readwrite("switches", &ProposerKnobs::switches)
         .def_readwrite("helpers", &ProposerKnobs::helpers)
+        .def_readwrite("outgrown", &ProposerKnobs::outgrown)
         .def_readwrite("sizing", &ProposerKnobs::sizing)
         .def_readwrite("sizings", &ProposerKnobs::sizings)
         .def_readwrite("floor", &ProposerKnobs::floor)

@@ -461,6 +461,7 @@ bool Proposer::evaluate(Candidate& c) {
             float dark = 0.0F;
             c.cost = move_usd(v, dark);
             c.latency += dark;
+            c.performance += c.frees_usd;
             c.ready_h = planned_->load(v).mean[1] * kMbitPerMib / kMigrationMbitS / 3600.0F;
         }
         return true;

@@ -293,6 +293,7 @@ void Proposer::generate() {
         }
         switches();
         if (site_->can(ActionKind::reshape)) reshape();
+        if (site_->can(ActionKind::migrate)) make_room();
         helpers();
         show_offers();
     }

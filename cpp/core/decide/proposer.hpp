@@ -55,6 +55,7 @@ struct ProposerKnobs {
     WindowKnobs window;
     // How many of each kind are looked at.
     std::size_t crowded_hosts = 3, leavers = 3, drains = 2, arrivals = 4, reshapes = 4, switches = 2, helpers = 2;
+    std::size_t outgrown = 2; // VMs for which room to grow is made by a move
     // Reshaping: memory is never below floor x flavour, nothing above its ceiling x flavour.
     Sizing sizing;
     std::vector<Sizing> sizings; // by which all VMs may be right-sized too; never the rules' choice
@@ -80,6 +81,7 @@ struct Candidate {
     std::int32_t source = -1; // where it leaves
     std::uint32_t first_action = 0, n_actions = 0;
     float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
+    float frees_usd = 0.0F; // of a move: what another gains that can grow once it has left
     float preference = 0.0F;
     std::int32_t plan = -1;    // which of the plans; of right-sizing which of the other sizings, -1 = the rules'
     float z = 0.0F;            // of a plan; of right-sizing the headroom
@@ -194,6 +196,7 @@ class Proposer {
     void switches();
     void reshape();
     void right_size(std::size_t number);
+    void make_room();
     void helpers();
     void show();
     bool evaluate(Candidate& c);
@@ -285,6 +288,13 @@ class Proposer {
     static constexpr std::int32_t kFewSamples = 12; // of a VM, after which a peak says something
     float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F; // means of so many ticks, at most a day
     bool alarmed_ = false;                                       // some host may fail soon
+    struct Outgrown { // a VM that wants to grow by more than its host may promise
+        std::int32_t vm;
+        float usd;       // what that is worth over the horizon
+        Amounts wanted;  // its allocation then
+        Amounts missing; // of its host's room
+    };
+    std::vector<Outgrown> outgrown_;
     std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM was reshaped; may be promised more; scratch
     std::vector<float> allocated_;              // (n_hosts, 5) before VMs were right-sized
     // Rows as they were written last, and which of them (k,) hold no more.

@@ -16,7 +16,8 @@ namespace {
 
 // Of a fleet's VMs so many are looked at in a tick, all of them within so many ticks.
 constexpr std::size_t kLooksATick = 64, kLookTicks = 16;
-constexpr float kHigher = 1.1F; // times the peak that a cut was reckoned from: it holds no more
+constexpr float kAlmost = 0.999F; // of a host's room: sums round
+constexpr float kHigher = 1.1F;   // times the peak that a cut was reckoned from: it holds no more
 
 } // namespace
 
@@ -243,19 +244,31 @@ FORESHADE_CLONES void Proposer::right_size(std::size_t number) {
         const std::size_t h = at(status.host);
         const float* now = vms.allocation.data() + v * kResources;
         float performance = 0.0F, utilisation = 0.0F;
+        Outgrown outgrown{vm, 0.0F, allocation, {}};
         for (std::size_t r = 0; r < kDense; ++r) { // each by itself: what does not pay, or has no room, stays
             if (allocation[r] == now[r]) continue;
+            const auto gains = [&](float then) {
+                return served_usd_h(k, r, now[r], then) * horizon_h_ + (now[r] - then) * room_usd_h_[r] * horizon_h_;
+            };
+            const float all_of_it = gains(allocation[r]);
+            const float left = planned_->limit(h, r) - room_[h * kResources + r];
+            const float missing = allocation[r] - now[r] - left;
+            if (allocation[r] > now[r] && missing > 0.0F) { // as much as there is room for
+                const bool enough = left >= knobs_.least_change * vms.flavour[v * kResources + r];
+                allocation[r] = enough ? now[r] + kAlmost * left : now[r];
+                outgrown.missing[r] = missing;
+                outgrown.usd += all_of_it - (enough ? gains(allocation[r]) : 0.0F);
+            }
             const float served = served_usd_h(k, r, now[r], allocation[r]) * horizon_h_;
             const float freed = (now[r] - allocation[r]) * room_usd_h_[r] * horizon_h_;
-            if (served + freed <= 0.0F ||
-                (allocation[r] > now[r] &&
-                 room_[h * kResources + r] - now[r] + allocation[r] > planned_->limit(h, r))) {
+            if (served + freed <= 0.0F) {
                 allocation[r] = now[r];
                 continue;
             }
             performance += served;
             utilisation += freed;
         }
+        if (number == knobs_.sizings.size() && outgrown.usd > 0.0F) outgrown_.push_back(outgrown);
         if (performance + utilisation <= 0.0F) continue;
         planned_->exchange(room_.data() + h * kResources, h, now, allocation.data());
         resize(vm, allocation, performance, utilisation);
@@ -270,7 +283,63 @@ FORESHADE_CLONES void Proposer::right_size(std::size_t number) {
     pool_.push_back(all);
 }
 
+// A move off the host of a VM that wants to grow by more than that may promise: of the VM itself, to where it has the
+// room, or of another that is promised as much and costs less to move.
+void Proposer::make_room() {
+    const auto more = [](const Outgrown& a, const Outgrown& b) { return a.usd != b.usd ? a.usd > b.usd : a.vm < b.vm; };
+    const std::size_t n = std::min(knobs_.outgrown, outgrown_.size());
+    std::partial_sort(outgrown_.begin(), outgrown_.begin() + static_cast<std::ptrdiff_t>(n), outgrown_.end(), more);
+    const VmColumns& vms = planned_->state().vms;
+    for (std::size_t i = 0; i < n; ++i) {
+        const Outgrown& one = outgrown_[i];
+        const std::int32_t from = planned_->place(at(one.vm));
+        const auto is_enough = [&](const float* amounts) {
+            for (std::size_t r = 0; r < kDense; ++r)
+                if (amounts[r] < one.missing[r]) return false;
+            return true;
+        };
+        Amounts leaving{};
+        float dark = 0.0F;
+        ranked_.clear();
+        for (const std::int32_t vm : planned_->residents(at(from))) {
+            const float* const its = vms.allocation.data() + at(vm) * kResources;
+            if (planned_->place(at(vm)) != from)
+                for (std::size_t r = 0; r < kResources; ++r) leaving[r] += its[r];
+            else if (vm != one.vm && !is_tight(vms, at(vm), 0) && planned_->movable(at(vm)) && is_enough(its))
+                ranked_.push_back({-move_usd(at(vm), dark), vm});
+        }
+        if (is_enough(leaving.data())) continue; // it will have the room
+        const std::size_t m = std::min(knobs_.leavers, ranked_.size());
+        std::partial_sort(
+            ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(),
+            [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
+        Candidate best;
+        const auto look_at = [&](std::int32_t vm, std::int32_t to) {
+            Candidate c;
+            c.kind = CandidateKind::migrate;
+            c.vm = vm;
+            c.host = to;
+            c.source = from;
+            c.frees_usd = one.usd;
+            if (to >= 0 && evaluate(c) && (best.vm < 0 || c.score() > best.score())) best = c;
+        };
+        float added = 0.0F;
+        look_around();
+        for (std::size_t j = 0; j < m; ++j)
+            look_at(ranked_[j].id, planned_->cheapest_near(at(ranked_[j].id), from, added));
+        const std::size_t v = at(one.vm);
+        look_at(one.vm, planned_->cheapest(planned_->load(v), one.wanted, from, vms.app[v], vms.kind[v], added));
+        if (best.vm < 0) continue;
+        Candidate& c = pool_.emplace_back(best);
+        c.first_action = static_cast<std::uint32_t>(actions_.size());
+        Action& action = act(c, ActionKind::migrate);
+        action.vm = c.vm;
+        action.host = c.host;
+    }
+}
+
 void Proposer::reshape() {
+    outgrown_.clear();
     for (std::size_t i = 0; i < cuts_.size(); ++i) right_size(i);
     if (ranked_.empty()) return;
     const VmColumns& vms = planned_->state().vms;
