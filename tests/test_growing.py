@@ -1,0 +1,69 @@
+"""VMs at their limit on full hosts: what they get of the room there is, and the move that makes room for the rest."""
+
+from __future__ import annotations
+
+from foreshade.agents.rules.rules import Rules
+from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.model.state import Resource
+from tests import tiny_world
+from tests.tiny_world import Stage
+
+HOST_MHZ = 9_800.0
+
+
+def stage(flavours: list[float], wants: list[float], on: list[int], *, outgrown: int = 2) -> Stage:
+    """VMs of these flavours and wants, MHz, on two hosts that promise no more than they have.
+
+    Nothing is taken back, and no plan moves anything.
+    """
+    load = tiny_world.workload(wants)
+    load.vms.flavour[:, Resource.CPU] = flavours
+    knobs = CandidateKnobs(
+        preferred=("right_size", "migrate"), plans=(), slack=0.0, settle_ticks=1, outgrown=outgrown
+    )
+    return Stage(Rules(knobs), 2, load, on, overcommit={"cpu": 1, "memory": 1})
+
+
+def mhz(of: Stage, vm: int) -> float:
+    return float(of.world.observe().vms.allocation[vm, Resource.CPU])
+
+
+def test_a_vm_grows_by_as_much_as_its_host_has_room_for() -> None:
+    full = stage([2_000.0, 7_200.0], [2_000.0, 100.0], [0, 0], outgrown=0)
+    did = full.wait(4)
+    assert did == [("reshape", 0, -1)]  # 600 MHz are left, a thousand were wanted
+    assert 2_590.0 < mhz(full, 0) < 2_600.0
+
+
+def test_room_below_what_is_worth_a_change_is_left() -> None:
+    full = stage(
+        [2_000.0, 7_650.0], [2_000.0, 100.0], [0, 0], outgrown=0
+    )  # 150 MHz: less than a tenth of 2,000
+    assert full.wait(4) == []
+
+
+def test_a_move_makes_the_room_that_is_missing() -> None:
+    full = stage([2_000.0, 7_800.0, 3_000.0], [2_000.0, 100.0, 100.0], [0, 0, 1])
+    did = full.wait(6)
+    moved = [action for action in did if action[0] == "migrate"]
+    assert moved == [("migrate", 0, 1)]  # the idle one is larger than what is free there
+    assert mhz(full, 0) == 3_000.0
+
+
+def test_another_vm_leaves_where_that_costs_less() -> None:
+    full = stage([6_000.0, 3_800.0], [6_000.0, 100.0], [0, 0])
+    did = full.wait(6)
+    assert [action for action in did if action[0] == "migrate"] == [("migrate", 1, 1)]
+    assert mhz(full, 0) == 9_000.0
+
+
+def test_one_move_is_enough_while_it_is_under_way() -> None:
+    full = stage([4_000.0, 2_900.0, 2_900.0], [4_000.0, 100.0, 100.0], [0, 0, 0])
+    assert len([action for action in full.ask() if action[0] == "migrate"]) == 1
+    assert [action for action in full.wait(5) if action[0] == "migrate"] == []
+    assert mhz(full, 0) == 6_000.0
+
+
+def test_no_room_is_made_where_no_host_has_any() -> None:
+    full = stage([2_000.0, 7_800.0, 9_800.0], [2_000.0, 100.0, 100.0], [0, 0, 1])
+    assert full.wait(4) == []
