@@ -114,7 +114,7 @@ def test_a_second_command_in_a_folder_is_refused_and_touches_nothing(tmp_path: P
         done = foreshade(*verb, "--trials", "2")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"foreshade: --out {tmp_path / 'study'}: expected a folder that no other command works in, found one at "
+        f"foreshade: {tmp_path / 'study'}: expected a folder that no other command works in, found one at "
         "it: wait for its end, or give another folder\n"
     )
     assert {p.name: p.read_bytes() for p in (tmp_path / "study").iterdir() if p.name != LOCK} == files

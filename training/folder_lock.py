@@ -24,19 +24,15 @@ def alone_in(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         held = (folder / LOCK).open("a", encoding="utf-8")
     except OSError as error:
-        raise InputError(
-            f"--out {folder}: expected a folder that can be written, {error.strerror}"
-        ) from error
+        raise InputError(f"{folder}: expected a folder that can be written, {error.strerror}") from error
     with held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"--out {folder}: expected a folder that no other command works in, found one at it: "
+                f"{folder}: expected a folder that no other command works in, found one at it: "
                 "wait for its end, or give another folder"
             ) from None
         except OSError as error:
-            raise InputError(
-                f"--out {folder}: expected a folder that can be locked, {error.strerror}"
-            ) from error
+            raise InputError(f"{folder}: expected a folder that can be locked, {error.strerror}") from error
         yield

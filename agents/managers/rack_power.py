@@ -98,10 +98,8 @@ class RackPower:
         control = np.ones(n_racks, bool) if site.rack_control is None else site.rack_control
         self._site, self._control = site, control
         self._unneeded, self._vacating_for = np.zeros((2, n_racks), np.int64)
-        self._full_for = 0
-        self._waited = np.zeros(
-            0, np.int64
-        )  # (n_vms,) ticks in a row that each has waited, this one included
+        self._full_for = 0  # ticks in a row in which a host was full, this one included
+        self._waited = np.zeros(0, np.int64)  # (n_vms,) likewise in which each has waited
         self._leaving = -1  # the rack that is being vacated
         self._dark: frozenset[int] = frozenset()
         self._seen_down: set[int] = set()

@@ -40,6 +40,8 @@ struct PackerKnobs {
     double sigma_scale = 1.0; // of the expected cost
 
     void check() const; // throws std::invalid_argument on a knob out of range
+
+    bool orders_those_who_wait(bool for_gpus) const { return urgent || (urgent_gpus && for_gpus); }
 };
 
 } // namespace foreshade

@@ -59,7 +59,7 @@ void Packer::place(const ClusterState& state) {
     const bool gpus = std::any_of(waiting_.begin(), waiting_.end(), [&vms](std::int32_t v) {
         return vms.allocation[at(v) * kResources + kDense] > 0.0F;
     });
-    if (!knobs_.urgent && !(knobs_.urgent_gpus && gpus)) return;
+    if (!knobs_.orders_those_who_wait(gpus)) return;
     const std::vector<std::int32_t> left = waiting_;
     waiting_ = all;
     price_waiting(state);

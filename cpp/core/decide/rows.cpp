@@ -38,7 +38,7 @@ float Proposer::preference_of(const Candidate& c) const {
     if (c.offered >= 0) taken = offers_[at(c.offered)].preferred && score > 0.0F;
     if (c.kind == CandidateKind::plan) {
         const PlanKnobs& plan = knobs_.plans[at(c.plan)];
-        if (plan.preferred && gpus_short_ && (plan.packer.urgent || plan.packer.urgent_gpus))
+        if (plan.preferred && gpus_short_ && plan.packer.orders_those_who_wait(true))
             return kFirst + score / kLargest; // before single VMs take what others need more
         taken = plan.preferred;
     }
