@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import CandidateKnobs
+from foreshade.envs.model.action import ActionKind
 from foreshade.envs.model.state import Resource
 from tests import tiny_world
 from tests.tiny_world import Stage
@@ -55,6 +58,19 @@ def test_another_vm_leaves_where_that_costs_less() -> None:
     did = full.wait(6)
     assert [action for action in did if action[0] == "migrate"] == [("migrate", 1, 1)]
     assert mhz(full, 0) == 9_000.0
+
+
+@pytest.mark.parametrize(
+    ("flavours", "says"),
+    [
+        ([2_000.0, 7_800.0, 3_000.0], "vm 0 is to grow, for which host 0 has no room"),
+        ([6_000.0, 3_800.0, 100.0], "makes room on host 0 for vm 0 to grow"),
+    ],
+)
+def test_the_move_says_what_it_is_for(flavours: list[float], says: str) -> None:
+    full = stage(flavours, [flavours[0], 100.0, 50.0], [0, 0, 1])
+    (move,) = (a for a in full.agent.act(full.world.observe()) if a.kind == ActionKind.MIGRATE)
+    assert move.reason == says
 
 
 def test_one_move_is_enough_while_it_is_under_way() -> None:

@@ -81,7 +81,8 @@ struct Candidate {
     std::int32_t source = -1; // where it leaves
     std::uint32_t first_action = 0, n_actions = 0;
     float performance = 0.0F, utilisation = 0.0F, cost = 0.0F, latency = 0.0F; // USD
-    float frees_usd = 0.0F; // of a move: what another gains that can grow once it has left
+    float frees_usd = 0.0F;      // of a move: what a VM gains that can grow once it has left
+    std::int32_t frees_for = -1; // that VM; -1 = none
     float preference = 0.0F;
     std::int32_t plan = -1;    // which of the plans; of right-sizing which of the other sizings, -1 = the rules'
     float z = 0.0F;            // of a plan; of right-sizing the headroom

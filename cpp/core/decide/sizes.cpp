@@ -321,6 +321,7 @@ void Proposer::make_room() {
             c.host = to;
             c.source = from;
             c.frees_usd = one.usd;
+            c.frees_for = one.vm;
             if (to >= 0 && evaluate(c) && (best.vm < 0 || c.score() > best.score())) best = c;
         };
         float added = 0.0F;
