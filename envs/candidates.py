@@ -247,13 +247,11 @@ PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: takes more back of what was never used.
 TIGHT = Sizing(slack=2.5, slack_floor=0.35, settle_ticks=1)
 PROMPT = Sizing(settle_ticks=1)
-#: A move must bring four times its price; racks that need not stand are emptied as a whole.
-CALM_PLAN = PlanKnobs(
-    name="expected-cost-calm", packer=replace(WATCHED_PLAN.packer, move_weight=4.0, whole_racks=True)
-)
+#: Racks that need not stand are emptied as a whole, whatever each of their hosts would earn.
+RACK_PLAN = PlanKnobs(name="expected-cost-racks", packer=replace(WATCHED_PLAN.packer, whole_racks=True))
 #: What HAM chooses among: what the rules have, and what they never take.
 DEFAULT = CandidateKnobs(
     idle_is_off=AT_ONCE,
     sizings=(TIGHT, PROMPT),
-    plans=(WATCHED_PLAN, CALM_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
+    plans=(WATCHED_PLAN, RACK_PLAN, _expected_cost(3.0), _n_sigma(2.5)),
 )
