@@ -443,9 +443,10 @@ std::string Proposer::reason(std::size_t index) const {
     const Candidate& c = shown_.at(index);
     if (c.offered >= 0) return offers_[at(c.offered)].reason;
     if (c.frees_for >= 0) {
-        const std::string grows = "vm " + std::to_string(c.frees_for), here = "host " + std::to_string(c.source);
-        if (c.frees_for == c.vm) return grows + " is to grow, for which " + here + " has no room";
-        return "makes room on " + here + " for " + grows + " to grow";
+        const std::string whom = "vm " + std::to_string(c.frees_for), here = "host " + std::to_string(c.source);
+        if (c.frees_for == c.vm) return whom + " is to grow, for which " + here + " has no room";
+        const bool waits = planned_->place(at(c.frees_for)) < 0;
+        return "makes room on " + here + " for " + whom + (waits ? ", which waits" : " to grow");
     }
     std::string text = candidate_kind_name(c.kind);
     if (c.vm >= 0) text += " vm " + std::to_string(c.vm);

@@ -198,6 +198,14 @@ class Proposer {
     void reshape();
     void right_size(std::size_t number);
     void make_room();
+    void let_in();
+    struct Wanting;
+    Wanting dearest_in_vain();
+    Amounts missing_at(std::size_t h, std::size_t v) const;
+    bool find_leavers(std::int32_t from, std::int32_t except, const Amounts& missing);
+    void weigh_leavers(const Wanting& one, std::int32_t from, Candidate& best);
+    void weigh_leaver(const Wanting& one, std::int32_t vm, std::int32_t from, std::int32_t to, Candidate& best);
+    void offer_move(const Candidate& move);
     void helpers();
     void show();
     bool evaluate(Candidate& c);
@@ -289,11 +297,13 @@ class Proposer {
     static constexpr std::int32_t kFewSamples = 12; // of a VM, after which a peak says something
     float new_peaks_ = 0.0F, jitter_ = 0.0F, remembered_ = 0.0F; // means of so many ticks, at most a day
     bool alarmed_ = false;                                       // some host may fail soon
-    struct Outgrown { // a VM that wants to grow by more than its host may promise
-        std::int32_t vm;
-        float usd;       // what that is worth over the horizon
-        Amounts wanted;  // its allocation then
-        Amounts missing; // of its host's room
+    struct Wanting {                                             // a VM that lacks room
+        std::int32_t vm = -1;
+        float usd = 0.0F;     // what it would be worth over the horizon
+        Amounts missing = {}; // of a host's room
+    };
+    struct Outgrown : Wanting { // that wants to grow by more than its host may promise
+        Amounts wanted = {};    // its allocation then
     };
     std::vector<Outgrown> outgrown_;
     std::vector<std::uint8_t> resized_, grown_; // (n_hosts,) some VM was reshaped; may be promised more; scratch

@@ -244,7 +244,9 @@ FORESHADE_CLONES void Proposer::right_size(std::size_t number) {
         const std::size_t h = at(status.host);
         const float* now = vms.allocation.data() + v * kResources;
         float performance = 0.0F, utilisation = 0.0F;
-        Outgrown outgrown{vm, 0.0F, allocation, {}};
+        Outgrown outgrown;
+        outgrown.vm = vm;
+        outgrown.wanted = allocation;
         for (std::size_t r = 0; r < kDense; ++r) { // each by itself: what does not pay, or has no room, stays
             if (allocation[r] == now[r]) continue;
             const auto gains = [&](float then) {
@@ -281,62 +283,6 @@ FORESHADE_CLONES void Proposer::right_size(std::size_t number) {
     all.z = sizing.headroom;
     all.way = static_cast<float>(all.plan + 1);
     pool_.push_back(all);
-}
-
-// A move off the host of a VM that wants to grow by more than that may promise: of the VM itself, to where it has the
-// room, or of another that is promised as much and costs less to move.
-void Proposer::make_room() {
-    const auto more = [](const Outgrown& a, const Outgrown& b) { return a.usd != b.usd ? a.usd > b.usd : a.vm < b.vm; };
-    const std::size_t n = std::min(knobs_.outgrown, outgrown_.size());
-    std::partial_sort(outgrown_.begin(), outgrown_.begin() + static_cast<std::ptrdiff_t>(n), outgrown_.end(), more);
-    const VmColumns& vms = planned_->state().vms;
-    for (std::size_t i = 0; i < n; ++i) {
-        const Outgrown& one = outgrown_[i];
-        const std::int32_t from = planned_->place(at(one.vm));
-        const auto is_enough = [&](const float* amounts) {
-            for (std::size_t r = 0; r < kDense; ++r)
-                if (amounts[r] < one.missing[r]) return false;
-            return true;
-        };
-        Amounts leaving{};
-        float dark = 0.0F;
-        ranked_.clear();
-        for (const std::int32_t vm : planned_->residents(at(from))) {
-            const float* const its = vms.allocation.data() + at(vm) * kResources;
-            if (planned_->place(at(vm)) != from)
-                for (std::size_t r = 0; r < kResources; ++r) leaving[r] += its[r];
-            else if (vm != one.vm && !is_tight(vms, at(vm), 0) && planned_->movable(at(vm)) && is_enough(its))
-                ranked_.push_back({-move_usd(at(vm), dark), vm});
-        }
-        if (is_enough(leaving.data())) continue; // it will have the room
-        const std::size_t m = std::min(knobs_.leavers, ranked_.size());
-        std::partial_sort(
-            ranked_.begin(), ranked_.begin() + static_cast<std::ptrdiff_t>(m), ranked_.end(),
-            [](const Ranked& a, const Ranked& b) { return a.value != b.value ? a.value > b.value : a.id < b.id; });
-        Candidate best;
-        const auto look_at = [&](std::int32_t vm, std::int32_t to) {
-            Candidate c;
-            c.kind = CandidateKind::migrate;
-            c.vm = vm;
-            c.host = to;
-            c.source = from;
-            c.frees_usd = one.usd;
-            c.frees_for = one.vm;
-            if (to >= 0 && evaluate(c) && (best.vm < 0 || c.score() > best.score())) best = c;
-        };
-        float added = 0.0F;
-        look_around();
-        for (std::size_t j = 0; j < m; ++j)
-            look_at(ranked_[j].id, planned_->cheapest_near(at(ranked_[j].id), from, added));
-        const std::size_t v = at(one.vm);
-        look_at(one.vm, planned_->cheapest(planned_->load(v), one.wanted, from, vms.app[v], vms.kind[v], added));
-        if (best.vm < 0) continue;
-        Candidate& c = pool_.emplace_back(best);
-        c.first_action = static_cast<std::uint32_t>(actions_.size());
-        Action& action = act(c, ActionKind::migrate);
-        action.vm = c.vm;
-        action.host = c.host;
-    }
 }
 
 void Proposer::reshape() {

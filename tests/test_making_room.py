@@ -1,4 +1,4 @@
-"""VMs at their limit on full hosts: what they get of the room there is, and the move that makes room for the rest."""
+"""VMs at their limit on full hosts, and who waits for GPUs: what they get of what is free, and moves for the rest."""
 
 from __future__ import annotations
 
@@ -83,3 +83,43 @@ def test_one_move_is_enough_while_it_is_under_way() -> None:
 def test_no_room_is_made_where_no_host_has_any() -> None:
     full = stage([2_000.0, 7_800.0, 9_800.0], [2_000.0, 100.0, 100.0], [0, 0, 1])
     assert full.wait(4) == []
+
+
+def gpu_stage(flavours: list[tuple[float, float]], on: list[int], *, outgrown: int = 2) -> Stage:
+    """VMs of (MHz, GPUs), idle, on two hosts with four GPUs each and one with none; the last waits."""
+    load = tiny_world.workload([100.0] * len(flavours), arrival=[0] * len(on) + [1])
+    load.vms.flavour[:, [Resource.CPU, Resource.GPU]] = flavours
+    knobs = CandidateKnobs(preferred=("migrate", "place"), plans=(), slack=0.0, outgrown=outgrown)
+    four = {**tiny_world.MACHINE, "server": "hpe-dl380a-gen11-4xa30", "count": 2}
+    fleet = ({"zone": "a", "hosts": (four, {**tiny_world.MACHINE, "count": 1})},)
+    return Stage(
+        Rules(knobs),
+        3,
+        load,
+        [*on, -1],
+        overcommit={"cpu": 1, "memory": 1},
+        fleet=fleet,
+        actions=("migrate",),
+    )
+
+
+@pytest.mark.parametrize("outgrown", [0, 2])
+def test_gpus_that_are_free_in_pieces_are_brought_together_for_who_waits(outgrown: int) -> None:
+    # Three are wanted: one is free on host 0, two on host 1.
+    waits = gpu_stage(
+        [(2_000.0, 2.0), (2_000.0, 1.0), (2_000.0, 2.0), (2_000.0, 3.0)], [0, 0, 1], outgrown=outgrown
+    )
+    did = waits.wait(4)
+    assert did == ([("migrate", 0, 1), ("place", 3, 0)] if outgrown else [])
+
+
+def test_who_is_to_make_room_gets_room_first() -> None:
+    # As before, but host 1 has promised all its CPU, most of it to a VM that wants no GPU.
+    flavours = [(2_000.0, 2.0), (2_000.0, 1.0), (2_000.0, 2.0), (7_000.0, 0.0), (2_000.0, 3.0)]
+    waits = gpu_stage(flavours, [0, 0, 1, 1])
+    assert waits.wait(5) == [("migrate", 3, 2), ("migrate", 0, 1), ("place", 4, 0)]
+
+
+def test_nobody_moves_where_there_are_too_few_gpus_for_who_waits() -> None:
+    waits = gpu_stage([(2_000.0, 2.0), (2_000.0, 2.0), (2_000.0, 2.0), (2_000.0, 3.0)], [0, 0, 1])
+    assert waits.wait(4) == []
