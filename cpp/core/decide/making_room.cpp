@@ -144,8 +144,9 @@ void Proposer::let_in() {
     const std::size_t v = at(one.vm);
     const float* const allocation = planned_->state().vms.allocation.data();
     const auto may_take = [&](std::size_t h, std::size_t vm) {
-        return planned_->takes(h) && planned_->limit(h, kDense) >= allocation[vm * kResources + kDense] &&
-               planned_->permits(vm, h);
+        const float* const its = allocation + vm * kResources;
+        return planned_->takes(h) && planned_->limit(h, kDense) >= its[kDense] && planned_->permits(vm, h) &&
+               planned_->apart(vm, h) && (site_->largest_vm.empty() || its[0] <= site_->largest_vm[h]);
     };
     Candidate best;
     std::vector<std::pair<std::size_t, std::size_t>> in_vain; // VMs with the GPUs that are missing, and where they are
