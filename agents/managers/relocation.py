@@ -16,7 +16,7 @@ from foreshade import _core
 from foreshade._core import ClusterState
 from foreshade.agents.bars import OPEN, Bars
 from foreshade.envs.model.action import Action, migrate
-from foreshade.envs.model.state import HostState, VmState
+from foreshade.envs.model.state import HostState, Resource, VmState
 from foreshade.envs.site import Site
 
 Mask = npt.NDArray[np.bool_]
@@ -134,9 +134,14 @@ class Relocation:
         vms, site = self._state.vms, self._site
         need = vms.allocation[company].sum(axis=0)
         uses = vms.demand[company, :2].sum(axis=0)
-        overhead = len(company) * site.vm_overhead * (0, 1, 0, 0, 0)
-        fits = ((self._allocated + need + overhead <= self._limit) | (need <= 0)).all(axis=1)
-        fits &= (self._used + uses <= self._most).all(axis=1) & self.takes
+        fits = self.takes.copy()
+        for r in np.flatnonzero(need > 0).tolist():  # a column at a time: rows of five are slow to reduce
+            promised = self._allocated[:, r] + need[r]
+            if r == Resource.MEMORY:
+                promised += len(company) * site.vm_overhead[:, r].astype(np.float64)
+            fits &= promised <= self._limit[:, r]
+        for r in range(2):
+            fits &= self._used[:, r] + uses[r] <= self._most[:, r]
         if among is not None:
             fits &= among
         if site.largest_vm_mhz is not None:
@@ -145,14 +150,17 @@ class Relocation:
             fits[vms.host[v]] = False
             for other in self._kin(v):
                 fits[[h for h in (vms.host[other], vms.destination[other]) if h >= 0]] = False
-        full = (self._used / self._most).max(axis=1)
+        full = np.maximum(self._used[:, 0] / self._most[:, 0], self._used[:, 1] / self._most[:, 1])
         if self._spread:  # among hosts that hold something already: an empty one may go off
             full = np.where(self._state.hosts.n_vms > 0, 2.0 - full, 0.0)
         share = np.where(fits, full, -1.0)
+        if self._book is None:
+            first = int(share.argmax())
+            return first if share[first] >= 0.0 else -1
         for h in np.argsort(-share, kind="stable").tolist():
             if share[h] < 0.0:
                 return -1
-            if self._book is None or (
+            if (
                 self._book.allows(company[0], h)
                 if len(company) == 1
                 else self._book.allows_company(company, h)
