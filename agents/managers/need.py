@@ -88,7 +88,7 @@ def spare(view: View, app: int, without: float, knobs: TriggerKnobs) -> bool:
     left = float(view.saturates[app]) - without
     if left <= 0.0 or not view.fresh[app] or view.now[app] > knobs.react * left:
         return False
-    return knobs.trigger == "usage" or float(view.level(knobs.level)[app].max()) <= knobs.threshold * left
+    return knobs.trigger == "usage" or float(view.level(knobs.level, app).max()) <= knobs.threshold * left
 
 
 def worth(site: Site, need: Need, added: float, ready: int, hold: int, credit: float) -> tuple[float, float]:

@@ -54,13 +54,14 @@ class View:
         """(n_apps,) CPU MHz that those who serve have, with what is on its way and what shadows could serve."""
         return self.saturates + self.booting + self.shadowed
 
-    def level(self, quantile: float) -> F32:
-        """(n_apps, n_ahead) CPU MHz at a level, on straight lines between those there are."""
+    def level(self, quantile: float, apps: int | slice = slice(None)) -> F32:
+        """(n_apps, n_ahead) CPU MHz at a level, on straight lines between those there are; (n_ahead,) of one."""
         place = np.interp(quantile, LEVELS, np.arange(len(LEVELS)))
         low = int(place)
         high = min(low + 1, len(LEVELS) - 1)
         part = np.float32(place - low)
-        out: F32 = (1.0 - part) * self.ahead[:, :, low] + part * self.ahead[:, :, high]
+        ahead = self.ahead[apps]
+        out: F32 = (1.0 - part) * ahead[..., low] + part * ahead[..., high]
         return out
 
 

@@ -129,7 +129,7 @@ class WarmPool:
         counted: dict[tuple[int, int], int] = {}
         for app, vms in spares.items():
             there = float(state.vms.allocation[vms, Resource.CPU].sum())
-            upper = float(view.level(self.knobs.level)[app].max())
+            upper = float(view.level(self.knobs.level, app).max())
             ended = False
             for vm in vms:
                 key = (vm, int(state.vms.birth[vm]))
