@@ -31,9 +31,7 @@ def check_artefact(kind: ArtefactKind, data: bytes) -> Mapping[str, Any]:
         return {"preferred": list(knobs.preferred), "threshold": knobs.threshold, "headroom": knobs.headroom}
     with unpacked(data, "policy") as folder:
         policy = FrozenPolicy.load(Path(folder))
-        candidates_of(
-            policy, load_rules()
-        )  # raises where it is of other columns, or does not say what it needs
+        candidates_of(policy, load_rules())  # raises where it does not fit this version
         origin = {
             key: value for key, value in policy.origin.items() if isinstance(value, str | int | float | bool)
         }
