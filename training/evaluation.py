@@ -54,6 +54,29 @@ class Comparison:
     #: USD of the policy and of the rules by workload, where each has a name
     by_case: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        episodes: Episodes,
+        opponents: Mapping[str, F64],
+        groups: Sequence[int],
+        *,
+        fallback_rate: float,
+        out_of_range_rate: float,
+        by_case: Mapping[str, tuple[float, float]] | None = None,
+    ) -> Comparison:
+        """From the (n,) USD of each opponent on the same episodes, of which those of one group are alike."""
+        ours = episodes.cost_usd
+        return cls(
+            episodes,
+            {name: Estimate.clustered((ours - usd).tolist(), groups) for name, usd in opponents.items()},
+            {name: saved(ours, usd, groups) for name, usd in opponents.items()},
+            {name: float(usd.mean()) for name, usd in opponents.items()},
+            fallback_rate,
+            out_of_range_rate,
+            by_case or {},
+        )
+
     @property
     def passed(self) -> bool:
         """The gate: it saves against every opponent with the whole 95 % interval, and loses on no scenario."""
@@ -169,23 +192,14 @@ class Evaluator:
             self._opponents = {RULES: episodes.cost_usd, **episodes.baselines}
         return self._opponents
 
-    def _less(self, ours: F64, theirs: F64) -> Estimate:
-        """The difference, over the means of each workload where several play one; those that are alike count as one.
+    @property
+    def groups(self) -> Sequence[int]:
+        """(n,) by episode: those of one number count as one.
 
         The seeds of a workload change failures alone: what a policy gains on it it gains on all of them, so that
         they are no evidence of their own. No more are draws of one day of a trace.
         """
-        less = ours - theirs
-        n_worlds = int(getattr(self.env, "n_worlds", 1))
-        if n_worlds == 1:
-            return Estimate.of(less.tolist())
-        groups = getattr(self.env, "groups", range(n_worlds))
-        means = [float(less[world::n_worlds].mean()) for world in range(min(n_worlds, len(less)))]
-        return Estimate.clustered(means, groups[: len(means)])
-
-    def _groups(self, n: int) -> Sequence[int]:
-        """(n,) episodes of one number are alike."""
-        n_worlds = int(getattr(self.env, "n_worlds", 1))
+        n, n_worlds = self.env.num_envs, int(getattr(self.env, "n_worlds", 1))
         if n_worlds == 1:
             return range(n)
         groups = getattr(self.env, "groups", range(n_worlds))
@@ -203,14 +217,10 @@ class Evaluator:
             return np.where(doubtful, self._rules(flat), choices.candidate)
 
         episodes = play(self.env, choose, self.first_seed)
-        return Comparison(
+        return Comparison.of(
             episodes,
-            {name: self._less(episodes.cost_usd, cost) for name, cost in opponents.items()},
-            {
-                name: saved(episodes.cost_usd, cost, self._groups(len(cost)))
-                for name, cost in opponents.items()
-            },
-            {name: float(cost.mean()) for name, cost in opponents.items()},
+            opponents,
+            self.groups,
             fallback_rate=float(counted[1] / counted[0]),
             out_of_range_rate=float(counted[2] / counted[0]),
         )

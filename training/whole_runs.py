@@ -26,8 +26,7 @@ from foreshade.agents.rules.rules import Decider, Rules, load_rules
 from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.training.cases import groups_of, ham_cases, world_of
-from foreshade.training.estimate import Estimate
-from foreshade.training.evaluation import RULES, Comparison, Episodes, means, saved
+from foreshade.training.evaluation import RULES, Comparison, Episodes, means
 from foreshade.training.seen import Seen, Sight
 from foreshade.training.side_by_side import side_by_side
 
@@ -111,11 +110,10 @@ class WholeRuns:
         ours = list(self._each(partial(_ran, self._world, self._components, policy), self.cases))
         usd, theirs = (np.array([run.usd for run in runs]) for runs in (ours, self._rules))
         decisions = max(1, sum(run.decisions for run in ours))
-        return Comparison(
+        return Comparison.of(
             Episodes(usd, means([run.terms for run in ours]), means([run.actions for run in ours]), {}),
-            {RULES: Estimate.clustered((usd - theirs).tolist(), self.groups)},
-            {RULES: saved(usd, theirs, self.groups)},
-            {RULES: float(theirs.mean())},
+            {RULES: theirs},
+            self.groups,
             fallback_rate=sum(run.doubted for run in ours) / decisions,
             out_of_range_rate=sum(run.out_of_range for run in ours) / decisions,
             by_case=dict(zip(self.cases, zip(usd.tolist(), theirs.tolist(), strict=True), strict=True)),
