@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from foreshade import _core
 from foreshade.envs.batch import Batch
 from foreshade.envs.decision import Decision
 from foreshade.envs.errors import ActionError, InputError
@@ -83,6 +84,7 @@ class DataCenterVecEnv(VecEnv):
         self.schema = self._batch.schema
         self.decision = said
         self.tick_s = float(played[0].tick_s)
+        self.worlds = tuple(played)
         self.n_worlds = len(played)  # environment i plays world i modulo their number
         self.groups: Sequence[int] = range(len(played))  # of each world: those of one number are alike
         self._seed: int | None = seed
@@ -158,6 +160,20 @@ class DataCenterVecEnv(VecEnv):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """What candidates of one environment lead to (``Batch.roll_out``)."""
         return self._batch.roll_out(i, rows, ticks, futures, discount)
+
+    def episode(self, i: int, seed: int) -> tuple[SimulatedWorld, int]:
+        """Environment i's episode of a seed, for agents that decide tick by tick.
+
+        Returns:
+            The world at the first tick, which the next call may begin anew; the tick at which the episode ends.
+
+        """
+        world = self.worlds[i % self.n_worlds]
+        _, first, end = _core.draw_episode(self.decision.episode_knobs(), world.n_ticks, seed)
+        world.reset(seed, first)
+        if self.decision.placed:
+            world.schedule()
+        return world, end
 
     def close(self) -> None:
         """Nothing is open."""

@@ -56,6 +56,8 @@ def _ilp() -> Agent:
     return IntegerProgram()
 
 
+#: Their hosts draw full power, so that they need a world of their own.
+_UNMANAGED = ("npa",)
 #: The policy that comes with the package; `ham` needs another where there is none.
 SHIPPED_POLICY = Path(__file__).parents[1] / "ham" / "policy"
 
@@ -200,6 +202,20 @@ def make_agent(label: str, files: AgentFiles | None = None) -> Agent:
         family = NUMBERED[label]
         raise InputError(f"agent {label!r}: expected a {family.what} at its end, found none; known: {known}")
     raise InputError(f"unknown agent {label!r}, expected one of {known}")
+
+
+def make_baseline(label: str) -> Agent:
+    """The agent of a label, if it plays on the world of others and reads no file.
+
+    Raises:
+        InputError: there is none, or it is the rules, HAM or ``npa``, whose hosts draw full power.
+
+    """
+    family = label.rpartition("-")[0]
+    if label in _UNMANAGED or not (label in PLAIN or label in NUMBERED or family in NUMBERED):
+        known = [name for name in agent_names() if name not in (*_UNMANAGED, *FILED)]
+        raise InputError(f"unknown baseline {label!r}, expected one of {', '.join(known)}")
+    return make_agent(label)
 
 
 def _known() -> str:
