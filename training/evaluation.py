@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite, log
+from math import expm1, isfinite, log
 from statistics import fmean
 from typing import Any, Protocol, cast
 
@@ -89,8 +89,8 @@ class Comparison:
         """Mean saved of the rules' cost, per cent, nothing trimmed; where workloads have names."""
         named: dict[str, list[float]] = {}
         for case, (ours, theirs) in self.by_case.items():
-            named.setdefault(case.partition(":")[0], []).append(100.0 * log(theirs / ours))
-        return {scenario: fmean(each) for scenario, each in named.items()}
+            named.setdefault(case.partition(":")[0], []).append(log(theirs / ours))
+        return {scenario: _percent(fmean(each)) for scenario, each in named.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold."""
@@ -116,14 +116,22 @@ class Comparison:
 
 
 def saved(ours_usd: F64, theirs_usd: F64, groups: Sequence[int]) -> Estimate:
-    """What a policy saves in per cent, on the logarithm's scale; episodes of one group count as one.
+    """What a policy saves in per cent, averaged as logarithms; episodes of one group count as one.
 
     A mean of USD, or of all per cent, is decided by the one run in a hundred in which the host with the last GPUs
-    fails, and what it comes to is chance: a twentieth at either end is left out.
+    fails, and what it comes to is chance: a twentieth at either end is left out. The half-width is the interval's
+    lower one, which is the wider where much is saved.
     """
     of = np.unique(np.asarray(groups), return_inverse=True)[1]
-    each = np.bincount(of, 100.0 * np.log(theirs_usd / ours_usd)) / np.bincount(of)
-    return Estimate.trimmed(each.tolist(), _TRIMMED)
+    each = np.bincount(of, np.log(theirs_usd / ours_usd)) / np.bincount(of)
+    less = Estimate.trimmed(each.tolist(), _TRIMMED)
+    mean = _percent(less.mean)
+    return Estimate(mean, mean - _percent(less.mean - less.half_width), less.n)
+
+
+def _percent(less: float) -> float:
+    """Saved of a cost, per cent, where its logarithm is ``less`` smaller."""
+    return -100.0 * expm1(-less)
 
 
 def _said(estimate: Estimate) -> dict[str, float | None]:
