@@ -50,7 +50,7 @@ def config_of(timesteps=4 * 512, **sections) -> TrainConfig:
             "n_envs": 8, "n_steps": 64, "batch_size": 256, "critic_warmup": 0, "kl_to_start": 0.01,
             "learning_rate": 1e-2, "target_kl": None,
         },
-        "evaluation": {"every_rollouts": 2, "episodes": 8, "gate_episodes": 16},
+        "evaluation": {"every_rollouts": 2, "episodes": 8, "gate_episodes": 16, "baselines": ()},
     }  # fmt: skip
     for section, keys in sections.items():
         said[section] = {**said.get(section, {}), **keys}
@@ -304,6 +304,12 @@ def test_configuration_is_read_back_from_yaml(tmp_path: Path) -> None:
         ("seed: 1\nnetwork:\n  temperature: 0.3", r":3: network\.temperature: expected a power of two"),
         ("ppo: {batch_size: 1000}", r":1: ppo: batch_size: expected a divisor of n_envs x n_steps = 16384"),
         ("evaluation: {episodes: 1}", r"c\.yaml:1: evaluation\.episodes: expected .*2, found 1"),
+        (
+            "evaluation:\n  baselines: [dvfs, expected-costs]",
+            r":2: evaluation\.baselines\[1\]: unknown baseline 'expected-costs', expected one of dvfs,",
+        ),
+        ("evaluation: {baselines: [rules]}", r"baselines\[0\]: unknown baseline 'rules', expected one of"),
+        ("evaluation: {baselines: [thr-mmt-2]}", r"'thr-mmt-2': expected a threshold .* at most 1, found '2'"),
         ("", r"c\.yaml:1: .*empty file"),
     ],
 )  # fmt: skip
@@ -396,7 +402,7 @@ def test_bench_tells_environment_and_learning_apart() -> None:
 
 def judged(ours: F64, theirs: F64, scenarios: Sequence[str] = ()) -> Comparison:
     return Comparison.of(
-        Episodes(ours, {}, {}, {}),
+        Episodes(ours, {}, {}),
         {"rules": theirs},
         range(len(ours)),
         fallback_rate=0.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
+from foreshade.agents.baselines.registry import make_agent
+from foreshade.agents.episode import play
 from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
@@ -26,7 +29,7 @@ def world_of(case: str) -> SimulatedWorld:
     return world
 
 
-def runs(components: str = "default", **options: int) -> WholeRuns:
+def runs(components: str = "default", **options: Any) -> WholeRuns:
     return WholeRuns(CASES, components, world=world_of, **options)
 
 
@@ -46,6 +49,22 @@ def test_untrained_policy_costs_what_the_rules_cost_and_another_does_not(
     assert not same.passed
     departing = judge.compare(FrozenPolicy.load(policy_folder(tmp_path / "p", last=30.0)))
     assert departing.differences["rules"].mean != 0.0
+
+
+def test_baselines_play_the_same_workloads_once_and_without_components(untrained: FrozenPolicy) -> None:
+    judge = runs(baselines=("expected-cost", "dvfs"))
+    said = judge.compare(untrained)
+    assert list(said.savings) == list(said.differences) == ["rules", "expected-cost", "dvfs"]
+    for label in ("expected-cost", "dvfs"):
+        alone = [play(world_of(case), make_agent(label)).cost_usd for case in CASES]
+        assert judge.opponents()[label].tolist() == alone
+        assert said.means_usd[label] == pytest.approx(np.mean(alone))
+        assert said.differences[label].mean == pytest.approx(said.episodes.cost_usd.mean() - np.mean(alone))
+    assert judge.opponents() is judge.opponents()
+    aside = runs(baselines=("expected-cost", "dvfs"), processes=2).opponents()
+    assert {label: usd.tolist() for label, usd in aside.items()} == {
+        label: usd.tolist() for label, usd in judge.opponents().items()
+    }
 
 
 def test_runs_go_on_from_the_middle_and_in_other_processes_alike(tmp_path: Path) -> None:

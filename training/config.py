@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from foreshade.agents.baselines.registry import make_baseline
 from foreshade.envs.catalogue.entry import Count, Entry, NotNegative, Positive, Share
 from foreshade.envs.errors import InputError
 from foreshade.envs.knobs import MOST_SEED
@@ -113,8 +114,20 @@ class HabitsConfig(Entry):
     margins: tuple[NotNegative, ...] = (0.0, 1.0)  # per cent to be saved at least
 
 
+def _baseline(label: str) -> str:
+    try:
+        make_baseline(label)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    return label
+
+
 class EvaluationConfig(Entry):
-    """Paired evaluation of the frozen policy against the rules, on seeds that never train."""
+    """Paired evaluation of the frozen policy against the rules and baselines, on seeds that never train."""
+
+    #: Opponents beside the rules, named as for ``foreshade evaluate``; the gate holds against each of them. The
+    #: default is the best that places alone, on every scenario.
+    baselines: tuple[Annotated[str, AfterValidator(_baseline)], ...] = ("expected-cost",)
 
     every_rollouts: Count = 60  # about a million decisions; a checkpoint is written at the same time
     episodes: Annotated[int, Field(ge=2)] = 32

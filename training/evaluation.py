@@ -16,7 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
+from foreshade.agents import episode
+from foreshade.agents.agent import Agent
+from foreshade.agents.baselines.registry import make_baseline
 from foreshade.agents.ham.frozen import FrozenPolicy
+from foreshade.envs.errors import InputError
 from foreshade.envs.features import F32, Schema
 from foreshade.training.estimate import Estimate
 
@@ -34,9 +38,6 @@ class Episodes:
     cost_usd: F64  # (n,)
     terms: Mapping[str, float]  # USD, mean of an episode
     actions: Mapping[str, float]  # number, mean of an episode
-    baselines: Mapping[
-        str, F64
-    ]  # (n,) USD of other agents on the same episodes, where the environment says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +168,20 @@ def play(env: VecEnv, choose: Chooser, first_seed: int) -> Episodes:
         np.array([sum(info["terms"].values()) for info in said], np.float64),
         means([info["terms"] for info in said]),
         means([info["actions"] for info in said]),
-        {
-            name: np.array([info["baselines"][name] for info in said], np.float64)
-            for name in said[0].get("baselines", {})
-        },
     )
 
 
+def play_by_ticks(env: VecEnv, agent: Agent, first_seed: int) -> F64:
+    """(n,) USD of an agent that decides tick by tick on the episodes that ``play`` plays, one after the other."""
+    usd = []
+    for i in range(env.num_envs):
+        world, end_tick = cast(Any, env).episode(i, first_seed + i)
+        usd.append(episode.play(world, agent, end_tick=end_tick).cost_usd)
+    return np.array(usd, np.float64)
+
+
 class Judge(Protocol):
-    """Compares policies with the rules, and with other opponents, on episodes that it holds."""
+    """Compares policies with the rules and with baselines on episodes that it holds."""
 
     first_seed: int
 
@@ -185,19 +191,36 @@ class Judge(Protocol):
 
 
 class Evaluator:
-    """Plays frozen policies on held-out episodes of one environment; opponents are played once."""
+    """Plays frozen policies on held-out episodes of one environment; opponents are played once.
 
-    def __init__(self, env: VecEnv, first_seed: int) -> None:
+    Args:
+        env: of the contract in ``docs/ham.md``; it has ``episode`` where there are baselines.
+        first_seed: environment ``i`` plays the episode of this plus ``i``.
+        baselines: labels of opponents beside the rules.
+
+    Raises:
+        InputError: there is no such baseline, or none can play in this environment.
+
+    """
+
+    def __init__(self, env: VecEnv, first_seed: int, baselines: Sequence[str] = ()) -> None:
+        if baselines and not hasattr(env, "episode"):
+            raise InputError(
+                "evaluation.baselines: expected [], as baselines cannot play in these environments, "
+                f"got {', '.join(baselines)}"
+            )
         self.env = env
         self.first_seed = first_seed
+        self._baselines = {label: make_baseline(label) for label in baselines}
         self._rules: Chooser = preferred(cast(Schema, cast(Any, env).schema))
         self._opponents: dict[str, F64] | None = None
 
     def opponents(self) -> Mapping[str, F64]:
-        """(n,) USD of the rules, and of every baseline that the environment tells of, on these episodes."""
+        """(n,) USD of the rules and of every baseline on these episodes."""
         if self._opponents is None:
-            episodes = play(self.env, self._rules, self.first_seed)
-            self._opponents = {RULES: episodes.cost_usd, **episodes.baselines}
+            self._opponents = {RULES: play(self.env, self._rules, self.first_seed).cost_usd}
+            for label, agent in self._baselines.items():
+                self._opponents[label] = play_by_ticks(self.env, agent, self.first_seed)
         return self._opponents
 
     @property
@@ -211,7 +234,7 @@ class Evaluator:
         if n_worlds == 1:
             return range(n)
         groups = getattr(self.env, "groups", range(n_worlds))
-        return [groups[episode % n_worlds] for episode in range(n)]
+        return [groups[i % n_worlds] for i in range(n)]
 
     def compare(self, policy: FrozenPolicy) -> Comparison:
         """The policy, with the rules where it is in doubt, against the opponents on the same seeds."""

@@ -2,8 +2,8 @@
 
 Habits from whole episodes, or what candidates save, from an expert that plays them out, if asked for; the critic
 alone; PPO with checkpoints and paired evaluations, unless no decisions are asked for; then the gate on episodes that
-neither trained nor picked the best checkpoint. What does not beat the rules with its whole 95 % interval does not
-ship: then the start does, and the outcome says so.
+neither trained nor picked the best checkpoint. What does not beat the rules and every baseline with its whole 95 %
+interval does not ship: then the start does, and the outcome says so.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from foreshade.training.advantage import Expert, learn
 from foreshade.training.callbacks import Boundary, EpisodeCurves
 from foreshade.training.cases import against_gate
 from foreshade.training.config import TrainConfig
-from foreshade.training.evaluation import Comparison, Evaluator, Judge
+from foreshade.training.estimate import Estimate
+from foreshade.training.evaluation import RULES, Comparison, Evaluator, Judge
 from foreshade.training.folder_lock import alone_in
 from foreshade.training.freeze import Which, frozen
 from foreshade.training.habit_actor import write_habits
@@ -76,10 +77,10 @@ class Outcome:
         if self.comparison is None:
             return f"the gate let nothing learned through: {self.policy} decides as the rules do"
         said = ", ".join(
-            f"{saved.mean:.1f} ± {saved.half_width:.1f} % of what {name} cost saved"
+            f"{saved.mean:.1f} ± {saved.half_width:.1f} % of what {name} cost"
             for name, saved in self.comparison.savings.items()
         )
-        return f"{self.policy}: {self.shipped} policy, {said}"
+        return f"{self.policy}: {self.shipped} policy, saves {said}"
 
 
 def make_model(config: TrainConfig, env: VecEnv) -> TickPPO:
@@ -207,17 +208,18 @@ def _imitate(
             gain: evaluator.compare(_frozen(model, config, "start", least_gain=gain))
             for gain in config.evaluation.least_gains
         }
-        # The one whose interval ends lowest: what is better and known to be.
-        best = min(tried, key=lambda gain: _upper(tried[gain]))
+        # The one whose interval against the rules ends lowest: what is better and known to be.
+        best = min(tried, key=lambda gain: _upper(tried[gain].differences[RULES]))
         known = {"least_gain": best, "tried": {str(gain): said.to_dict() for gain, said in tried.items()}}
         run.write_choice(known)
     return float(known["least_gain"])
 
 
 def _judge(config: TrainConfig, make_envs: MakeEnvs, purpose: Purpose, episodes: int) -> Judge:
+    baselines = config.evaluation.baselines
     if config.components != NATIVE:
-        return WholeRuns.of_scenario(config.scenario, purpose, config.components, config.processes)
-    return Evaluator(make_envs(purpose, episodes, float16=False), first_seed(config.seed, purpose))
+        return WholeRuns.of_scenario(config.scenario, purpose, config.components, config.processes, baselines)
+    return Evaluator(make_envs(purpose, episodes, float16=False), first_seed(config.seed, purpose), baselines)
 
 
 def _learn_habits(
@@ -252,11 +254,9 @@ def _learn_habits(
     ham.remember_start()
 
 
-def _upper(comparison: Comparison) -> float:
-    """Where the worst interval ends; the mean where there is none, as with draws of one day."""
-    return max(
-        d.mean + (0.0 if isnan(d.half_width) else d.half_width) for d in comparison.differences.values()
-    )
+def _upper(less: Estimate) -> float:
+    """Where the interval ends; the mean where there is none, as with draws of one day."""
+    return less.mean + (0.0 if isnan(less.half_width) else less.half_width)
 
 
 def _gate(

@@ -1,4 +1,4 @@
-"""Search for hyperparameters with Optuna: short runs, judged by their best paired evaluation.
+"""Search for hyperparameters with Optuna: short runs, judged by their best paired evaluation against the rules.
 
 Akiba et al., *Optuna*, KDD 2019; its TPE sampler, seeded. The study is kept in the folder and a second call
 goes on with it. Nothing here sees the episodes of the gate.
