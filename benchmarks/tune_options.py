@@ -32,6 +32,7 @@ LEVELS: dict[str, tuple[Any, ...]] = {
     "headroom": (1.4, 1.15, 2.0),
     "unseen": (0.2, 0.05, 0.6),
     "settle_ticks": (12, 1),
+    "growth": (1.5, 2.0),
     "peak_ticks": (1000, 300),
     "least_change": (0.1, 0.05, 0.2),
     "horizon_ticks": (24, 12, 48),

@@ -39,6 +39,7 @@ class Sizing(Knobs):
     slack: Annotated[float, Field(ge=0)] = 3.0
     slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps, share of the flavour
     unseen: Annotated[float, Field(ge=0)] = 0.2  # over its samples: how likely a tick brings a new peak
+    growth: Annotated[float, Field(gt=1)] = 1.5  # times what it has, to which a VM close to a limit grows in a tick
     settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
 
     def native_sizing(self) -> _core.Sizing:
@@ -244,9 +245,9 @@ RULES = CandidateKnobs(idle_is_off=AT_ONCE, placement_only=JOINTLY)
 PLACEMENT = CandidateKnobs(preferred=(), plans=(EXPECTED_COST_PLAN,))
 #: Options beside the rules' own sizings and plan (docs/ham.md), sought on training workloads with components on
 #: (benchmarks/tune_options.py). Both let VMs that are close to what they have grow from their first sample on; one
-#: takes more back of what was never used.
+#: takes more back of what was never used, the other lets them grow to twice what they have.
 TIGHT = Sizing(slack=2.5, slack_floor=0.35, settle_ticks=1)
-PROMPT = Sizing(settle_ticks=1)
+PROMPT = Sizing(growth=2.0, settle_ticks=1)
 #: Racks that need not stand are emptied as a whole, whatever each of their hosts would earn.
 RACK_PLAN = PlanKnobs(name="expected-cost-racks", packer=replace(WATCHED_PLAN.packer, whole_racks=True))
 #: What HAM chooses among: what the rules have, and what they never take.

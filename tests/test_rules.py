@@ -178,6 +178,22 @@ def test_cpu_that_is_never_used_is_taken_back_and_given_again_from_the_knee_on()
     assert then[1:, 0].tolist() == pytest.approx(held[1:, 0].tolist())
 
 
+@pytest.mark.parametrize("growth", [1.5, 2.0])
+def test_a_vm_at_its_limit_grows_by_as_much_as_the_knob_says_in_a_tick(growth: float) -> None:
+    load = workload([[500.0] * 40 + [9_800.0] * 4, 500.0, 500.0, 500.0])
+    knobs = RULES.model_copy(
+        update={"plans": (), "preferred": ("right_size",), "unseen": 0.01, "growth": growth}
+    )
+    stage = Stage(Rules(knobs), 1, load, on=[0, 0, 0, 0])
+    stage.wait(39)
+    sizes = [float(stage.world.observe().vms.allocation[0, 0])]
+    assert sizes[0] == pytest.approx(4_900.0)
+    while sizes[-1] == sizes[0]:
+        stage.wait(1)
+        sizes.append(float(stage.world.observe().vms.allocation[0, 0]))
+    assert sizes[-1] == pytest.approx(growth * sizes[0])
+
+
 class _Following(Decider):
     """Right-sizes by the first sizing beside the rules' own wherever it is offered."""
 

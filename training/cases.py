@@ -70,19 +70,19 @@ HAM_CASES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "train": tuple(f"enterprise:{seed}" for seed in range(100, 112)),
         "habits": tuple(f"enterprise:{seed}" for seed in range(2000, 2096)),
         "validate": tuple(f"enterprise:{seed}" for seed in range(200, 224)),
-        "gate": tuple(f"enterprise:{seed}" for seed in range(9000, 9120)),
+        "gate": tuple(f"enterprise:{seed}" for seed in range(9120, 9240)),
     },
     "planetlab": {
         "train": _PLANETLAB_DAYS,
         "habits": _drawn(_PLANETLAB_DAYS, range(18)),
         "validate": _drawn(("planetlab:20110322",), range(12)),
-        "gate": _drawn(("planetlab:20110322",), range(140, 144)),
+        "gate": _drawn(("planetlab:20110322",), range(144, 148)),
     },
     "bitbrains": {
         "train": _BITBRAINS_DAYS,
         "habits": _drawn_apart(_BITBRAINS_HABITS, 40, 8),
         "validate": _drawn(("bitbrains:first:12",), range(12)),
-        "gate": _drawn_apart(_BITBRAINS_GATE, 700, 4),
+        "gate": _drawn_apart(_BITBRAINS_GATE, 720, 4),
     },
 }
 #: All three together: the policy that comes with the package.

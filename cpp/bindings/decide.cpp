@@ -149,6 +149,7 @@ void register_decide(py::module_& module) {
         .def_readwrite("slack", &Sizing::slack)
         .def_readwrite("slack_floor", &Sizing::slack_floor)
         .def_readwrite("unseen", &Sizing::unseen)
+        .def_readwrite("growth", &Sizing::growth)
         .def_readwrite("settle_ticks", &Sizing::settle_ticks);
     py::class_<ProposerKnobs>(module, "ProposerKnobs")
         .def(py::init<>())

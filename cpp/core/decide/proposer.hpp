@@ -43,6 +43,7 @@ struct Sizing {
     // flavour. unseen: a tick brings a new peak with probability unseen / samples seen (docs/rules.md); slack 0 = none
     // is.
     float slack = 3.0F, slack_floor = 0.5F, unseen = 0.2F;
+    float growth = 1.5F;           // of an allocation in a tick: what is wanted beyond a limit is not seen
     std::size_t settle_ticks = 12; // samples of a VM before it is reshaped
 };
 

@@ -180,8 +180,8 @@ bool Proposer::wanted_shape(std::size_t v, const Sizing& sizing, Amounts& alloca
         }
         float most = (r == 0 ? knobs_.ceiling : r == 1 ? knobs_.memory_ceiling : 1.0F) * flavour[r];
         if (r == 0 && site_->guest_cpu > 0.0F) most = std::min(most, site_->guest_cpu * flavour[r]);
-        allocation[r] =
-            std::max(now[r], std::min(most, std::max(sizing.headroom * memory_->window().peak(v, r), 1.5F * now[r])));
+        const float wanted = std::max(sizing.headroom * memory_->window().peak(v, r), sizing.growth * now[r]);
+        allocation[r] = std::max(now[r], std::min(most, wanted));
     }
     if (const std::int32_t host = planned_->status(v).host; !site_->largest_vm.empty() && host >= 0)
         allocation[0] = std::min(allocation[0], std::max(now[0], site_->largest_vm[at(host)]));
