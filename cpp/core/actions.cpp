@@ -114,7 +114,7 @@ ActionResult Simulator::act_spawn(const Action& action) {
         if (!valid(action.vm, vms_)) return {Refusal::unknown_vm, -1};
         const Vm& vm = vms_[at(action.vm)];
         if (vm.state == VmState::absent) return {Refusal::vm_gone, -1};
-        if (vm.state != VmState::pending && vm.state != VmState::failed) return {Refusal::vm_not_placeable, -1};
+        if (!is_waiting(vm.state)) return {Refusal::vm_not_placeable, -1};
         const Refusal refusal = can_hold(action.host, need_of(action.vm).data());
         if (refusal != Refusal::none) return {refusal, -1};
         if (!may_stand(action.vm, action.host)) return {Refusal::affinity, -1};

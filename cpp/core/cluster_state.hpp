@@ -41,6 +41,10 @@ enum class VmState : std::uint8_t {
 };
 inline constexpr std::size_t kVmStates = 8;
 
+inline bool is_waiting(VmState state) { // for a host
+    return state == VmState::pending || state == VmState::failed;
+}
+
 enum class VmKind : std::uint8_t {
     production,
     shadow, // warm clone of a production VM at a fraction of its allocation

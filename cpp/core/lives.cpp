@@ -44,7 +44,7 @@ Amounts Simulator::need_of(std::int32_t id) const {
     for (const Plant::HostConstants& host : plant_->hosts) overhead = std::max(overhead, host.vm_memory_mib);
     for (const std::int32_t v : affinity_.company_of(at(id))) {
         const VmState state = vms_[at(v)].state;
-        if (v == id || (state != VmState::pending && state != VmState::failed)) continue;
+        if (v == id || !is_waiting(state)) continue;
         for (std::size_t r = 0; r < kResources; ++r) need[r] += vms_[at(v)].allocation[r];
         need[1] += overhead;
     }

@@ -67,7 +67,7 @@ FORESHADE_CLONES void Packing::begin(const ClusterState& state, const PackingVms
     for (std::size_t v = 0; v < n_vms; ++v) {
         const std::int32_t h = destinations[v] >= 0 ? destinations[v] : hosts[v];
         const VmState said = states[v];
-        if (h < 0 || said == VmState::absent || said == VmState::pending || said == VmState::failed) continue;
+        if (h < 0 || said == VmState::absent || is_waiting(said)) continue;
         at_[v] = h;
         ++n_here_[at(h)];
         ++first_[at(h) + 1];
@@ -145,7 +145,7 @@ void Packing::company_needs(const ClusterState& state) {
         if (at_[v] >= 0 || !affinity_.is_first(v)) continue;
         for (const std::int32_t other : affinity_.company_of(v)) {
             const VmState said = state.vms.state[at(other)];
-            if (at(other) == v || (said != VmState::pending && said != VmState::failed)) continue;
+            if (at(other) == v || !is_waiting(said)) continue;
             for (std::size_t r = 0; r < kResources; ++r) company_need_[v][r] += allocation_[at(other) * kResources + r];
             company_need_[v][1] += hosts_.has(0).overhead[1]; // hypervisors differ little in it
         }

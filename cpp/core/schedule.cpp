@@ -30,7 +30,7 @@ std::size_t Simulator::schedule() {
     std::priority_queue emptiest(std::greater<Loaded>(), std::move(on));
     for (const std::int32_t id : waiting_) {
         const Vm& vm = vms_[at(id)];
-        if (vm.state != VmState::pending && vm.state != VmState::failed) continue;
+        if (!is_waiting(vm.state)) continue;
         const Amounts need = need_of(id);
         while (!emptiest.empty() && emptiest.top().first < load_of(emptiest.top().second)) { // has taken one since
             const std::int32_t h = emptiest.top().second;

@@ -102,10 +102,6 @@ void Proposer::make_room() {
 Proposer::Wanting Proposer::dearest_in_vain() {
     const VmColumns& vms = planned_->state().vms;
     const Economy& economy = priced_->economy;
-    const auto waits_for_gpus = [&](std::size_t v) {
-        return (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed) &&
-               vms.allocation[v * kResources + kDense] > 0.0F;
-    };
     const auto is_dark = [&](std::int32_t app) {
         for (std::size_t v = 0; v < vms.state.size(); ++v)
             if (vms.app[v] == app && vms.kind[v] == VmKind::production && serving(vms.state[v])) return false;
@@ -113,12 +109,13 @@ Proposer::Wanting Proposer::dearest_in_vain() {
     };
     Wanting dearest;
     float added = 0.0F;
-    for (std::size_t v = 0; v < vms.state.size(); ++v) {
-        if (!waits_for_gpus(v) || planned_->cheapest(v, -1, added) >= 0) continue;
+    for (const std::int32_t vm : planned_->waiting()) {
+        const std::size_t v = at(vm);
+        if (vms.allocation[v * kResources + kDense] <= 0.0F || planned_->cheapest(v, -1, added) >= 0) continue;
         const float downtime = (is_dark(vms.app[v]) ? 1.0F : kNotDark) * economy.downtime_usd_h;
         const float wanted = economy.unmet_usd_h[0] * planned_->load(v).mean[0];
         const float usd = vms.credit[v] * (downtime + wanted) * horizon_h_;
-        if (usd > dearest.usd) dearest = {static_cast<std::int32_t>(v), usd, {}};
+        if (usd > dearest.usd) dearest = {vm, usd, {}};
     }
     return dearest;
 }
@@ -138,7 +135,6 @@ Amounts Proposer::missing_at(std::size_t h, std::size_t v) const {
 // For a VM that waits for GPUs: a move off a host that has some, of a VM with as many as are missing there, or, where
 // none are, of one that is promised what else is missing. Where those with GPUs find no room in turn, a move makes it.
 void Proposer::let_in() {
-    if (context_[context::waiting] == 0.0F) return;
     Wanting one = dearest_in_vain();
     if (one.vm < 0) return;
     const std::size_t v = at(one.vm);

@@ -33,8 +33,7 @@ void Packer::place(const ClusterState& state) {
     const std::span<const VmState> states(vms.state);
     if (count_of(states, VmState::pending) + count_of(states, VmState::failed) == 0) return;
     for (std::size_t v = 0; v < vms.state.size(); ++v)
-        if (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed)
-            waiting_.push_back(static_cast<std::int32_t>(v));
+        if (is_waiting(vms.state[v])) waiting_.push_back(static_cast<std::int32_t>(v));
     Amounts largest;
     largest.fill(kLeastCapacity);
     for (std::size_t h = 0; h < n_hosts_; ++h)

@@ -4,9 +4,12 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <limits>
 
 #include "core/decide/assumed.hpp"
+#include "core/decide/scaled.hpp"
 #include "core/spec.hpp"
 #include "core/wide.hpp"
 
@@ -18,14 +21,6 @@ namespace {
 
 constexpr std::size_t kNear = 8;       // hosts with room that a VM's places are sought among
 constexpr float kSlack = 1.0F + 5e-7F; // of limits: half the world's, so that rounding is never its refusal
-
-std::size_t at(std::int32_t i) {
-    return static_cast<std::size_t>(i);
-}
-
-bool has_load(VmState state) {
-    return state == VmState::running || state == VmState::migrating || state == VmState::booting;
-}
 
 } // namespace
 
@@ -80,6 +75,7 @@ void Planned::begin(ClusterState& state, std::span<const Load> loads, const Rest
             shadows = shadows || state.vms.primary[at(v)] >= 0;
         }
         if (shadows) find_shadows();
+        note_waiting(*changed);
     } else {
         for (std::size_t i = 0; i < limit_.size(); ++i) limit_[i] = hosts.capacity[i] * hosts.overcommit[i] * kSlack;
         find_all(state.n_vms());
@@ -129,8 +125,21 @@ void Planned::find_all(std::size_t n_vms) {
     at_.assign(n_vms, -1);
     status_.assign(n_vms, Status{});
     for (std::vector<std::int32_t>& vms : residents_) vms.clear();
-    for (std::size_t v = 0; v < n_vms; ++v) find(v);
+    waiting_.clear();
+    for (std::size_t v = 0; v < n_vms; ++v) {
+        find(v);
+        if (is_waiting(status_[v].state)) waiting_.push_back(static_cast<std::int32_t>(v));
+    }
     find_shadows();
+}
+
+void Planned::note_waiting(std::span<const std::int32_t> changed) {
+    const auto waits = [this](std::int32_t vm) { return is_waiting(status_[at(vm)].state); };
+    std::erase_if(waiting_, std::not_fn(waits));
+    if (changed.empty()) return;
+    std::copy_if(changed.begin(), changed.end(), std::back_inserter(waiting_), waits); // some a second time
+    std::sort(waiting_.begin(), waiting_.end());
+    waiting_.erase(std::unique(waiting_.begin(), waiting_.end()), waiting_.end());
 }
 
 void Planned::find_shadows() {
@@ -225,7 +234,7 @@ Amounts Planned::need_of(std::size_t v) const {
     if (!affinity_ || !affinity_.is_first(v)) return need;
     for (const std::int32_t other : affinity_.company_of(v)) {
         const VmState said = state_->vms.state[at(other)];
-        if (at(other) == v || (said != VmState::pending && said != VmState::failed)) continue;
+        if (at(other) == v || !is_waiting(said)) continue;
         for (std::size_t r = 0; r < kResources; ++r) need[r] += state_->vms.allocation[at(other) * kResources + r];
         need[1] += site_->vm_overhead[1]; // hypervisors differ little in it
     }
@@ -476,6 +485,7 @@ void Planned::price_booked() {
     unpriced_.erase(std::unique(unpriced_.begin(), unpriced_.end()), unpriced_.end());
     for (const std::uint32_t h : unpriced_) now_[h] = cost_->of_host(hosts_, h, {}, 0.0F);
     unpriced_.clear();
+    note_waiting({});
 }
 
 void Planned::book(const Action& action) {

@@ -36,7 +36,7 @@ class Planned {
     void begin(ClusterState& state, std::span<const Load> loads, const Restraint& restraint = {},
                const Changed& changed = {});
 
-    // What is booked changes loads at once, but usd_h() only with price_booked().
+    // What is booked changes loads at once, but usd_h() and waiting() only with price_booked().
     void book(const Action& action);
     void price_booked();
     std::span<const std::int32_t> booked() const { return booked_; } // VMs that were written to
@@ -48,6 +48,7 @@ class Planned {
     float usd_h(std::size_t h) const { return now_[h]; }
     double total_usd_h() const;
     const Load& load(std::size_t v) const { return load_[v]; }
+    std::span<const std::int32_t> waiting() const { return waiting_; } // VMs that wait for a host, ascending
     // What is asked of single VMs, in one record: a dozen columns would be as many waits for memory.
     struct Status {
         std::int32_t at = -1;                                   // where its load counts, -1 = nowhere
@@ -111,6 +112,7 @@ class Planned {
     void find(std::size_t v);
     void put(std::size_t v, std::int32_t host);
     void find_all(std::size_t n_vms);
+    void note_waiting(std::span<const std::int32_t> changed);
     void find_shadows();
     void sum_loads();
 
@@ -136,6 +138,7 @@ class Planned {
     std::vector<Status> status_;                       // (n_vms,)
     std::vector<std::int32_t> at_;                     // (n_vms,) of those, for sums over all
     std::vector<std::int32_t> booked_;                 // VMs, some several times
+    std::vector<std::int32_t> waiting_;                // VMs, ascending
     std::vector<std::uint32_t> unpriced_;              // hosts, some several times
     std::vector<std::vector<std::int32_t>> residents_; // (n_hosts,) VMs, ascending
     struct alignas(64) Sum {

@@ -62,14 +62,10 @@ void Proposer::price_move(std::size_t v, std::size_t to, Candidate& c) const {
 }
 
 void Proposer::place() {
-    const ClusterState& state = planned_->state();
-    const VmColumns& vms = state.vms;
-    if (context_[context::waiting] == 0.0F) return;
+    const VmColumns& vms = planned_->state().vms;
+    if (planned_->waiting().empty()) return;
     ranked_.clear();
-    for (std::size_t v = 0; v < state.n_vms(); ++v)
-        if (vms.state[v] == VmState::pending || vms.state[v] == VmState::failed)
-            ranked_.push_back({vms.allocation[v * kResources + 1], static_cast<std::int32_t>(v)});
-    if (ranked_.empty()) return;
+    for (const std::int32_t vm : planned_->waiting()) ranked_.push_back({vms.allocation[at(vm) * kResources + 1], vm});
     const auto larger = [](const Ranked& a, const Ranked& b) {
         return a.value != b.value ? a.value > b.value : a.id < b.id;
     };
@@ -435,8 +431,7 @@ void Proposer::helpers() {
 // Whether the VM of a move or a place can go there, from the planned state as it is now.
 bool Proposer::can_move(const Candidate& c) const {
     const std::size_t v = at(c.vm), to = at(c.host);
-    const VmState state = planned_->status(v).state;
-    const bool waits = state == VmState::pending || state == VmState::failed;
+    const bool waits = is_waiting(planned_->status(v).state);
     if (c.kind == CandidateKind::place ? !waits : !planned_->movable(v) || planned_->place(v) != c.source) return false;
     return planned_->takes(to) && planned_->fits(v, to);
 }

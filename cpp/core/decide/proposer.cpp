@@ -195,27 +195,25 @@ void Proposer::fill_plan(Candidate& c) {
 
 // Whether VMs wait that the candidates of this tick place nowhere.
 bool Proposer::waits_in_vain() {
-    if (context_[context::waiting] == 0.0F) return false;
+    const std::span<const std::int32_t> waiting = planned_->waiting();
+    if (waiting.empty()) return false;
     if ((knobs_.preferred >> static_cast<unsigned>(CandidateKind::place) & 1U) == 0) return true;
-    const VmColumns& vms = planned_->state().vms;
-    std::size_t found = 0;
-    for (std::size_t v = 0; v < vms.state.size(); ++v) {
-        if (vms.state[v] != VmState::pending && vms.state[v] != VmState::failed) continue;
+    if (waiting.size() > knobs_.arrivals) return true;
+    return std::any_of(waiting.begin(), waiting.end(), [this](std::int32_t vm) {
         float added = 0.0F;
-        if (++found > knobs_.arrivals || planned_->cheapest(v, -1, added) < 0) return true;
-    }
-    return false;
+        return planned_->cheapest(at(vm), -1, added) < 0;
+    });
 }
 
 // Whether VMs that wait want more GPUs than are free, and one of them could have some: who does is then told by a plan,
 // which sees all of them.
 bool Proposer::gpus_are_short() const {
-    const VmColumns& vms = planned_->state().vms;
-    const HostColumns& hosts = planned_->state().hosts;
+    const std::vector<float>& allocation = planned_->state().vms.allocation;
+    const std::vector<float>& allocated = planned_->state().hosts.allocated;
     float wanted = 0.0F, least = 0.0F;
-    for (std::size_t v = 0; v < vms.state.size(); ++v) {
-        const float gpus = vms.allocation[v * kResources + kDense];
-        if (gpus <= 0.0F || (vms.state[v] != VmState::pending && vms.state[v] != VmState::failed)) continue;
+    for (const std::int32_t vm : planned_->waiting()) {
+        const float gpus = allocation[at(vm) * kResources + kDense];
+        if (gpus <= 0.0F) continue;
         least = wanted > 0.0F ? std::min(least, gpus) : gpus;
         wanted += gpus;
     }
@@ -223,7 +221,7 @@ bool Proposer::gpus_are_short() const {
     float free = 0.0F, most = 0.0F;
     for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
         if (!planned_->takes(h)) continue;
-        const float left = planned_->limit(h, kDense) - hosts.allocated[h * kResources + kDense];
+        const float left = planned_->limit(h, kDense) - allocated[h * kResources + kDense];
         free += std::max(0.0F, left);
         most = std::max(most, left);
     }

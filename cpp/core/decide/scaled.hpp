@@ -25,6 +25,10 @@ inline bool serving(VmState state) {
     return state == VmState::running || state == VmState::migrating;
 }
 
+inline bool has_load(VmState state) { // serves, or will once it has booted
+    return serving(state) || state == VmState::booting;
+}
+
 // How many VMs are in a state, or of a kind; sixteen are counted at a time.
 template <class Said> std::size_t count_of(std::span<const Said> states, Said state) {
     constexpr std::size_t kBlock = 240; // a byte holds as many

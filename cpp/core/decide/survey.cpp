@@ -75,10 +75,9 @@ FORESHADE_CLONES void Proposer::survey() {
                          std::clamp((promised_share(r) - cpu_share) * 2.0F, 0.0F, 1.0F);
     const std::span<const VmState> states(state.vms.state);
     const std::size_t n_absent = count_of(states, VmState::absent);
-    const std::size_t n_waiting = count_of(states, VmState::pending) + count_of(states, VmState::failed);
     const std::size_t n_migrating = count_of(states, VmState::migrating);
     const auto n_vms = static_cast<float>(state.n_vms() - n_absent);
-    const auto waiting = static_cast<float>(n_waiting), migrating = static_cast<float>(n_migrating);
+    const auto waiting = static_cast<float>(planned_->waiting().size()), migrating = static_cast<float>(n_migrating);
     const float day = static_cast<float>(std::fmod(state.time_s, static_cast<double>(kDaySeconds))) / kDaySeconds;
     const float week =
         static_cast<float>(std::fmod(state.time_s, 7.0 * static_cast<double>(kDaySeconds))) / (7.0F * kDaySeconds);
