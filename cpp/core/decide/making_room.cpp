@@ -5,12 +5,11 @@
 #include "core/decide/assumed.hpp"
 #include "core/decide/proposer.hpp"
 #include "core/decide/scaled.hpp"
+#include "core/decide/urgency.hpp"
 
 namespace foreshade {
 
 namespace {
-
-constexpr float kNotDark = 0.01F; // of the credit of a VM that waits, where others of its application serve
 
 bool covers(const float* amounts, const Amounts& missing) {
     for (std::size_t r = 0; r < kResources; ++r)
@@ -101,22 +100,16 @@ void Proposer::make_room() {
 // The VM that waits for GPUs in vain, and costs most while it does; without a VM where there is none.
 Proposer::Wanting Proposer::dearest_in_vain() {
     const VmColumns& vms = planned_->state().vms;
-    const Economy& economy = priced_->economy;
-    const auto is_dark = [&](std::int32_t app) {
-        for (std::size_t v = 0; v < vms.state.size(); ++v)
-            if (vms.app[v] == app && vms.kind[v] == VmKind::production && serving(vms.state[v])) return false;
-        return true;
-    };
-    Wanting dearest;
+    std::vector<std::int32_t> in_vain;
     float added = 0.0F;
-    for (const std::int32_t vm : planned_->waiting()) {
-        const std::size_t v = at(vm);
-        if (vms.allocation[v * kResources + kDense] <= 0.0F || planned_->cheapest(v, -1, added) >= 0) continue;
-        const float downtime = (is_dark(vms.app[v]) ? 1.0F : kNotDark) * economy.downtime_usd_h;
-        const float wanted = economy.unmet_usd_h[0] * planned_->load(v).mean[0];
-        const float usd = vms.credit[v] * (downtime + wanted) * horizon_h_;
-        if (usd > dearest.usd) dearest = {vm, usd, {}};
-    }
+    for (const std::int32_t vm : planned_->waiting())
+        if (vms.allocation[at(vm) * kResources + kDense] > 0.0F && planned_->cheapest(at(vm), -1, added) < 0)
+            in_vain.push_back(vm);
+    Wanting dearest;
+    if (in_vain.empty()) return dearest;
+    const std::vector<float> usd_h = price_waiting(vms, memory_->window().loads(), priced_->economy, in_vain);
+    for (const std::int32_t vm : in_vain)
+        if (const float usd = usd_h[at(vm)] * horizon_h_; usd > dearest.usd) dearest = {vm, usd, {}};
     return dearest;
 }
 

@@ -81,7 +81,7 @@ class Packer {
     void begin_packing(const ClusterState& state);
     void place(const ClusterState& state);
     void place_in_order();
-    void price_waiting(const ClusterState& state);
+    void largest_first(const ClusterState& state);
     void most_urgent_first();
     void weigh_failures(const ClusterState& state, double dark_h);
     float usd_h_waiting() const;

@@ -88,6 +88,38 @@ void Packer::price(const ClusterState& state) {
     free_.failover_mib = static_cast<double>(risk_.worth_keeping_mib(kept_usd_h / kept_mib));
 }
 
+// Of each host the VMs that leave their application dark when it fails. VMs with GPUs are left out: memory is not what
+// they would wait for.
+void Packer::weigh_failures(const ClusterState& state, double dark_h) {
+    const VmColumns& vms = state.vms;
+    const std::span<const Load> loads = memory_->window().loads();
+    constexpr std::int32_t kNone = -1, kSeveral = -2;
+    std::int32_t last = -1;
+    for (const std::int32_t app : vms.app) last = std::max(last, app);
+    std::vector<std::int32_t> only(at(last + 1), kNone); // host of all that serve an application
+    for (std::size_t v = 0; v < vms.state.size(); ++v) {
+        if (vms.host[v] < 0 || vms.app[v] < 0 || vms.kind[v] != VmKind::production) continue;
+        std::int32_t& host = only[at(vms.app[v])];
+        host = host == kNone || host == vms.host[v] ? vms.host[v] : kSeveral;
+    }
+    std::vector<FailureRisk::Host> critical(n_hosts_, {0.0F, 0.0F});
+    std::vector<std::uint8_t> counted(only.size(), 0);
+    for (std::size_t v = 0; v < vms.state.size(); ++v) {
+        const std::int32_t h = vms.host[v];
+        if (h < 0 || vms.app[v] < 0 || only[at(vms.app[v])] != h) continue;
+        if (counted[at(vms.app[v])] != 0 || vms.allocation[v * kResources + kDense] > 0.0F) continue;
+        counted[at(vms.app[v])] = 1; // one of them is enough
+        critical[at(h)].mib += vms.allocation[v * kResources + 1] + site_->vm_overhead[1];
+        critical[at(h)].usd_h +=
+            vms.credit[v] * (site_->economy.downtime_usd_h + site_->economy.unmet_usd_h[0] * loads[v].mean[0]);
+    }
+    risk_.hosts.clear();
+    for (std::size_t h = 0; h < n_hosts_; ++h) {
+        const float usd_h = critical[h].usd_h * state.hosts.hazard_per_h[h] * static_cast<float>(dark_h);
+        if (critical[h].mib > 0.0F && usd_h > 0.0F) risk_.hosts.push_back({critical[h].mib, usd_h});
+    }
+}
+
 // USD of migrating each VM: the declared price, its slow-down and its downtime.
 FORESHADE_CLONES void Packer::price_moves(const ClusterState& state) {
     const Economy& economy = site_->economy;

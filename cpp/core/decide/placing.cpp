@@ -3,6 +3,7 @@
 
 #include "core/decide/packer.hpp"
 #include "core/decide/scaled.hpp"
+#include "core/decide/urgency.hpp"
 
 namespace foreshade {
 
@@ -26,14 +27,9 @@ void Packer::note_opened() {
     for (const std::int32_t h : packing_->opened()) spare_[at(h)] = empty_[at(h)] = 0;
 }
 
-// Gives waiting VMs hosts, the largest first; leaves in waiting_ those that found none.
-void Packer::place(const ClusterState& state) {
+// By the share that each takes of the largest host.
+void Packer::largest_first(const ClusterState& state) {
     const VmColumns& vms = state.vms;
-    waiting_.clear();
-    const std::span<const VmState> states(vms.state);
-    if (count_of(states, VmState::pending) + count_of(states, VmState::failed) == 0) return;
-    for (std::size_t v = 0; v < vms.state.size(); ++v)
-        if (is_waiting(vms.state[v])) waiting_.push_back(static_cast<std::int32_t>(v));
     Amounts largest;
     largest.fill(kLeastCapacity);
     for (std::size_t h = 0; h < n_hosts_; ++h)
@@ -51,6 +47,31 @@ void Packer::place(const ClusterState& state) {
     std::sort(waiting_.begin(), waiting_.end(), [this](std::int32_t a, std::int32_t b) {
         return size_[at(a)] != size_[at(b)] ? size_[at(a)] > size_[at(b)] : a < b;
     });
+}
+
+// By what each hour of waiting costs for what they take of a host.
+void Packer::most_urgent_first() {
+    std::stable_sort(waiting_.begin(), waiting_.end(), [this](std::int32_t a, std::int32_t b) {
+        return urgency_[at(a)] * size_[at(b)] > urgency_[at(b)] * size_[at(a)];
+    });
+}
+
+float Packer::usd_h_waiting() const {
+    float sum = 0.0F;
+    for (const std::int32_t v : waiting_) sum += urgency_[at(v)];
+    return sum;
+}
+
+// Gives waiting VMs hosts, the largest first, and the most urgent where not all find one; leaves in waiting_ those that
+// found none.
+void Packer::place(const ClusterState& state) {
+    const VmColumns& vms = state.vms;
+    waiting_.clear();
+    const std::span<const VmState> states(vms.state);
+    if (count_of(states, VmState::pending) + count_of(states, VmState::failed) == 0) return;
+    for (std::size_t v = 0; v < vms.state.size(); ++v)
+        if (is_waiting(vms.state[v])) waiting_.push_back(static_cast<std::int32_t>(v));
+    largest_first(state);
     const std::vector<std::int32_t> all = waiting_;
     place_in_order();
     if (waiting_.empty()) return;
@@ -59,10 +80,7 @@ void Packer::place(const ClusterState& state) {
         return vms.allocation[at(v) * kResources + kDense] > 0.0F;
     });
     if (!knobs_.orders_those_who_wait(gpus)) return;
-    const std::vector<std::int32_t> left = waiting_;
-    waiting_ = all;
-    price_waiting(state);
-    waiting_ = left;
+    urgency_ = price_waiting(vms, memory_->window().loads(), site_->economy, all);
     const float lost = usd_h_waiting();
     waiting_ = all;
     most_urgent_first();
