@@ -85,9 +85,16 @@ def test_no_room_is_made_where_no_host_has_any() -> None:
     assert full.wait(4) == []
 
 
-def gpu_stage(flavours: list[tuple[float, float]], on: list[int], *, outgrown: int = 2) -> Stage:
-    """VMs of (MHz, GPUs), idle, on two hosts with four GPUs each and one with none; the last waits."""
-    load = tiny_world.workload([100.0] * len(flavours), arrival=[0] * len(on) + [1])
+def gpu_stage(
+    flavours: list[tuple[float, float]],
+    on: list[int],
+    *,
+    outgrown: int = 2,
+    together: tuple[str, ...] = (),
+) -> Stage:
+    """VMs of (MHz, GPUs), idle, on two hosts with four GPUs each and one with none; those behind ``on`` wait."""
+    n_waiting = len(flavours) - len(on)
+    load = tiny_world.workload([100.0] * len(flavours), arrival=[0] * len(on) + [1] * n_waiting)
     load.vms.flavour[:, [Resource.CPU, Resource.GPU]] = flavours
     knobs = CandidateKnobs(preferred=("migrate", "place"), plans=(), slack=0.0, outgrown=outgrown)
     four = {**tiny_world.MACHINE, "server": "hpe-dl380a-gen11-4xa30", "count": 2}
@@ -96,10 +103,11 @@ def gpu_stage(flavours: list[tuple[float, float]], on: list[int], *, outgrown: i
         Rules(knobs),
         3,
         load,
-        [*on, -1],
+        [*on, *[-1] * n_waiting],
         overcommit={"cpu": 1, "memory": 1},
         fleet=fleet,
         actions=("migrate",),
+        affinity=({"name": "pair", "together": "host", "vms": together},) if together else (),
     )
 
 
@@ -123,3 +131,10 @@ def test_who_is_to_make_room_gets_room_first() -> None:
 def test_nobody_moves_where_there_are_too_few_gpus_for_who_waits() -> None:
     waits = gpu_stage([(2_000.0, 2.0), (2_000.0, 2.0), (2_000.0, 2.0), (2_000.0, 3.0)], [0, 0, 1])
     assert waits.wait(4) == []
+
+
+def test_room_is_made_for_all_that_have_to_share_a_host() -> None:
+    # Each of the two that wait would find its GPUs on host 1, both together find them nowhere.
+    flavours = [(2_000.0, 2.0), (2_000.0, 1.0), (2_000.0, 2.0), (2_000.0, 2.0), (2_000.0, 1.0)]
+    waits = gpu_stage(flavours, [0, 0, 1], together=("vm3", "vm4"))
+    assert waits.wait(4) == [("migrate", 0, 1), ("place", 3, 0), ("place", 4, 0)]

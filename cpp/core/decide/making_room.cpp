@@ -113,35 +113,22 @@ Proposer::Wanting Proposer::dearest_in_vain() {
     return dearest;
 }
 
-// What a host lacks of what a VM needs there.
-Amounts Proposer::missing_at(std::size_t h, std::size_t v) const {
-    const float* const need = planned_->state().vms.allocation.data() + v * kResources;
-    Amounts missing{};
-    for (std::size_t r = 0; r < kResources; ++r) {
-        const std::size_t i = h * kResources + r;
-        const float reserve = r == 1 ? site_->vm_overhead[i] : 0.0F;
-        missing[r] = std::max(0.0F, planned_->state().hosts.allocated[i] + need[r] + reserve - planned_->limit(h, r));
-    }
-    return missing;
-}
-
 // For a VM that waits for GPUs: a move off a host that has some, of a VM with as many as are missing there, or, where
 // none are, of one that is promised what else is missing. Where those with GPUs find no room in turn, a move makes it.
 void Proposer::let_in() {
     Wanting one = dearest_in_vain();
     if (one.vm < 0) return;
     const std::size_t v = at(one.vm);
-    const float* const allocation = planned_->state().vms.allocation.data();
     const auto may_take = [&](std::size_t h, std::size_t vm) {
-        const float* const its = allocation + vm * kResources;
-        return planned_->takes(h) && planned_->limit(h, kDense) >= its[kDense] && planned_->permits(vm, h) &&
-               planned_->apart(vm, h) && (site_->largest_vm.empty() || its[0] <= site_->largest_vm[h]);
+        const Amounts need = planned_->need_of(vm);
+        return planned_->takes(h) && planned_->limit(h, kDense) >= need[kDense] && !planned_->too_large(need, h) &&
+               planned_->permits(vm, h) && planned_->apart(vm, h);
     };
     Candidate best;
     std::vector<std::pair<std::size_t, std::size_t>> in_vain; // VMs with the GPUs that are missing, and where they are
     for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
         if (!may_take(h, v)) continue;
-        one.missing = missing_at(h, v);
+        one.missing = planned_->missing(v, h);
         const bool of_gpus = one.missing[kDense] > 0.0F;
         if (of_gpus) std::fill_n(one.missing.begin(), kDense, 0.0F);              // first things first
         if (!find_leavers(static_cast<std::int32_t>(h), -1, one.missing)) return; // it will have the room
@@ -153,7 +140,7 @@ void Proposer::let_in() {
         const auto [leaver, from] = in_vain[k];
         for (std::size_t h = 0; h < planned_->n_hosts(); ++h) {
             if (h == from || !may_take(h, leaver)) continue;
-            one.missing = missing_at(h, leaver);
+            one.missing = planned_->missing(leaver, h);
             if (one.missing[kDense] > 0.0F) continue;
             if (!find_leavers(static_cast<std::int32_t>(h), -1, one.missing)) return;
             weigh_leavers(one, static_cast<std::int32_t>(h), best);

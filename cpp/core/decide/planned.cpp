@@ -133,6 +133,7 @@ void Planned::find_all(std::size_t n_vms) {
     find_shadows();
 }
 
+// Who waits now, of those that did and those that may be new.
 void Planned::note_waiting(std::span<const std::int32_t> changed) {
     const auto waits = [this](std::int32_t vm) { return is_waiting(status_[at(vm)].state); };
     std::erase_if(waiting_, std::not_fn(waits));
@@ -213,21 +214,37 @@ bool Planned::settled(std::size_t v) const {
     return one.state == VmState::running && one.destination < 0 && one.at >= 0;
 }
 
+bool Planned::too_large(const Amounts& allocation, std::size_t h) const {
+    return !site_->largest_vm.empty() && allocation[0] > site_->largest_vm[h];
+}
+
+// By how much a host would promise more than it may, were this allocated there; of what is not asked for it does not.
+inline float Planned::beyond_limit(const Amounts& allocation, std::size_t h, std::size_t r) const {
+    if (!(allocation[r] > 0.0F)) return 0.0F;
+    const std::size_t i = h * kResources + r;
+    const float reserve = r == 1 ? site_->vm_overhead[i] : 0.0F;
+    return state_->hosts.allocated[i] + allocation[r] + reserve - limit_[i];
+}
+
 bool Planned::holds(const Amounts& allocation, std::size_t h) const {
-    if (!site_->largest_vm.empty() && allocation[0] > site_->largest_vm[h]) return false;
-    for (std::size_t r = 0; r < kResources; ++r) {
-        const std::size_t i = h * kResources + r;
-        const float reserve = r == 1 ? site_->vm_overhead[i] : 0.0F;
-        if (allocation[r] > 0.0F && state_->hosts.allocated[i] + allocation[r] + reserve > limit_[i]) return false;
-    }
+    if (too_large(allocation, h)) return false;
+    for (std::size_t r = 0; r < kResources; ++r)
+        if (beyond_limit(allocation, h, r) > 0.0F) return false;
     return true;
+}
+
+Amounts Planned::missing(std::size_t v, std::size_t h) const {
+    const Amounts need = need_of(v);
+    Amounts missing{};
+    for (std::size_t r = 0; r < kResources; ++r) missing[r] = std::max(0.0F, beyond_limit(need, h, r));
+    return missing;
 }
 
 bool Planned::fits(std::size_t v, std::size_t h) const {
     return holds(need_of(v), h) && apart(v, h) && permits(v, h);
 }
 
-// The room that a VM needs where it goes: with the first of a company that has to share a host come the rest.
+// With the first of a company that has to share a host come the rest.
 Amounts Planned::need_of(std::size_t v) const {
     Amounts need;
     std::copy_n(state_->vms.allocation.data() + v * kResources, kResources, need.begin());

@@ -76,6 +76,10 @@ class Planned {
     // Whether the world would still take an action that was planned before others were booked.
     bool allows(const Action& action) const;
     bool holds(const Amounts& allocation, std::size_t h) const;
+    bool too_large(const Amounts& allocation, std::size_t h) const; // for a VM there, however much is free
+    // The room that a VM needs where it goes, with those of its company that come with it, and what a host lacks of it.
+    Amounts need_of(std::size_t v) const;
+    Amounts missing(std::size_t v, std::size_t h) const;
     // Rules about places, against planned ones: whether a VM may go there, one that there is not yet likewise, and what
     // soft rules ask for it beyond where it is, USD/h.
     bool permits(std::size_t v, std::size_t h) const;
@@ -105,7 +109,7 @@ class Planned {
     };
     std::int32_t best_of(std::span<const std::uint32_t> hosts, std::size_t most, std::size_t v, std::int32_t except,
                          const Search& on, float& added_usd_h);
-    Amounts need_of(std::size_t v) const;
+    float beyond_limit(const Amounts& allocation, std::size_t h, std::size_t r) const;
     bool takes_company(std::size_t v, std::size_t h) const;
     void stand(std::size_t v, std::size_t h, float sign);
     void reserve(std::size_t h, const float* allocation, float sign);

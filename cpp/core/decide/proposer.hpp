@@ -202,7 +202,6 @@ class Proposer {
     void let_in();
     struct Wanting;
     Wanting dearest_in_vain();
-    Amounts missing_at(std::size_t h, std::size_t v) const;
     bool find_leavers(std::int32_t from, std::int32_t except, const Amounts& missing);
     void weigh_leavers(const Wanting& one, std::int32_t from, Candidate& best);
     void weigh_leaver(const Wanting& one, std::int32_t vm, std::int32_t from, std::int32_t to, Candidate& best);
