@@ -339,25 +339,22 @@ class RackPower:
         """Hosts of other racks, those of the least watts for the work, where emptying this one is worth more."""
         hosts, site = state.hosts, self._site
         there = np.isin(hosts.state, (HostState.BOOTING, HostState.WAKING)) & ~site.rented
-        if there.any() and self._room(state, rack, there).empty(standing, "") is not None:
+        room = self._room(state, rack, there)
+        if there.any() and room.empty(standing, "") is not None:
             return ()
         down = np.isin(hosts.state, (HostState.OFF, HostState.ASLEEP)) & ~site.rented & (hosts.rack != rack)
         down &= ~np.isin(hosts.rack, list(self._dark))
         rate = hosts.peak_w / np.maximum(hosts.capacity[:, 0], 1.0)
         mine = (hosts.rack == rack) & (hosts.state == HostState.ON)
         watts = float(self._rack_w[rack]) + float(hosts.idle_w[mine].sum())
-        opened: list[int] = []
-        for host in sorted(np.flatnonzero(down).tolist(), key=lambda h: (float(rate[h]), h)):
+        saved_w: dict[int, float] = {}  # by host: with it and those before it on
+        for host in sorted(np.flatnonzero(down).tolist(), key=lambda h: (float(rate[h]), h))[:_MOST_WOKEN]:
             watts -= float(hosts.idle_w[host])
             if watts <= 0.0:
-                return ()
-            opened.append(host)
-            there[host] = True
-            if len(opened) > _MOST_WOKEN:
-                return ()
-            if self._room(state, rack, there).empty(standing, "") is not None:
                 break
-        else:
+            saved_w[host] = watts
+        opened = room.woken_for(standing, saved_w)
+        if opened is None:
             return ()
         price = usd_kwh(site, state.tick, self.knobs.stays_ticks)
         hours = self.knobs.stays_ticks * site.tick_s / 3600.0
@@ -368,7 +365,7 @@ class RackPower:
                 tuple(power(host, PowerTarget.ON, why) for host in opened),
                 why,
                 host=opened[0],
-                utilisation=watts * 1e-3 * price * hours,
+                utilisation=saved_w[opened[-1]] * 1e-3 * price * hours,
                 cost=sum(boot_usd(site, state, host, price) for host in opened),
                 ready_h=float(hosts.boot_s[opened].max()) / 3600.0,
             ),

@@ -8,6 +8,7 @@ its thermal limit, and obeys the rules about places.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,23 @@ from foreshade.envs.model.state import HostState, Resource, VmState
 from foreshade.envs.site import Site
 
 Mask = npt.NDArray[np.bool_]
+F64 = npt.NDArray[np.float64]
 
 CPU_SHARE = 0.85  # use of a host's CPU up to which it is filled: beyond it response times stretch
 MEMORY_SHARE = 0.95
 _PASSING = (VmState.BOOTING, VmState.MIGRATING, VmState.STOPPING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """A VM's move, with those that go with it."""
+
+    vm: int
+    company: list[int]
+    to: int
+    share: float  # of the destination, by which it was chosen
+    allocated: F64  # (5,) of the destination before
+    used: F64  # (2,) likewise
 
 
 class Relocation:
@@ -47,9 +61,8 @@ class Relocation:
         hosts, vms = state.hosts, state.vms
         self._site, self._state, self._spread = site, state, spread
         there = hosts.state == HostState.ON
-        self.takes = takes & (there if as_if_on is None else there | as_if_on)
-        if bars is not None:
-            self.takes &= bars.hosts == OPEN
+        self._may_take = takes if bars is None else takes & (bars.hosts == OPEN)
+        self.takes = self._may_take & (there if as_if_on is None else there | as_if_on)
         runs = vms.state == VmState.RUNNING
         self._movable = runs & (vms.destination < 0)
         if bars is not None:
@@ -57,6 +70,7 @@ class Relocation:
         #: What keeps them will pass: a boot, a move, their end, a bar.
         self._later = np.isin(vms.state, _PASSING) | (runs & ~self._movable)
         self._limit = hosts.capacity * hosts.overcommit
+        self._overhead_mib = site.vm_overhead[:, Resource.MEMORY].astype(np.float64)
         self._allocated = hosts.allocated.astype(np.float64)
         self._used = hosts.usage[:, :2].astype(np.float64)
         self._most = hosts.capacity[:, :2] * np.array([cpu_share, MEMORY_SHARE])
@@ -79,19 +93,8 @@ class Relocation:
 
     def move(self, vm: int, reason: str, among: Mask | None = None) -> tuple[Action, ...]:
         """Book ``vm``, with those that have to go with it, where they fit best; empty where they fit nowhere."""
-        vms = self._state.vms
-        company = [vm] if self._book is None else self._book.companions(vm)
-        if not all(self.movable(v) for v in company):
-            return ()
-        to = self._best(company, among)
-        if to < 0:
-            return ()
-        for v in company:
-            self._allocated[to] += vms.allocation[v] + self._site.vm_overhead[to] * (0, 1, 0, 0, 0)
-            self._used[to] += vms.demand[v, :2]
-            if self._book is not None:
-                self._book.move(v, int(vms.host[v]), to)
-        return (migrate(vm, to, reason, company=len(company) > 1),)
+        booked = self._book_best(vm, among)
+        return () if booked is None else (_action(booked, reason),)
 
     def empty(
         self, hosts: Iterable[int], reason: str, among: Mask | None = None
@@ -100,37 +103,106 @@ class Relocation:
 
         What boots, moves or ends, or is barred from moving, is left for a later tick.
         """
-        saved = self._allocated.copy(), self._used.copy()
-        actions: list[Action] = []
-        gone: set[int] = set()
+        leavers, booked = self._leavers(hosts), list[_Booked]()
+        if self._may_hold(leavers, self._allocated, self._used) and self._book_all(leavers, booked, among):
+            return tuple(_action(one, reason) for one in booked)
+        self._undo(booked, 0)
+        return None
+
+    def woken_for(self, hosts: Iterable[int], more: Iterable[int]) -> list[int] | None:
+        """As many of ``more``, in their order, as have to be on for ``hosts`` to be emptied; None = all are too few.
+
+        They are looked at as if on from then on, and nothing is booked.
+        """
+        leavers, booked = self._leavers(hosts), list[_Booked]()
+        opened: list[int] = []
+        before = self._allocated.copy(), self._used.copy()
+        found = False
+        for host in more:
+            opened.append(host)
+            self._open(host, booked)
+            found = self._may_hold(leavers, *before) and self._book_all(leavers, booked, None)
+            if found:
+                break
+        self._undo(booked, 0)
+        return opened if found else None
+
+    def _open(self, host: int, booked: list[_Booked]) -> None:
+        """Look at a host as if on, and take back what was booked from the first VM on that may prefer it."""
+        if self.takes[host]:
+            return
+        self.takes[host] = self._may_take[host]
+        share = float(self._shares()[host])
+        changed = (i for i, one in enumerate(booked) if (share, -host) > (one.share, -one.to))
+        self._undo(booked, next(changed, len(booked)))
+
+    def _leavers(self, hosts: Iterable[int]) -> list[int]:
+        """VMs of hosts, the largest memory first, but for those that something keeps which will pass."""
         residents = [vm for host in hosts for vm in self.residents(host)]
         leavers = [vm for vm in residents if not self._later[vm]]
-        if not self._may_hold(leavers):
-            return None
-        for vm in sorted(leavers, key=lambda v: -float(self._state.vms.allocation[v, 1])):
+        return sorted(leavers, key=lambda v: -float(self._state.vms.allocation[v, 1]))
+
+    def _company(self, vm: int) -> list[int]:
+        return [vm] if self._book is None else self._book.companions(vm)
+
+    def _book_all(self, leavers: list[int], booked: list[_Booked], among: Mask | None) -> bool:
+        """Book the leavers that are not yet; False at the first that fits nowhere."""
+        gone = {v for one in booked for v in one.company}
+        for vm in leavers:
             if vm in gone:
                 continue
-            moves = self.move(vm, reason, among)
-            if not moves:
-                self._allocated, self._used = saved
-                if self._book is not None:
-                    self._book.read(self._state)
-                return None
-            gone.update([vm] if self._book is None else self._book.companions(vm))
-            actions.extend(moves)
-        return tuple(actions)
+            one = self._book_best(vm, among)
+            if one is None:
+                return False
+            booked.append(one)
+            gone.update(one.company)
+        return True
 
-    def _may_hold(self, vms: list[int]) -> bool:
+    def _book_best(self, vm: int, among: Mask | None) -> _Booked | None:
+        vms, company = self._state.vms, self._company(vm)
+        if not all(self.movable(v) for v in company):
+            return None
+        to, share = self._best(company, among)
+        if to < 0:
+            return None
+        booked = _Booked(vm, company, to, share, self._allocated[to].copy(), self._used[to].copy())
+        for v in company:
+            promised = vms.allocation[v].astype(np.float64)
+            promised[Resource.MEMORY] += self._overhead_mib[to]
+            self._allocated[to] += promised
+            self._used[to] += vms.demand[v, :2]
+            if self._book is not None:
+                self._book.move(v, int(vms.host[v]), to)
+        return booked
+
+    def _undo(self, booked: list[_Booked], down_to: int) -> None:
+        """Take back all that was booked but the first ``down_to``."""
+        while len(booked) > down_to:
+            one = booked.pop()
+            self._allocated[one.to], self._used[one.to] = one.allocated, one.used
+            if self._book is not None:
+                for v in one.company:
+                    self._book.move(v, int(self._state.vms.host[v]), -1)
+
+    def _may_hold(self, vms: list[int], allocated: F64, used: F64) -> bool:
         """Whether all hosts together have as much room as these VMs want together: seldom enough, quickly told."""
         columns, takes = self._state.vms, self.takes
         promised = columns.allocation[vms].sum(axis=0, dtype=np.float64)
-        room = np.maximum(self._limit[takes] - self._allocated[takes], 0.0).sum(axis=0)
-        used = columns.demand[vms, :2].sum(axis=0, dtype=np.float64)
-        unused = np.maximum(self._most[takes] - self._used[takes], 0.0).sum(axis=0)
-        return bool((promised <= room).all() and (used <= unused).all())
+        room = np.maximum(self._limit[takes] - allocated[takes], 0.0).sum(axis=0)
+        wanted = columns.demand[vms, :2].sum(axis=0, dtype=np.float64)
+        unused = np.maximum(self._most[takes] - used[takes], 0.0).sum(axis=0)
+        return bool((promised <= room).all() and (wanted <= unused).all())
 
-    def _best(self, company: list[int], among: Mask | None) -> int:
-        """The fullest host that holds them all and is none of theirs; -1 = none does."""
+    def _shares(self) -> F64:
+        """(n_hosts,) by which hosts are preferred: how full each is, or how empty."""
+        full: F64 = np.maximum(self._used[:, 0] / self._most[:, 0], self._used[:, 1] / self._most[:, 1])
+        if not self._spread:
+            return full
+        # Among hosts that hold something already: an empty one may go off.
+        return np.where(self._state.hosts.n_vms > 0, 2.0 - full, 0.0)
+
+    def _best(self, company: list[int], among: Mask | None) -> tuple[int, float]:
+        """The preferred host that holds them all and is none of theirs, and its share; -1 = none does."""
         vms, site = self._state.vms, self._site
         need = vms.allocation[company].sum(axis=0)
         uses = vms.demand[company, :2].sum(axis=0)
@@ -138,7 +210,7 @@ class Relocation:
         for r in np.flatnonzero(need > 0).tolist():  # a column at a time: rows of five are slow to reduce
             promised = self._allocated[:, r] + need[r]
             if r == Resource.MEMORY:
-                promised += len(company) * site.vm_overhead[:, r].astype(np.float64)
+                promised += len(company) * self._overhead_mib
             fits &= promised <= self._limit[:, r]
         for r in range(2):
             fits &= self._used[:, r] + uses[r] <= self._most[:, r]
@@ -150,26 +222,27 @@ class Relocation:
             fits[vms.host[v]] = False
             for other in self._kin(v):
                 fits[[h for h in (vms.host[other], vms.destination[other]) if h >= 0]] = False
-        full = np.maximum(self._used[:, 0] / self._most[:, 0], self._used[:, 1] / self._most[:, 1])
-        if self._spread:  # among hosts that hold something already: an empty one may go off
-            full = np.where(self._state.hosts.n_vms > 0, 2.0 - full, 0.0)
-        share = np.where(fits, full, -1.0)
+        share = np.where(fits, self._shares(), -1.0)
         if self._book is None:
             first = int(share.argmax())
-            return first if share[first] >= 0.0 else -1
+            return (first, float(share[first])) if share[first] >= 0.0 else (-1, -1.0)
         for h in np.argsort(-share, kind="stable").tolist():
             if share[h] < 0.0:
-                return -1
+                break
             if (
                 self._book.allows(company[0], h)
                 if len(company) == 1
                 else self._book.allows_company(company, h)
             ):
-                return int(h)
-        return -1
+                return int(h), float(share[h])
+        return -1, -1.0
 
     def _kin(self, vm: int) -> list[int]:
         """Its primary and its shadows."""
         vms = self._state.vms
         kin = np.flatnonzero(vms.primary == vm).tolist()
         return [*kin, int(vms.primary[vm])] if vms.primary[vm] >= 0 else kin
+
+
+def _action(booked: _Booked, reason: str) -> Action:
+    return migrate(booked.vm, booked.to, reason, company=len(booked.company) > 1)
