@@ -87,6 +87,7 @@ class DataCenterVecEnv(VecEnv):
         self.worlds = tuple(played)
         self.n_worlds = len(played)  # environment i plays world i modulo their number
         self.groups: Sequence[int] = range(len(played))  # of each world: those of one number are alike
+        self.strata: Sequence[int] = [0] * len(played)  # likewise: of which scenario it is
         self._seed: int | None = seed
         self._began_s = time.perf_counter()
         self._chosen: npt.NDArray[Any] | None = None

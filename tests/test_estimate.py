@@ -20,6 +20,16 @@ def test_values_of_a_group_count_as_one():
     assert math.isnan(Estimate.clustered([1.0, 2.0], [7, 7]).half_width)
 
 
+def test_what_strata_differ_by_is_no_chance():
+    values, groups, strata = [1.0, 2.0, 3.0, 11.0, 12.0, 13.0], range(6), [0, 0, 0, 1, 1, 1]
+    within = Estimate.clustered(values, groups, strata)
+    # By hand: 3/2 (1 + 0 + 1) of each of the two, so sqrt(6) / 6 times t(4) = 2.7764
+    assert (within.mean, within.half_width) == (7.0, pytest.approx(1.13347, abs=1e-4))
+    plain = Estimate.clustered(values, groups)
+    assert plain.half_width > 4.0 * within.half_width
+    assert Estimate.clustered(values, [0, 1, 2, 3, 3, 3], strata) == Estimate.clustered(values, [0, 1, 2, 3, 3, 3])
+
+
 def test_far_values_do_not_move_a_trimmed_mean():
     values = [float(v) for v in range(1, 21)]
     far = [*values[:-1], 1e6]

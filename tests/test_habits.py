@@ -38,7 +38,7 @@ def test_savings_are_read_from_what_demand_is_like() -> None:
     rules = rng.uniform(5, 50, 400)
     cost = rules * np.exp(-(true + rng.normal(0, 2.0, true.shape)) / 100)
     options = (Option("a", "right_size", 1), Option("b", "plan", 1))
-    trials = Trials(options, rules, cost, columns, np.arange(400))
+    trials = Trials(options, rules, cost, columns, np.arange(400), np.zeros(400, int))
     habits = fitted(trials, COLUMNS, COLUMNS, 1.0)
     assert habits[0].bias == pytest.approx(3.0, abs=0.7)
     assert habits[0].weights == pytest.approx({"cpu_of_flavour": 8.0, "memory_of_flavour": -12.0}, abs=1.0)
@@ -65,7 +65,7 @@ def test_draws_of_one_day_foretell_nothing_of_another() -> None:
     chance = rng.normal(0, 10.0, 24)[day]  # what a day saves has nothing to do with it
     rules = np.full(len(day), 10.0)
     cost = (rules * np.exp(-(chance + rng.normal(0, 0.1, len(day))) / 100))[None]
-    trials = Trials((Option("a", "plan", 1),), rules, cost, columns, day)
+    trials = Trials((Option("a", "plan", 1),), rules, cost, columns, day, np.zeros(len(day), int))
     config = HabitsConfig(columns=((), ("jitter",)), margins=(0.0,))
     for best in readings(trials, config, ("jitter",))["plan"]:
         assert best.saved.mean - best.saved.half_width < 0.0

@@ -114,6 +114,13 @@ def groups_of(cases: Sequence[str]) -> list[int]:
     return [numbers[name] for name in names]
 
 
+def scenarios_of(cases: Sequence[str]) -> list[int]:
+    """(n,) by the scenario that each is of; those of one number are of the same."""
+    names = [case.partition(":")[0] for case in cases]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
 def against_gate(scenario: str) -> str:
     """Why a scenario's gate lets nothing through, whatever is learned; "" = it can judge.
 

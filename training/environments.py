@@ -11,7 +11,7 @@ from foreshade.envs.candidates import DEFAULT
 from foreshade.envs.decision import Decision
 from foreshade.envs.stock_world import simulated_world
 from foreshade.envs.vector import DataCenterVecEnv
-from foreshade.training.cases import groups_of, ham_cases, some_of, world_of
+from foreshade.training.cases import groups_of, ham_cases, scenarios_of, some_of, world_of
 from foreshade.training.seeds import Purpose
 from foreshade.training.train import MakeEnvs
 
@@ -42,6 +42,7 @@ def of_scenario(scenario: str) -> MakeEnvs:
         decision = TRAINING if purpose == "train" else JUDGING
         env = DataCenterVecEnv(worlds, n_envs or len(worlds), decision=decision, dtype=dtype)
         env.groups = groups_of(played) or range(len(worlds))
+        env.strata = scenarios_of(played) or [0] * len(worlds)
         return cast(VecEnv, env)
 
     return make

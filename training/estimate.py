@@ -34,19 +34,30 @@ class Estimate:
         return cls(mean, t_quantile(0.5 + CONFIDENCE / 2, n - 1) * stdev(values) / math.sqrt(n), n)
 
     @classmethod
-    def clustered(cls, values: Sequence[float], groups: Sequence[int]) -> Estimate:
+    def clustered(
+        cls, values: Sequence[float], groups: Sequence[int], strata: Sequence[int] | None = None
+    ) -> Estimate:
         """The interval of the mean of values that are independent between groups, and not within one.
 
         Liang & Zeger (Biometrika 73(1), 1986): the variance of the mean is that of the groups' sums of residuals,
-        here with Student's quantile and the correction for their number; NaN below two groups.
+        here with Student's quantile and the correction for their number; NaN below two groups. With strata, of each of
+        which as many values were taken as was chosen, residuals are of the stratum's mean (Cochran, *Sampling
+        Techniques*, 3rd ed., 5.3); where one has a single group, which cannot tell how it varies, there are none.
         """
         said, of = np.asarray(values, np.float64), np.unique(np.asarray(groups), return_inverse=True)[1]
         n_groups = int(of.max(initial=-1)) + 1
         if n_groups < 2:
             return cls(float(said.mean()) if len(said) else math.nan, math.nan, len(said))
-        sums = np.bincount(of, said - said.mean())
-        error = math.sqrt(n_groups / (n_groups - 1) * float(sums @ sums)) / len(said)
-        return cls(float(said.mean()), t_quantile(0.5 + CONFIDENCE / 2, n_groups - 1) * error, len(said))
+        parts = np.zeros(len(said), np.int64) if strata is None else np.asarray(strata)
+        each = [parts == part for part in np.unique(parts)]
+        if min(len(np.unique(of[part])) for part in each) < 2:
+            each = [np.ones(len(said), bool)]
+        square = 0.0
+        for part in each:
+            sums = np.bincount(np.unique(of[part], return_inverse=True)[1], said[part] - said[part].mean())
+            square += len(sums) / (len(sums) - 1) * float(sums @ sums)
+        quantile = t_quantile(0.5 + CONFIDENCE / 2, n_groups - len(each))
+        return cls(float(said.mean()), quantile * math.sqrt(square) / len(said), len(said))
 
     @classmethod
     def trimmed(cls, values: Sequence[float], share: float) -> Estimate:

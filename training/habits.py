@@ -47,6 +47,7 @@ class Trials:
     option_usd: F64  # (n_options, n)
     columns: F64  # (n, G) of the context, means over the decisions of the rules
     groups: npt.NDArray[np.int64]  # (n,) workloads of one group are alike
+    strata: npt.NDArray[np.int64]  # (n,) of which scenario each is
 
     def of(self, which: npt.NDArray[np.bool_]) -> Trials:
         """Those on some of the workloads, (n,)."""
@@ -56,6 +57,7 @@ class Trials:
             self.option_usd[:, which],
             self.columns[which],
             self.groups[which],
+            self.strata[which],
         )
 
     @property
@@ -126,7 +128,7 @@ def try_options(
     policy.range_high.copy_(torch.as_tensor(np.max([seen.high for seen in every], axis=0)))
     usd = np.array([[seen.usd for seen in followed] for followed in played])
     columns = np.array([seen.columns for seen in played[0]])
-    return Trials(tuple(options), usd[0], usd[1:], columns, np.array(runs.groups))
+    return Trials(tuple(options), usd[0], usd[1:], columns, np.array(runs.groups), np.array(runs.strata))
 
 
 def fitted(trials: Trials, names: Sequence[str], known: Sequence[str], ridge: float) -> tuple[Habit, ...]:
@@ -158,7 +160,8 @@ def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> dict
     """By kind every set of columns with every margin, cross-validated; the one whose interval begins highest first.
 
     Kinds are read apart, as what one of them saves depends on other things than what another does. Groups of
-    workloads are left out whole, and count as one in the interval: draws of a day would foretell each other.
+    workloads are left out whole, and count as one in the interval: draws of a day would foretell each other. How many
+    workloads there are of a scenario was chosen and is no chance: an interval is of what varies within scenarios.
     """
     folds = np.unique(trials.groups, return_inverse=True)[1] % _FOLDS
     n_folds = int(folds.max()) + 1
@@ -174,7 +177,7 @@ def readings(trials: Trials, config: HabitsConfig, known: Sequence[str]) -> dict
             best = expected[rows].argmax(axis=0)
             follow = expected[rows].max(axis=0) > margin
             saved = np.where(follow, trials.savings[rows][best, np.arange(len(folds))], 0.0)
-            worth = Estimate.clustered(saved.tolist(), trials.groups.tolist())
+            worth = Estimate.clustered(saved.tolist(), trials.groups.tolist(), trials.strata.tolist())
             found[kind].append(Reading(kind, tuple(names), margin, worth))
     return {
         kind: sorted(of, key=lambda one: one.saved.half_width - one.saved.mean) for kind, of in found.items()

@@ -34,6 +34,11 @@ class Runs(Protocol):
         """(n,) number of what each workload is drawn from: those of one group are alike."""
         ...
 
+    @property
+    def strata(self) -> Sequence[int]:
+        """(n,) number of the scenario that each workload is of: how many there are of each was chosen."""
+        ...
+
     def __len__(self) -> int:
         """Workloads."""
         ...
@@ -76,6 +81,12 @@ class NativeRuns:
     def groups(self) -> Sequence[int]:
         """As the environments say of their worlds; else each is its own."""
         said: Sequence[int] = getattr(self._env, "groups", range(len(self)))
+        return said
+
+    @property
+    def strata(self) -> Sequence[int]:
+        """Likewise; else all are of one."""
+        said: Sequence[int] = getattr(self._env, "strata", [0] * len(self))
         return said
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ from foreshade.agents.managers.registry import load_components
 from foreshade.agents.rules.rules import Decider, load_rules
 from foreshade.envs.errors import InputError
 from foreshade.envs.simulated import SimulatedWorld
-from foreshade.training.cases import groups_of, ham_cases, world_of
+from foreshade.training.cases import groups_of, ham_cases, scenarios_of, world_of
 from foreshade.training.evaluation import F64, RULES, Comparison, Episodes, means
 from foreshade.training.seen import Seen, Sight
 from foreshade.training.side_by_side import side_by_side
@@ -102,6 +102,11 @@ class WholeRuns:
     def groups(self) -> Sequence[int]:
         """By day, or stretch of days."""
         return groups_of(self.cases)
+
+    @property
+    def strata(self) -> Sequence[int]:
+        """By scenario."""
+        return scenarios_of(self.cases)
 
     def __len__(self) -> int:
         """Workloads."""
