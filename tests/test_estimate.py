@@ -27,7 +27,9 @@ def test_what_strata_differ_by_is_no_chance():
     assert (within.mean, within.half_width) == (7.0, pytest.approx(1.13347, abs=1e-4))
     plain = Estimate.clustered(values, groups)
     assert plain.half_width > 4.0 * within.half_width
-    assert Estimate.clustered(values, [0, 1, 2, 3, 3, 3], strata) == Estimate.clustered(values, [0, 1, 2, 3, 3, 3])
+    assert Estimate.clustered(values, [0, 1, 2, 3, 3, 3], strata) == Estimate.clustered(
+        values, [0, 1, 2, 3, 3, 3]
+    )
 
 
 def test_far_values_do_not_move_a_trimmed_mean():

@@ -40,8 +40,8 @@ class Estimate:
         """The interval of the mean of values that are independent between groups, and not within one.
 
         Liang & Zeger (Biometrika 73(1), 1986): the variance of the mean is that of the groups' sums of residuals,
-        here with Student's quantile and the correction for their number; NaN below two groups. With strata, of each of
-        which as many values were taken as was chosen, residuals are of the stratum's mean (Cochran, *Sampling
+        here with Student's quantile and the correction for their number; NaN below two groups. With strata, where
+        how many values there are of each was chosen, residuals are of the stratum's mean (Cochran, *Sampling
         Techniques*, 3rd ed., 5.3); where one has a single group, which cannot tell how it varies, there are none.
         """
         said, of = np.asarray(values, np.float64), np.unique(np.asarray(groups), return_inverse=True)[1]
