@@ -1,7 +1,7 @@
 """A frozen model on disk: a folder of files and a manifest that says what they are and what they hash to.
 
-``manifest.json`` holds ``format`` (what kind of model, with a version), ``sha256`` (of every other file) and
-whatever the model needs to be read again. Nothing in it is executed: no pickle.
+``manifest.json`` holds ``format`` (what kind of model, with a version), ``sha256`` (of every other file), whatever
+the model needs to be read again, and ``manifest_sha256``, of all of that. Nothing in it is executed: no pickle.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from foreshade.envs.errors import InputError
 
 MANIFEST = "manifest.json"
+_OF_MANIFEST = "manifest_sha256"
 
 
 def check_target(folder: str | Path) -> None:
@@ -55,11 +56,9 @@ def freeze(folder: str | Path, kind: str, files: Mapping[str, bytes], manifest: 
         (target / MANIFEST).unlink(missing_ok=True)
         for name, data in files.items():
             (target / name).write_bytes(data)
-        text = json.dumps(
-            {"format": kind, **manifest, "sha256": {n: _digest(d) for n, d in sorted(files.items())}},
-            indent=1,
-            allow_nan=False,
-        )
+        digests = {name: _digest(data) for name, data in sorted(files.items())}
+        said = json.loads(json.dumps({"format": kind, **manifest, "sha256": digests}, allow_nan=False))
+        text = json.dumps({**said, _OF_MANIFEST: _digest_of(said)}, indent=1, allow_nan=False)
         (target / MANIFEST).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{target}: cannot write the frozen model ({error})") from error
@@ -83,6 +82,11 @@ def thaw(folder: str | Path, kind: str) -> tuple[Mapping[str, Any], Mapping[str,
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != kind:
         raise InputError(f"{source / MANIFEST}: format: expected {kind!r}, got {found!r}")
+    whole = manifest.pop(_OF_MANIFEST, None)  # versions before 30 November 2026 wrote none
+    if whole is not None and whole != _digest_of(manifest):
+        raise InputError(
+            f"{source / MANIFEST}: expected what {_OF_MANIFEST} was written of, got other values"
+        )
     digests = manifest.get("sha256")
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
         raise InputError(f"{source / MANIFEST}: sha256: expected the hash of each file, got {digests!r}")
@@ -102,6 +106,11 @@ def thaw(folder: str | Path, kind: str) -> tuple[Mapping[str, Any], Mapping[str,
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number")
+
+
+def _digest_of(manifest: Mapping[str, Any]) -> str:
+    """Of the values, however they are laid out."""
+    return _digest(json.dumps(manifest, sort_keys=True, allow_nan=False).encode())
 
 
 def _digest(data: bytes) -> str:

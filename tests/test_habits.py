@@ -11,6 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
+
 pytest.importorskip("onnx")
 
 from foreshade.agents.ham.frozen import FrozenPolicy  # noqa: E402
@@ -123,6 +126,13 @@ def test_run_keeps_what_it_has_played_and_comes_to_the_same_policy(tmp_path: Pat
     assert {said["margin"] for said in choice["chosen"]} <= {0.0, 1.0}
     assert [said["option"] for said in choice["habits"]] == [option["name"] for option in options]
     first = FrozenPolicy.load(tmp_path / "run" / "policy")
+    weekly = [column.name for column in first.schema.context].index("week_sin")
+    assert (first.low[weekly], first.high[weekly]) == (-1.0, 1.0)  # half an hour saw little of a week
+    scalars = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    scalars.Reload()
+    curve = scalars.Scalars(f"habits/{options[0]['name']}_saved_percent")
+    assert [point.step for point in curve] == [8]
+    assert curve[-1].value == pytest.approx(choice["habits"][0]["saved_percent"]["mean"], rel=1e-5)
 
     path.write_text("".join([heading, *runs[:-4], runs[-4][:40]]))  # cut short in the middle of a line
     train(tmp_path / "run", config_of(), made, resume=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -118,33 +119,38 @@ def altered(folder: Path) -> None:
     weights.write_bytes(bytes(data))
 
 
-def not_finite(folder: Path) -> None:
+def refrozen(folder: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None]) -> None:
+    """Changes a policy and says so: its hashes are honest."""
     manifest, files = (dict(part) for part in thaw(folder, FORMAT))
-    weights = unpack_weights(files["weights.npz"], "test")
-    weights["joint.bias"][0] = np.nan
-    files["weights.npz"] = pack_weights(weights)
+    change(manifest, files)
     freeze(folder, FORMAT, files, {k: v for k, v in manifest.items() if k not in ("format", "sha256")})
 
 
+def not_finite(folder: Path) -> None:
+    def change(_: dict[str, Any], files: dict[str, bytes]) -> None:
+        weights = unpack_weights(files["weights.npz"], "test")
+        weights["joint.bias"][0] = np.nan
+        files["weights.npz"] = pack_weights(weights)
+
+    refrozen(folder, change)
+
+
 def other_schema(folder: Path) -> None:
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["schema"]["candidate"][3]["doc"] = "something else"
-    path.write_text(json.dumps(manifest))
+    refrozen(folder, lambda said, _: said["schema"]["candidate"][3].update(doc="something else"))
 
 
 def too_few_candidates(folder: Path) -> None:
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["origin"]["candidates"]["k"] = 1
-    path.write_text(json.dumps(manifest))
+    refrozen(folder, lambda said, _: said["origin"]["candidates"].update(k=1))
 
 
 def options_of_another_version(folder: Path) -> None:
+    options = {"k": 64, "sizings": [{"slackness": 3.0}], "plans": []}
+    refrozen(folder, lambda said, _: said["origin"].update(options=options))
+
+
+def edited(folder: Path) -> None:
     path = folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["origin"]["options"] = {"k": 64, "sizings": [{"slackness": 3.0}], "plans": []}
-    path.write_text(json.dumps(manifest))
+    path.write_text(path.read_text().replace('"confidence_floor": 0', '"confidence_floor": 1'))
 
 
 def half_written(folder: Path) -> None:
@@ -154,6 +160,7 @@ def half_written(folder: Path) -> None:
 BROKEN = [
     (truncated, "weights.npz: expected SHA-256"),
     (altered, "weights.npz: expected SHA-256"),
+    (edited, "manifest.json: expected what manifest_sha256 was written of"),
     (not_finite, "joint.bias: expected finite numbers, got NaN"),
     (other_schema, "schema: candidate column 'utilisation': doc: expected"),
     (too_few_candidates, "origin.candidates"),

@@ -241,7 +241,10 @@ def test_what_an_expert_saves_is_learned_judged_and_shipped(tmp_path: Path) -> N
     assert rules - learned > 0.7 * (rules - best) > 0
     curves = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     curves.Reload()
-    assert {"imitation/loss", "imitation/loss_before", "imitation/states"} <= set(curves.Tags()["scalars"])
+    assert {
+        "imitation/loss", "imitation/loss_before", "imitation/states", "gate_start/fallback_rate",
+        "gate_start/vs_rules_mean_saved_percent", "gate_start_cost_usd/left", "gate_start_actions/take",
+    } <= set(curves.Tags()["scalars"])  # fmt: skip
 
 
 def _least_cost(n: int, seed: int) -> float:

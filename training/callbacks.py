@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from foreshade.envs.errors import InputError
 from foreshade.training.evaluation import RULES, Comparison, Judge
@@ -122,7 +123,8 @@ class Boundary(BaseCallback):
         self.history.append({"timesteps": now, **comparison.to_dict()})
         if self._margin(-1) <= min(self._margin(i) for i in range(len(self.history))):
             self.best = f"{now:012d}"
-        self._record(comparison)
+        record(self.logger, "evaluation", comparison)
+        self.logger.dump(now)
         self.run.save_checkpoint(
             now,
             self.state_of(),
@@ -145,18 +147,22 @@ class Boundary(BaseCallback):
         margins = [self._margin(i) for i in range(len(self.history))]
         return len(margins) - 1 - int(np.argmin(margins)) >= patience
 
-    def _record(self, comparison: Comparison) -> None:
-        said = comparison.to_dict()
-        for name, difference in said["difference_usd"].items():
+
+def record(logger: Logger, name: str, comparison: Comparison) -> None:
+    """An evaluation's curves: differences in USD and per cent, cost by term, decisions by kind, doubt."""
+    said = comparison.to_dict()
+    for unit, by_opponent in (("usd", said["difference_usd"]), ("saved_percent", said["saved_percent"])):
+        for opponent, estimate in by_opponent.items():
             for key in ("mean", "half_width"):
-                if difference[key] is not None:
-                    self.logger.record(f"evaluation/vs_{name}_{key}_usd", difference[key])
-        self.logger.record("evaluation/cost_usd", said["cost_usd"])
-        self.logger.record("evaluation/fallback_rate", said["fallback_rate"])
-        self.logger.record("evaluation/out_of_range_rate", said["out_of_range_rate"])
-        for name, usd in said["terms_usd"].items():
-            self.logger.record(f"evaluation_cost_usd/{name}", usd)
-        self.logger.dump(self.model.num_timesteps)
+                if estimate[key] is not None:
+                    logger.record(f"{name}/vs_{opponent}_{key}_{unit}", estimate[key])
+    for key in ("cost_usd", "fallback_rate", "out_of_range_rate"):
+        logger.record(f"{name}/{key}", said[key])
+    for term, usd in said["terms_usd"].items():
+        logger.record(f"{name}_cost_usd/{term}", usd)
+    decisions = max(1.0, sum(said["actions"].values()))
+    for kind, count in said["actions"].items():
+        logger.record(f"{name}_actions/{kind}", count / decisions)
 
 
 def check_same(model: TickPPO, manifest: Mapping[str, Any], where: str) -> None:

@@ -11,6 +11,8 @@ from foreshade.agents.ham.frozen import FrozenPolicy
 from foreshade.agents.ham.frozen_network import ActorShape
 from foreshade.agents.ham.policy import HamPolicy
 
+#: Columns of the calendar: what Sunday is like is known without a run that had one.
+_CALENDAR = ("day_sin", "day_cos", "week_sin", "week_cos")
 #: The present actor, what it was before PPO, or an untrained one.
 Which = Literal["trained", "start", "rules"]
 
@@ -38,6 +40,9 @@ def frozen(
     if which == "rules":
         weights["score.weight"] = np.zeros_like(weights["score.weight"])
     low, high = (of.cpu().numpy().copy() for of in (policy.range_low, policy.range_high))
+    for i, column in enumerate(schema.context):
+        if column.name in _CALENDAR:
+            low[i], high[i] = column.low, column.high
     if everywhere:
         low, high = np.full_like(low, -np.inf), np.full_like(high, np.inf)
     return FrozenPolicy(

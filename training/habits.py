@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -194,6 +194,18 @@ def read(
         for habit in fitted(trials, reading.columns, known, config.ridge)
         if habit.option.kind == reading.kind
     )
+
+
+def curves(trials: Trials) -> Iterator[tuple[int, dict[str, float]]]:
+    """How many workloads were played, as many of each scenario as of it there are, and what each option saved, %."""
+    within = np.zeros(len(trials.strata))
+    for stratum in np.unique(trials.strata):
+        of = trials.strata == stratum
+        within[of] = np.arange(1, of.sum() + 1) / of.sum()
+    savings = trials.savings[:, np.argsort(within, kind="stable")]
+    for n in range(_LEAST_WORKLOADS, savings.shape[1] + 1):
+        saved = savings[:, :n].mean(axis=1)
+        yield n, {option.name: float(one) for option, one in zip(trials.options, saved, strict=True)}
 
 
 def described(trials: Trials, habits: Sequence[Habit], known: Sequence[str]) -> list[dict[str, Any]]:

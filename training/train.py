@@ -27,7 +27,7 @@ from foreshade.agents.ham.policy import HamPolicy
 from foreshade.envs.candidates import CandidateKnobs
 from foreshade.envs.errors import InputError
 from foreshade.training.advantage import Expert, learn
-from foreshade.training.callbacks import Boundary, EpisodeCurves
+from foreshade.training.callbacks import Boundary, EpisodeCurves, record
 from foreshade.training.cases import against_gate
 from foreshade.training.config import TrainConfig
 from foreshade.training.estimate import Estimate
@@ -36,6 +36,7 @@ from foreshade.training.folder_lock import alone_in
 from foreshade.training.freeze import Which, frozen
 from foreshade.training.habit_actor import write_habits
 from foreshade.training.habits import (
+    curves,
     described,
     options_of,
     read,
@@ -250,6 +251,10 @@ def _learn_habits(
             "readings": [asdict(reading) for of in found.values() for reading in of],
         }
     )
+    for n, saved in curves(trials):
+        for option, percent in saved.items():
+            model.logger.record(f"habits/{option}_saved_percent", percent)
+        model.logger.dump(n)
     write_habits(ham.scorer.actor, ham.network["schema"], habits)
     ham.remember_start()
 
@@ -289,6 +294,8 @@ def _gate(
         tested = _frozen(model, config, which, origin, least_gain=_gain_of(which, least_gain))
         comparison = evaluator.compare(tested)
         tried[which] = comparison.to_dict()
+        record(model.logger, f"gate_{which}", comparison)
+        model.logger.dump(model.num_timesteps)
         if comparison.passed:
             shipped, passed = which, comparison
             break
