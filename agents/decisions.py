@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -18,6 +18,22 @@ class Taken(NamedTuple):
     candidate: int  # row; 0 = wait
     by: str  # ``ham`` or ``rules``
     doubt: str = ""  # why the rules decided instead of HAM; "" = it was theirs to decide, or HAM did
+
+
+def hesitation(doubt: str, out_of_range: Sequence[str], confidence: float | None) -> str:
+    """Why the rules decided for HAM, in words for people.
+
+    Args:
+        doubt: of what was taken; "" = there was none, and no words.
+        out_of_range: columns beyond what the policy was trained on.
+        confidence: HAM's; None = it was not asked.
+
+    """
+    if not doubt:
+        return ""
+    if confidence is None:
+        return f"HAM hands over: {doubt}"
+    return f"HAM in doubt: {doubt} ({', '.join(out_of_range) or f'{confidence:.3f}'})"
 
 
 @dataclass(slots=True)

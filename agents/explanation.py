@@ -33,7 +33,9 @@ class Explained:
     """One decision."""
 
     taken: Taken
-    confidence: float | None  # HAM's: probability of its best minus that of its second
+    confidence: (
+        float | None
+    )  # HAM's: probability of its best minus that of its second; None = it was not asked
     out_of_range: tuple[str, ...]  # columns beyond what the policy was trained on
     context: Mapping[str, float]
     candidates: tuple[Weighed, ...]  # by row; row 0 is wait
@@ -50,7 +52,7 @@ class TickRecorder:
     def __init__(self, agent: Decider) -> None:
         self.decisions: list[Explained] = []
         self._knobs = agent.in_force
-        self._policy = agent.policy if isinstance(agent, Ham) else None
+        self._policy = agent.deciding if isinstance(agent, Ham) else None
         self._schema = native_schema(agent.knobs.k)
 
     def __call__(self, proposer: _core.Proposer, taken: Taken) -> None:

@@ -15,6 +15,7 @@ from foreshade.agents.breaker import Breaker, BreakerKnobs
 from foreshade.agents.controller import Controller, Minds
 from foreshade.agents.decisions import Taken
 from foreshade.agents.guard import Guard, GuardKnobs
+from foreshade.agents.ham.agent import Ham
 from foreshade.agents.plan import ActionState
 from foreshade.agents.rules.rules import Decider, Rules, load_rules
 from foreshade.envs.model.action import Action, migrate
@@ -29,6 +30,20 @@ def test_it_opens_after_so_many_strikes_and_closes_by_itself() -> None:
     assert opened.why(12) == opened.why(17) == "circuit breaker until tick 18: c"
     assert opened.why(18) == ""
     assert breaker.strike(10, "a", count=3).why(10) != ""
+
+
+def test_ham_that_hands_over_by_itself_is_no_failure_of_ham(tmp_path: Path) -> None:
+    world, kept = durable(tmp_path, actions=("migrate", "power")), journal(tmp_path)
+    executor = PlanExecutor(world, kept, ExecutorKnobs(), sleep=lambda _s: None)
+    minds = Minds(Rules(), Ham())
+    breaker = BreakerKnobs(strikes=2)
+    one = Controller(world, kept, executor, minds, Guard(GuardKnobs()), breaker=breaker, explain=explained)
+    records = []
+    for _ in range(3):
+        world.advance()
+        records.append(one.tick())
+    assert [(record.by, record.why) for record in records] == [("ham", "")] * 3
+    assert all(choice.error == "" for record in records for choice in record.choices)
 
 
 def test_old_strikes_are_forgotten() -> None:

@@ -22,7 +22,7 @@ from foreshade.adapters.app.control import assemble, reconfigure, run
 from foreshade.adapters.app.control_config import load_config
 from foreshade.adapters.app.control_log import JsonLines, start_log
 from foreshade.adapters.app.control_reference import reference
-from foreshade.adapters.app.control_tables import print_out, table_of
+from foreshade.adapters.app.control_tables import decision_table, print_out, table_of
 from foreshade.adapters.store.lease import read_lease
 from foreshade.adapters.store.schema import leases
 from foreshade.adapters.store.store import Store
@@ -209,6 +209,27 @@ def test_names_and_reasons_are_shown_as_they_are_and_whole(
     shown = "".join(capsys.readouterr().out.split())
     for word in ("p12345", "recommended", "37", "reshape", "[/b]", "[red]why[/red]", ":smile:", "\\x1b[31m"):
         assert word in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "confidence", "words"),
+    [
+        (["context.week_sin"], 0.4, "rules, HAM in doubt: out of range (context.week_sin)"),
+        ([], 0.004, "rules, HAM in doubt: out of range (0.004)"),
+        ([], None, "rules, HAM hands over: out of range"),
+    ],
+)
+def test_a_doubt_is_shown_with_what_raises_it(
+    capsys: pytest.CaptureFixture[str], columns: list[str], confidence: float | None, words: str
+) -> None:
+    wait = {"index": 0, "possible": True, "preference": 0.0, "what": "wait", "probability": None}
+    decision = {
+        "chosen": 0, "by": "rules", "doubt": "out of range", "out_of_range": columns, "confidence": confidence,
+        "candidates": [{**wait, "score": 0.0, "verdict": "taken by rules"}],
+    }  # fmt: skip
+    print_out(decision_table(1, decision, 1))
+    shown = " ".join(capsys.readouterr().out.split())  # a title as wide as its table
+    assert shown.startswith(f"Decision 1: wait, taken by {words} candidate")
 
 
 def test_an_output_that_cannot_be_written_is_one_line() -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from foreshade.adapters.app.explain import Explanation, explain, print_explanation, to_json
 from foreshade.agents.baselines.registry import AgentFiles, make_agent
 from foreshade.agents.explanation import Explained, TickRecorder
-from foreshade.agents.ham.agent import OUT_OF_RANGE
+from foreshade.agents.ham.agent import OUT_OF_RANGE, UNTRAINED
 from foreshade.agents.rules.rules import Rules
 from foreshade.envs.candidates import DEFAULT
 from foreshade.envs.errors import ForeshadeError
@@ -143,6 +143,23 @@ def test_doubt_is_shown_with_the_columns_that_raise_it(scenario: Scenario, tmp_p
     shown = io.StringIO()
     print_explanation(said, 3, Console(file=shown, width=200))
     assert "HAM in doubt: input out of range (context." in shown.getvalue()
+
+
+@pytest.mark.parametrize("actions", [("migrate", "power"), ("power",), ()])
+def test_where_ham_was_not_trained_it_is_not_asked_and_says_that_it_hands_over(
+    scenario: Scenario, tmp_path: Path, actions: tuple[str, ...]
+) -> None:
+    fewer = DEFAULT.model_copy(update={"k": 40})  # than the rules have
+    files = AgentFiles(policy=policy_folder(tmp_path / "p", knobs=fewer, own=False))
+    said = explained(scenario.model_copy(update={"actions": actions}), "ham", tick=3, files=files)
+    for decision in said.decisions:
+        assert (decision.taken.by, decision.taken.doubt) == ("rules", UNTRAINED)
+        assert (decision.confidence, decision.out_of_range) == (None, ())
+        assert all(one.probability is None for one in decision.candidates)
+    shown = io.StringIO()
+    print_explanation(said, 3, Console(file=shown, width=200))
+    assert "HAM hands over: another kind of world than it was trained on" in shown.getvalue()
+    json.dumps(to_json(said), allow_nan=False)
 
 
 def test_document_is_complete_and_plain_json(scenario: Scenario) -> None:

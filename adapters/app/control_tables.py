@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from foreshade.agents.decisions import hesitation
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -89,9 +91,11 @@ def decision_table(number: int, decision: Any, top: int) -> Table:
         key=lambda one: (one["index"] != decision["chosen"], not one["possible"], -one["preference"]),
     )
     chosen = ranked[0]
-    doubt = f", HAM in doubt: {decision['doubt']}" if decision["doubt"] else ""
+    why = hesitation(decision["doubt"], decision["out_of_range"], decision["confidence"])
     table = table_of("candidate", "score USD", "preference", "HAM", "why", right=1)
-    table.title = f"Decision {number}: {chosen['what']}, taken by {decision['by']}{doubt}"
+    table.title = f"Decision {number}: {chosen['what']}, taken by {decision['by']}" + (
+        f", {why}" if why else ""
+    )
     table.title_justify = "left"
     for one in ranked[:top] if top else ranked:
         odds = "" if one["probability"] is None else f"{one['probability']:.1%}"

@@ -15,6 +15,7 @@ from foreshade.adapters.app.evaluate import Progress, Say, forecast_of, make_tab
 from foreshade.agents.agent import Agent
 from foreshade.agents.baselines.registry import FILED, AgentFiles, make_agent
 from foreshade.agents.cloudsim_episode import cloudsim_site, cloudsim_world
+from foreshade.agents.decisions import hesitation
 from foreshade.agents.explanation import Explained, TickRecorder, Weighed
 from foreshade.agents.rules.rules import Decider
 from foreshade.envs.errors import InputError
@@ -195,9 +196,8 @@ def _parts(said: Explanation, top: int) -> Sequence[RenderableType]:
 def _candidates(number: int, decision: Explained, top: int) -> Table:
     chosen = decision.chosen
     title = Text(f"Decision {number}: {chosen.what}, taken by {decision.taken.by}", style="bold")
-    if decision.taken.doubt:
-        why = ", ".join(decision.out_of_range) if decision.out_of_range else f"{decision.confidence:.3f}"
-        title.append(f"  HAM in doubt: {decision.taken.doubt} ({why})", style="not bold")
+    if why := hesitation(decision.taken.doubt, decision.out_of_range, decision.confidence):
+        title.append(f"  {why}", style="not bold")
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     table.add_column("#", justify="right")
     table.add_column("candidate", no_wrap=True)

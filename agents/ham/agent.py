@@ -77,6 +77,11 @@ class Ham(Decider):
         self.knobs = self._rules if self._untrained else self._trained_on
         super().reset(site)
 
+    @property
+    def deciding(self) -> FrozenPolicy | None:
+        """The policy, where it decides on this site; None = the rules take every decision."""
+        return None if self._untrained else self.policy
+
     def choose(self) -> Taken:
         """The policy's choice, or the rules' where the policy is in doubt."""
         proposer = self.proposer

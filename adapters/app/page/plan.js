@@ -115,7 +115,8 @@ function decisionTable(decision, index) {
     make("td", { class: "n" }, bar(c.score / largest), number(c.score, 4)),
     ...(odds ? [make("td", { class: "n" }, c.probability == null ? "" : `${number(c.probability * 100, 1)} %`)] : []),
     make("td", { class: "why" }, c.verdict)));
-  const doubt = decision.doubt ? `; HAM in doubt: ${decision.doubt}` : "";
+  const why = decision.confidence == null ? "" : ` (${decision.out_of_range.join(", ") || number(decision.confidence, 3)})`;
+  const doubt = decision.doubt ? `; HAM ${why ? "in doubt" : "hands over"}: ${decision.doubt}${why}` : "";
   const region = make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Decision ${index + 1}` }, make("table", {},
     make("caption", {}, `Decision ${index + 1}: ${chosen.what}, by ${decision.by}${doubt}. Terms in USD; ${all.length - top.length} candidates more.`),
     make("thead", {}, make("tr", {}, ...["Candidate", ...TERMS, ...(odds ? ["HAM"] : []), "Why"].map((h) => make("th", { scope: "col" }, h)))),
