@@ -131,7 +131,16 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode."""
+        """Begin an episode.
+
+        Args:
+            seed: of this episode and of those that follow; None = the next of those.
+            options: ``start_tick``, where the world can be replayed.
+
+        Raises:
+            InputError: another option, or no tick of the world.
+
+        """
         super().reset(seed=seed)
         if seed is not None or self._seed is None:
             self._seed = int(self.np_random.integers(2**31)) if seed is None else seed
@@ -146,10 +155,12 @@ class DataCenterEnv(gymnasium.Env[Observation, np.int64]):
         if isinstance(self.world, ReplayableWorld):
             self._factors, start, self._end = _core.draw_episode(self._episode, self.world.n_ticks, drawn)
             if first is not None:
-                if not 0 <= first < self.world.n_ticks:
+                whole = isinstance(first, int | np.integer) and not isinstance(first, bool)
+                if not whole or not 0 <= first < self.world.n_ticks:
                     raise InputError(
-                        f"reset: start_tick: expected 0 to {self.world.n_ticks - 1}, got {first!r}"
+                        f"reset: start_tick: expected a whole tick from 0 to {self.world.n_ticks - 1}, got {first!r}"
                     )
+                first = int(first)
                 start, self._end = first, min(self.world.n_ticks, first + self._end - start)
             self.world.reset(drawn, start)
             if self.decision.placed:

@@ -243,7 +243,14 @@ def test_the_schema_is_a_value_with_bounds_that_survives_json() -> None:
         (lambda: DataCenterEnv("cloudsim"), "expected engine foreshade for an environment, got cloudsim"),
         (lambda: DataCenterEnv(world=tiny(), render_mode="svg"), "expected ansi, rgb_array or human"),
         (lambda: DataCenterEnv(world=tiny()).reset(options={"tick": 3}), "expected start_tick, got 'tick'"),
-        (lambda: DataCenterEnv(world=tiny()).reset(options={"start_tick": 60}), "expected 0 to 59, got 60"),
+        (lambda: DataCenterEnv(world=tiny()).reset(options={"start_tick": 60}), "from 0 to 59, got 60"),
+        *(
+            (
+                lambda at=at: DataCenterEnv(world=tiny()).reset(options={"start_tick": at}),
+                f"0 to 59, got {at!r}",
+            )
+            for at in ("a", 1.5, True)
+        ),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(asked: Any, said: str) -> None:
