@@ -151,6 +151,8 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
         )
     if kind == "value_error":
         return text.removeprefix("Value error, ")
+    if kind in ("model_type", "dataclass_type", "dict_type"):
+        text = "expected a mapping of keys"
     shown = repr(found) if not isinstance(found, Mapping | tuple | list) else _shape(found)
     if kind == "too_short":
         return f"expected at least {problem['ctx']['min_length']}, found {shown}"

@@ -314,6 +314,9 @@ def test_configuration_is_read_back_from_yaml(tmp_path: Path) -> None:
         ("evaluation: {baselines: [rules]}", r"baselines\[0\]: unknown baseline 'rules', expected one of"),
         ("evaluation: {baselines: [thr-mmt-2]}", r"'thr-mmt-2': expected a threshold .* at most 1, found '2'"),
         ("", r"c\.yaml:1: .*empty file"),
+        ("[]", r"c\.yaml:1: the file: expected a mapping of keys, found a list of 0$"),
+        ("seed: 1\nppo: 3", r"c\.yaml:2: ppo: expected a mapping of keys, found 3$"),
+        ("timesteps: 0", r"timesteps: expected above 0, or habits\.learn or imitation\.rounds, found 0"),
     ],
 )  # fmt: skip
 def test_bad_configuration_is_one_line_that_names_the_place(tmp_path: Path, text: str, expected: str) -> None:

@@ -144,7 +144,7 @@ class TrainConfig(Entry):
     """Everything that a run is made of."""
 
     scenario: str = "enterprise"
-    timesteps: Whole = 10_000_000  # decisions of PPO; 0 = what was imitated is all
+    timesteps: Whole = 10_000_000  # decisions of PPO; 0 = habits or what was imitated is all
     seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     #: Where options are tried and policies are judged. ``native``: in the native batch, which is fast and has no
@@ -162,6 +162,10 @@ class TrainConfig(Entry):
     def _one_start(self) -> TrainConfig:
         if self.habits.learn and self.imitation.rounds:
             raise ValueError("habits and imitation: expected one of them, as each makes the start of PPO")
+        if not (self.timesteps or self.habits.learn or self.imitation.rounds):
+            raise ValueError(
+                "timesteps: expected above 0, or habits.learn or imitation.rounds, found 0 and nothing to learn"
+            )
         return self
 
     def changed(self, **keys: Any) -> TrainConfig:
