@@ -393,6 +393,26 @@ def test_tuning_goes_on_and_writes_what_train_reads(tmp_path: Path) -> None:
     assert [path.name for path in sorted(tmp_path.glob("trial-*"))] == ["trial-0000", "trial-0001"]
 
 
+def test_tuning_without_ppo_is_refused_before_a_folder_is_made(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^timesteps: expected above 0, .*, got 0$"):
+        tune(tmp_path / "study", config_of(**LEARNS), make_envs, 1)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_trial_that_failed_is_tried_anew_and_a_study_of_none_has_no_best(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    config = config_of(timesteps=512, evaluation={"every_rollouts": 1})
+    with pytest.raises(InputError, match="expected a trial that came to its end, got none of 0"):
+        tune(tmp_path, config, make_envs, 0)
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
+    storage = optuna.storages.JournalStorage(backend)
+    study = optuna.load_study(storage=storage, study_name=config.scenario)
+    study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    tune(tmp_path, config, make_envs, 1)
+    assert "best of 1 trials" in (tmp_path / "best.yaml").read_text(encoding="utf-8")
+    assert [path.name for path in tmp_path.glob("trial-*")] == ["trial-0001"]
+
+
 def test_bench_tells_environment_and_learning_apart() -> None:
     config = config_of(ppo={"n_envs": 4, "n_steps": 16, "batch_size": 64})
     results = measure(config, make_envs, rollouts=1)

@@ -15,6 +15,7 @@ from foreshade.envs.extras import require
 from foreshade.training.callbacks import Boundary
 from foreshade.training.config import TrainConfig
 from foreshade.training.evaluation import RULES, Evaluator
+from foreshade.training.folder_lock import alone_in
 from foreshade.training.run_folder import RunFolder
 from foreshade.training.seeds import first_seed
 from foreshade.training.train import MakeEnvs, make_model
@@ -50,23 +51,34 @@ def tune(
     n_trials: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrainConfig:
-    """Try until the study holds ``n_trials``, write the best configuration to ``best.yaml``, and return it.
+    """Try what the study lacks of ``n_trials``, write the best configuration to ``best.yaml``, and return it.
 
     Raises:
-        InputError: the folder cannot be written, no trial came to its end, or the configuration asks for
-            components, which trials are not judged with.
+        InputError: the folder cannot be written or another command works in it, no trial came to its end, or the
+            configuration asks for no PPO, which is what is searched, or for components, which trials are not
+            judged with.
         MissingExtraError: Optuna is not installed.
 
     """
     if config.components != NATIVE:
         raise InputError(f"components: expected {NATIVE}, as trials are judged so, got {config.components!r}")
+    if config.timesteps == 0:
+        raise InputError("timesteps: expected above 0, as PPO is what is searched, got 0")
     optuna = require("optuna", "train", "tuning")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = Path(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: expected a folder that can be written ({error})") from error
+    with alone_in(folder):
+        return _searched(folder, optuna, config, make_envs, n_trials, on_progress)
+
+
+def _searched(
+    folder: Path,
+    optuna: Any,
+    config: TrainConfig,
+    make_envs: MakeEnvs,
+    n_trials: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> TrainConfig:
     storage = optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(folder / "study.log"))
     )
@@ -76,13 +88,16 @@ def tune(
     def objective(trial: Any) -> float:
         return _judged(folder / f"trial-{trial.number:04d}", suggested(trial, config), make_envs)
 
-    while (finished := _finished(study)) < n_trials:
+    # No more than are lacking: a trial whose cost is no number fails without a word, and so may all that follow.
+    for _ in range(n_trials - _finished(study)):
         if on_progress is not None:
-            on_progress(finished, n_trials)
+            on_progress(_finished(study), n_trials)
         study.optimize(objective, n_trials=1)
+    if not (finished := _finished(study)):
+        raise InputError(f"{folder}: expected a trial that came to its end, got none of {len(study.trials)}")
     best = suggested(optuna.trial.FixedTrial(study.best_params), config)
     (folder / BEST).write_text(
-        f"# {study.best_value:+.4g} USD an episode against the rules, best of {n_trials} trials\n"
+        f"# {study.best_value:+.4g} USD an episode against the rules, best of {finished} trials\n"
         + best.to_yaml(),
         encoding="utf-8",
     )
@@ -90,7 +105,8 @@ def tune(
 
 
 def _finished(study: Any) -> int:
-    return sum(trial.state.is_finished() for trial in study.trials)
+    """Trials that came to their end and have a score."""
+    return sum(trial.state.name == "COMPLETE" for trial in study.trials)
 
 
 def _judged(folder: Path, config: TrainConfig, make_envs: MakeEnvs) -> float:

@@ -17,7 +17,6 @@ from rich.table import Table
 from foreshade.envs.errors import InputError
 from foreshade.envs.extras import require
 from foreshade.envs.knobs import MOST_SEED
-from foreshade.training.folder_lock import alone_in
 
 if TYPE_CHECKING:
     from foreshade.training.config import TrainConfig
@@ -78,7 +77,7 @@ def tune(
     from foreshade.training.tune import BEST  # noqa: PLC0415  loads torch
     from foreshade.training.tune import tune as run  # noqa: PLC0415
 
-    with alone_in(out), _bar(f"tune {said.scenario}") as on_progress:
+    with _bar(f"tune {said.scenario}") as on_progress:
         run(out, said, _environments(said.scenario), trials, on_progress)
     sys.stdout.write(f"{out / BEST}\n")
 
