@@ -33,9 +33,8 @@ class Explained:
     """One decision."""
 
     taken: Taken
-    confidence: (
-        float | None
-    )  # HAM's: probability of its best minus that of its second; None = it was not asked
+    #: HAM's: probability of its best minus that of its second; None = it was not asked.
+    confidence: float | None
     out_of_range: tuple[str, ...]  # columns beyond what the policy was trained on
     context: Mapping[str, float]
     candidates: tuple[Weighed, ...]  # by row; row 0 is wait
