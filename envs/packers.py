@@ -142,8 +142,8 @@ IDLE_IS_OFF = PackerKnobs(
     horizon_ticks=72,
     drain_ticks=240,
     move_weight=150.0,  # an arrival counts as a violation of its target there, whatever it gets
-    acute_weight=10.0,
-    acute_uneven=30.0,
+    acute_weight=7.0,
+    acute_uneven=60.0,
     wake_trials=1,
     layout=True,
     # PlanetLab's VMs scatter around a level of their own, one sample much like the next: a long window, no newest.
