@@ -13,6 +13,7 @@ from foreshade import _core as core
 from foreshade.adapters.app.evaluate import make_tables
 from foreshade.envs.errors import InputError
 from foreshade.envs.forecast.cache import cache_folder
+from foreshade.envs.forecast.distortion import Distortion
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.forecast.table import (
     forecast_source,
@@ -395,6 +396,27 @@ def test_a_table_is_named_by_demand_lives_length_and_configuration_but_not_by_th
     assert plain != table_files(load, 60, tmp_path, EngineConfig(learning_rate=1.0))
     assert plain != table_files(tiny_world.workload([300.0, 201.0]), 60, tmp_path, CONFIG)
     assert plain != table_files(tiny_world.workload([300.0, 200.0], arrival=[3, 0]), 60, tmp_path, CONFIG)
+
+
+def test_a_distorted_table_is_the_engines_times_its_factors_and_another_file(tmp_path: Path) -> None:
+    load = tiny_world.workload([300.0, 200.0])
+    worse = Distortion(bias=-0.5, noise=0.3, seed=4)
+    plain, bent = (precompute(load, 20, tmp_path, distortion=d) for d in (Distortion(seed=4), worse))
+    assert plain == table_files(load, 20, tmp_path, CONFIG)
+    assert bent not in (plain, table_files(load, 20, tmp_path, CONFIG, Distortion(-0.5, 0.3, seed=5)))
+    factors = worse.factors(20, 2)
+    np.testing.assert_array_equal(factors, worse.factors(30, 2)[:21])
+    moments, rows = (np.load(path) for path in (plain.moments, plain.quantiles))
+    assert moments[1:].any()
+    np.testing.assert_array_equal(np.load(bent.moments), moments * factors[:, None, :, None, None])
+    np.testing.assert_array_equal(np.load(bent.quantiles), rows * factors[:, :, None, None, None])
+
+
+def test_a_distortion_out_of_bounds_is_refused() -> None:
+    with pytest.raises(InputError, match="forecast bias: expected -1 to 10, got -2"):
+        Distortion(bias=-2.0)
+    with pytest.raises(InputError, match="forecast noise: expected 0 to 3, got nan"):
+        Distortion(noise=float("nan"))
 
 
 def test_amounts_beyond_half_precision_are_kept(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ later, but for the events that people announced. A table is two ``.npy`` files t
 ``(n_ticks + 1, n_horizons, n_series, 4, 2)`` and, if wanted, quantiles
 ``(n_ticks + 1, n_series, 4, n_horizons, 7)``, both float32: half precision ends at 65,504, which the MHz and
 MiB of an application exceed. Their name is the hash of the demand and of the engine's configuration, so
-another workload or another setting is another file.
+another workload or another setting is another file. So is what is distorted (``Distortion``).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from foreshade.envs.forecast.cache import (
     make_room,
     note_use,
 )
+from foreshade.envs.forecast.distortion import Distortion, distort
 from foreshade.envs.forecast.forecaster import LEVELS, EngineConfig
 from foreshade.envs.workloads.workload import Workload
 
@@ -84,7 +85,11 @@ def row_owners(workload: Workload, n_ticks: int) -> I32:
 
 
 def table_files(
-    workload: Workload, n_ticks: int, folder: Path, config: EngineConfig | None = None
+    workload: Workload,
+    n_ticks: int,
+    folder: Path,
+    config: EngineConfig | None = None,
+    distortion: Distortion | None = None,
 ) -> TableFiles:
     """Where the table of these ticks lies or will lie; the engine's threads do not count in its name."""
     config = config or EngineConfig.of_tick(workload.tick_s)
@@ -96,6 +101,8 @@ def table_files(
     if workload.events:
         known = [workload.apps.name, workload.start_epoch_s, [asdict(event) for event in workload.events]]
         digest.update(json.dumps(known).encode())
+    if distortion:
+        digest.update(json.dumps(asdict(distortion), sort_keys=True).encode())
     name = digest.hexdigest()[:32]
     return TableFiles(folder / f"{name}.moments.npy", folder / f"{name}.quantiles.npy")
 
@@ -108,6 +115,7 @@ def precompute(
     *,
     quantiles: bool = True,
     on_tick: Progress | None = None,
+    distortion: Distortion | None = None,
 ) -> TableFiles:
     """Make the table of a workload's first ticks, unless it lies there already.
 
@@ -119,7 +127,7 @@ def precompute(
 
     """
     config = config or EngineConfig.of_tick(workload.tick_s)
-    files = table_files(workload, n_ticks, folder, config)
+    files = table_files(workload, n_ticks, folder, config, distortion)
     if files.exist(quantiles=quantiles):
         note_use([files.moments, files.quantiles])
         return files
@@ -130,6 +138,7 @@ def precompute(
     announced = Announced(
         workload.events, workload.apps.name, workload.apps.series, workload.start_epoch_s, workload.tick_s
     )
+    factors = distortion.factors(n_ticks, n_series) if distortion else None
     wanted = (files.moments, files.quantiles) if quantiles else (files.moments,)
     parts = {path: path.with_name(f".{path.stem}.{os.getpid()}.npy") for path in wanted}
     try:
@@ -145,6 +154,8 @@ def precompute(
             forecaster.own(owner[t + 1])  # who has come is known before what they want
             forecaster.predict(moments[t + 1], None if rows is None else rows[t + 1])
             announced.show(moments[t + 1], None if rows is None else rows[t + 1], t + 1, config.horizons)
+            if factors is not None:
+                distort(moments[t + 1], None if rows is None else rows[t + 1], factors[t + 1])
             if on_tick is not None:
                 on_tick(t + 1, n_ticks)
         del moments, rows  # written and closed
@@ -204,6 +215,27 @@ def opened(files: TableFiles, config: EngineConfig, make: Callable[[], object]) 
     )
 
 
+def workload_table(
+    workload: Workload, n_ticks: int, folder: Path | None = None, distortion: Distortion | None = None
+) -> _core.ForecastTable:
+    """The table of a workload's first ticks, made first where it does not lie in the folder.
+
+    Args:
+        workload: what is played; horizons follow its tick.
+        n_ticks: how much of it.
+        folder: of tables; None = ``cache_folder()``.
+        distortion: what makes its forecasts worse, in a table of their own; None = nothing.
+
+    Raises:
+        InputError: as ``precompute`` and ``opened``.
+
+    """
+    config = EngineConfig.of_tick(workload.tick_s)
+    below = folder or cache_folder()
+    files = table_files(workload, n_ticks, below, config, distortion)
+    return opened(files, config, lambda: precompute(workload, n_ticks, below, config, distortion=distortion))
+
+
 def forecast_source(
     kind: Forecast, workload: Workload, n_ticks: int, folder: Path | None = None
 ) -> _core.ForecastTable | _core.EngineConfig | None:
@@ -218,9 +250,6 @@ def forecast_source(
     """
     if kind == "none":
         return None
-    config = EngineConfig.of_tick(workload.tick_s)
     if kind == "online":
-        return config.native
-    below = folder or cache_folder()
-    files = table_files(workload, n_ticks, below, config)
-    return opened(files, config, lambda: precompute(workload, n_ticks, below, config))
+        return EngineConfig.of_tick(workload.tick_s).native
+    return workload_table(workload, n_ticks, folder)
