@@ -1,4 +1,4 @@
-"""Random data centres for training: fleets, workloads, tariffs and failures drawn from ranges.
+"""Random data centres for training: fleets, workloads, tariffs, forecasts and failures drawn from ranges.
 
 Domain randomisation in the manner of Tobin et al., IROS 2017: a policy that has seen many data centres takes
 the next one for one more of them. Start hours, prices' levels and lengths of episodes are drawn by each
@@ -7,6 +7,7 @@ episode (``Decision``), all else here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,8 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from foreshade import _core
 from foreshade.envs import catalogue
+from foreshade.envs.data_centre import cut
 from foreshade.envs.errors import InputError
+from foreshade.envs.forecast.distortion import MOST_BIAS, MOST_NOISE, Distortion
+from foreshade.envs.forecast.table import Forecast, workload_table
 from foreshade.envs.scenarios.load import load_scenario
 from foreshade.envs.scenarios.schema import Scenario
 from foreshade.envs.simulated import SimulatedWorld
@@ -59,21 +64,31 @@ class Sampling:
     #: Share of failures that are foreseen, and false alarms a host and day: the quality of the hazard signal.
     recall: Range = (0.3, 0.9)
     false_alarms: Range = (0.0, 0.05)
+    #: How far a world's forecasts are off, all of them: means times 1 + b, from -1 to 10.
+    forecast_bias: Range | None = None
+    #: And each by itself, in every tick and application: standard deviation of the logarithm, from 0 to 3. With
+    #: either range the state shows forecasts, (0, 0) = the table's own; with both None it shows none.
+    forecast_noise: Range | None = None
     #: Who places the first VMs where ``Decision.placed`` is set: worst-fit spreads, best-fit has
     #: consolidated.
     schedulers: Sequence[str] = ("worst-fit", "first-fit", "best-fit")
 
     def __post_init__(self) -> None:
-        for name, bounds, least in (
-            ("hosts", self.hosts, 1.0),
-            ("fill", self.fill, 1e-3),
-            ("demand", self.demand, 0.0),
-            ("mtbf_h", self.mtbf_h or (1.0, 1.0), 1e-3),
-            ("recall", self.recall, 0.0),
-            ("false_alarms", self.false_alarms, 0.0),
+        for name, bounds, least, limit in (
+            ("hosts", self.hosts, 1.0, math.inf),
+            ("fill", self.fill, 1e-3, math.inf),
+            ("demand", self.demand, 0.0, math.inf),
+            ("mtbf_h", self.mtbf_h or (1.0, 1.0), 1e-3, math.inf),
+            ("recall", self.recall, 0.0, math.inf),
+            ("false_alarms", self.false_alarms, 0.0, math.inf),
+            ("forecast_bias", self.forecast_bias or (0.0, 0.0), -1.0, MOST_BIAS),
+            ("forecast_noise", self.forecast_noise or (0.0, 0.0), 0.0, MOST_NOISE),
         ):
-            if not least <= bounds[0] <= bounds[1]:
-                raise InputError(f"sampling: {name}: expected {least:g} <= least <= most, got {bounds}")
+            if not least <= bounds[0] <= bounds[1] <= limit:
+                below = f" <= {limit:g}" if limit < math.inf else ""
+                raise InputError(
+                    f"sampling: {name}: expected {least:g} <= least <= most{below}, got {bounds}"
+                )
         if self.rack is not None:
             size = sum(self.rack.values())
             if self.servers or min(self.rack.values(), default=0) < 1 or any(n % size for n in self.hosts):
@@ -88,8 +103,11 @@ class Sampling:
 def sampled_worlds(sampling: Sampling, n: int, seed: int) -> list[SimulatedWorld]:
     """``n`` data centres; the same seed gives the same ones, and the first of them whatever ``n``.
 
+    Where forecasts are drawn, each world's table is made and kept where ``forecast="table"`` keeps it.
+
     Raises:
-        InputError: the scenario, a workload, a server or a tariff is unknown.
+        InputError: the scenario, a workload, a server or a tariff is unknown; a table of forecasts cannot be
+            written.
 
     """
     base = load_scenario(sampling.scenario)
@@ -125,7 +143,22 @@ def _world(base: Scenario, sampling: Sampling, rng: np.random.Generator) -> Simu
         for group in rack["hosts"]
     )
     workload = _workload(scenario, spec, room_mib, int(rng.integers(2**31)))
-    return SimulatedWorld(scenario, _scaled(workload, rng.uniform(*sampling.demand)))
+    scaled = _scaled(workload, rng.uniform(*sampling.demand))
+    return SimulatedWorld(scenario, scaled, forecast=_forecast(scenario, scaled, sampling, rng))
+
+
+def _forecast(
+    scenario: Scenario, workload: Workload, sampling: Sampling, rng: np.random.Generator
+) -> Forecast | _core.ForecastTable:
+    """Drawn after all else, so that the same world can be had with and without."""
+    if sampling.forecast_bias is None and sampling.forecast_noise is None:
+        return "none"
+    distortion = Distortion(
+        bias=rng.uniform(*(sampling.forecast_bias or (0.0, 0.0))),
+        noise=rng.uniform(*(sampling.forecast_noise or (0.0, 0.0))),
+        seed=int(rng.integers(2**31)),
+    )
+    return workload_table(workload, cut(workload, scenario.n_ticks), distortion=distortion)
 
 
 def _fleet(servers: Sequence[str], hosts: int, rng: np.random.Generator) -> tuple[Mapping[str, Any], ...]:
