@@ -12,17 +12,20 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from foreshade.agents.agent import Agent
+from foreshade.agents.baselines.expected_cost import ExpectedCost
 from foreshade.agents.baselines.registry import SHIPPED_POLICY, AgentFiles, agent_names, make_agent
 from foreshade.agents.decisions import Taken, Tally
 from foreshade.agents.episode import play
 from foreshade.agents.ham.agent import OUT_OF_RANGE, UNSURE, UNVERIFIED, Ham
 from foreshade.agents.ham.chosen_among import said_in_manifest
 from foreshade.agents.ham.frozen_network import pack_weights, unpack_weights
-from foreshade.agents.rules.rules import Decider, Rules
-from foreshade.envs.candidates import DEFAULT, RULES, CandidateKnobs, Options
+from foreshade.agents.rules.rules import Rules
+from foreshade.envs.candidates import DEFAULT, PLACEMENT, RULES, CandidateKnobs, Options
 from foreshade.envs.errors import InputError
 from foreshade.envs.frozen_folder import freeze, thaw
 from foreshade.envs.model.action import ActionKind, Plan
+from foreshade.envs.sampling import Sampling, sampled_worlds
 from foreshade.envs.simulated import SimulatedWorld
 from foreshade.envs.site import site_of
 from tests.decision_worlds import tiny
@@ -31,7 +34,7 @@ from tests.frozen_policies import policy_folder
 FORMAT = "foreshade-ham/1"
 
 
-def played(agent: Decider, world: SimulatedWorld | None = None) -> tuple[list[Plan], Decider]:
+def played(agent: Any, world: SimulatedWorld | None = None) -> tuple[list[Plan], Any]:
     """Every plan of a run, in which nothing may be refused."""
     world = world or tiny()
     agent.reset(site_of(world, 0))
@@ -53,6 +56,22 @@ def test_untrained_ham_plays_as_the_rules_do_on_its_candidates(tmp_path: Path) -
     assert any(plan.actions for plan in ham)
     assert agent.tally.summary().doubts == {}
     assert agent.tally.summary().fallback_rate == 0.0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_untrained_ham_with_placement_alone_plays_as_expected_cost_does(tmp_path: Path, seed: int) -> None:
+    def busy() -> SimulatedWorld:
+        world = sampled_worlds(Sampling(hosts=(4, 8), workloads=("generated:enterprise?days=1",)), 1, seed)[0]
+        world.reset(seed)
+        return world
+
+    def done(agent: Agent) -> list[list[tuple[ActionKind, int, int, float]]]:
+        plans, _ = played(agent, busy())
+        return [[(one.kind, one.vm, one.host, one.value) for one in plan.actions] for plan in plans]
+
+    ham = done(Ham(policy_folder(tmp_path / "p", knobs=PLACEMENT)))
+    assert ham == done(ExpectedCost())
+    assert sum(map(len, ham)) > 50
 
 
 def test_a_policy_of_options_is_shown_what_the_rules_in_force_have(tmp_path: Path) -> None:
