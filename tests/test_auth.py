@@ -37,7 +37,7 @@ def test_a_token_says_who_holds_it_and_is_kept_as_a_hash_alone(tokens):
     text, record = made(tokens)
     assert verify(text, tokens, NOW) == Principal("ci", Role.OPERATOR)
     assert record.digest == digest_of(text)
-    assert text.rpartition("_")[2] not in repr(record)
+    assert text.split("_", 2)[2] not in repr(record)
 
 
 @pytest.mark.parametrize("change", [-1, 0, 40, 5])
@@ -82,7 +82,7 @@ def test_scopes_hold_a_role_to_a_part():
 def test_secrets_do_not_survive_redaction(tokens):
     text, record = made(tokens)
     said = redact(f"GET /x Authorization: Bearer {text}; bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln")
-    assert text.rpartition("_")[2] not in said
+    assert text.split("_", 2)[2] not in said
     assert record.id in said
     assert "eyJ" not in said
 
