@@ -39,9 +39,8 @@ class Sizing(Knobs):
     slack: Annotated[float, Field(ge=0)] = 3.0
     slack_floor: Annotated[float, Field(gt=0, le=1)] = 0.5  # least that it keeps, share of the flavour
     unseen: Annotated[float, Field(ge=0)] = 0.2  # over its samples: how likely a tick brings a new peak
-    growth: Annotated[float, Field(gt=1)] = (
-        1.5  # times what it has, to which a VM close to a limit grows in a tick
-    )
+    #: Times what it has, to which a VM close to a limit grows in a tick.
+    growth: Annotated[float, Field(gt=1)] = 1.5
     settle_ticks: Annotated[int, Field(ge=1)] = 12  # samples of a VM before it is reshaped
 
     def native_sizing(self) -> _core.Sizing:

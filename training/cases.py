@@ -109,14 +109,16 @@ def some_of(cases: Sequence[str], n: int) -> tuple[str, ...]:
 
 def groups_of(cases: Sequence[str]) -> list[int]:
     """(n,) by the case whose VMs are drawn (``~``): a day, or a stretch of days; those of one number are alike."""
-    names = [case.partition("~")[0] for case in cases]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return [numbers[name] for name in names]
+    return _numbered([case.partition("~")[0] for case in cases])
 
 
 def scenarios_of(cases: Sequence[str]) -> list[int]:
     """(n,) by the scenario that each is of; those of one number are of the same."""
-    names = [case.partition(":")[0] for case in cases]
+    return _numbered([case.partition(":")[0] for case in cases])
+
+
+def _numbered(names: Sequence[str]) -> list[int]:
+    """By first appearance."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return [numbers[name] for name in names]
 
